@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/command.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <poll.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <string_view>
+
+#include "core/fd.hpp"
+
+namespace amilift::core {
+namespace {
+
+struct Pipe {
+    Fd read;
+    Fd write;
+};
+
+Result<Pipe> make_pipe() {
+    std::array<int, 2> ends{};
+    if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
+        const int saved = errno;
+        return fail_errno(saved, "cannot make a pipe");
+    }
+    return Pipe{Fd(ends[0]), Fd(ends[1])};
+}
+
+/// The child's environment: what tools need, and nothing that changes their language or leaks a
+/// secret.
+std::vector<std::string> child_environment() {
+    std::vector<std::string> env{"LC_ALL=C.UTF-8"};
+    for (const char* name : {"PATH", "TMPDIR", "HOME"}) {
+        if (const char* value = std::getenv(name)) env.push_back(fmt::format("{}={}", name, value));
+    }
+    if (env.size() == 1) env.emplace_back("PATH=/usr/sbin:/usr/bin:/sbin:/bin");
+    return env;
+}
+
+/// Kills and reaps the child's process group unless it has been reaped already.
+class Child {
+  public:
+    explicit Child(pid_t pid) : pid_(pid) {}
+    Child(const Child&) = delete;
+    Child& operator=(const Child&) = delete;
+    ~Child() {
+        if (pid_ <= 0) return;
+        ::kill(-pid_, SIGKILL);
+        while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+        }
+    }
+    /// The wait status, once the child has ended.
+    int wait() {
+        int status = 0;
+        while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+        }
+        pid_ = -1;
+        return status;
+    }
+
+  private:
+    pid_t pid_;
+};
+
+std::string tail(std::string_view text, std::size_t bytes) {
+    while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.remove_suffix(1);
+    if (text.size() > bytes) text.remove_prefix(text.size() - bytes);
+    return std::string(text);
+}
+
+}  // namespace
+
+Result<CommandOutput> CommandRunner::run_ok(const Command& command) {
+    AMILIFT_TRY(auto output, run(command));
+    if (output.exit_code != 0) {
+        const auto& said = output.err.empty() ? output.out : output.err;
+        return fail(Errc::io_error,
+                    fmt::format("'{}' ended with exit code {}: {}", fmt::join(command.argv, " "),
+                                output.exit_code, tail(said, 600)));
+    }
+    return output;
+}
+
+Result<CommandOutput> ProcessRunner::run(const Command& command) {
+    if (command.argv.empty()) return fail(Errc::internal, "a command without a program was run");
+    AMILIFT_TRY(auto in, make_pipe());
+    AMILIFT_TRY(auto out, make_pipe());
+    AMILIFT_TRY(auto err, make_pipe());
+
+    posix_spawn_file_actions_t actions{};
+    posix_spawnattr_t attributes{};
+    posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_init(&attributes);
+    posix_spawn_file_actions_adddup2(&actions, in.read.get(), STDIN_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, out.write.get(), STDOUT_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, err.write.get(), STDERR_FILENO);
+    // Close-on-exec is the rule, but a descriptor that the caller's parent left open has not heard
+    // of it.
+    posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
+    // A group of its own, so that a timeout ends grandchildren too; default signals, because the
+    // agent blocks some of them for sd-event style handling.
+    sigset_t none{};
+    sigset_t defaults{};
+    sigemptyset(&none);
+    sigemptyset(&defaults);
+    for (const int sig : {SIGPIPE, SIGTERM, SIGINT, SIGCHLD}) sigaddset(&defaults, sig);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setsigdefault(&attributes, &defaults);
+    posix_spawnattr_setpgroup(&attributes, 0);
+    posix_spawnattr_setflags(
+        &attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+
+    std::vector<std::string> argv_copy = command.argv;
+    std::vector<char*> argv;
+    for (auto& arg : argv_copy) argv.push_back(arg.data());
+    argv.push_back(nullptr);
+    auto env_copy = child_environment();
+    std::vector<char*> env;
+    for (auto& var : env_copy) env.push_back(var.data());
+    env.push_back(nullptr);
+
+    pid_t pid = -1;
+    const int rc =
+        ::posix_spawnp(&pid, argv.front(), &actions, &attributes, argv.data(), env.data());
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+    if (rc == ENOENT) {
+        return fail(Errc::not_installed,
+                    fmt::format("program '{}' is not installed on this helper", command.argv[0]),
+                    "install the package that has it");
+    }
+    if (rc != 0) return fail_errno(rc, fmt::format("cannot start '{}'", command.argv[0]));
+    Child child(pid);
+    in.read.reset();
+    out.write.reset();
+    err.write.reset();
+
+    SystemClock clock;
+    const Deadline deadline(clock, command.timeout);
+    CommandOutput output;
+    std::string_view to_send = command.input;
+    if (to_send.empty())
+        in.write.reset();
+    else
+        ::fcntl(in.write.get(), F_SETFL, O_NONBLOCK);
+    std::array<char, 16384> chunk{};
+    while (out.read || err.read) {
+        std::array<pollfd, 3> polled{pollfd{out.read.get(), POLLIN, 0},
+                                     pollfd{err.read.get(), POLLIN, 0},
+                                     pollfd{in.write.get(), POLLOUT, 0}};
+        const auto left = deadline.left(clock);
+        if (left == Duration::zero()) {
+            return fail(Errc::timed_out,
+                        fmt::format("'{}' did not end within {} ms and was killed",
+                                    fmt::join(command.argv, " "), command.timeout.count()));
+        }
+        const int ready = ::poll(polled.data(), polled.size(), static_cast<int>(left.count()));
+        if (ready < 0 && errno != EINTR) {
+            const int saved = errno;
+            return fail_errno(saved, "cannot poll a child's pipes");
+        }
+        if (ready <= 0) continue;
+        if (polled[2].revents != 0) {
+            // SIGPIPE is ignored in every amilift process; EPIPE means that the child reads no
+            // more.
+            const auto n = ::write(in.write.get(), to_send.data(), to_send.size());
+            if (n > 0) to_send.remove_prefix(static_cast<std::size_t>(n));
+            if ((n < 0 && errno != EAGAIN && errno != EINTR) || to_send.empty()) in.write.reset();
+        }
+        struct Stream {
+            Fd& fd;
+            std::string& text;
+            short revents;
+        };
+        for (auto& stream : {Stream{out.read, output.out, polled[0].revents},
+                             Stream{err.read, output.err, polled[1].revents}}) {
+            if (stream.revents == 0) continue;
+            const auto n = ::read(stream.fd.get(), chunk.data(), chunk.size());
+            if (n < 0 && errno == EINTR) continue;
+            if (n <= 0) {
+                stream.fd.reset();
+                continue;
+            }
+            stream.text.append(chunk.data(), static_cast<std::size_t>(n));
+            if (stream.text.size() > command.output_limit) {
+                return fail(Errc::corrupt,
+                            fmt::format("'{}' printed more than {} bytes and was killed",
+                                        fmt::join(command.argv, " "), command.output_limit));
+            }
+        }
+    }
+    const int status = child.wait();
+    if (WIFSIGNALED(status)) {
+        return fail(Errc::io_error, fmt::format("'{}' was ended by signal {}",
+                                                fmt::join(command.argv, " "), WTERMSIG(status)));
+    }
+    output.exit_code = WEXITSTATUS(status);
+    return output;
+}
+
+}  // namespace amilift::core
