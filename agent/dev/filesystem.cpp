@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dev/filesystem.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <vector>
+
+#include "dev/byte_order.hpp"
+#include "dev/xfs_log.hpp"
+
+namespace amilift::dev {
+namespace {
+
+using core::Errc;
+using core::fail;
+using core::Result;
+
+constexpr std::size_t kExtSuperAt = 1024;
+constexpr std::size_t kExtSuperBytes = 1024;
+constexpr std::uint16_t kExtMagic = 0xef53;
+constexpr std::uint16_t kExtStateValid = 0x1;
+constexpr std::uint16_t kExtStateError = 0x2;
+constexpr std::uint32_t kCompatHasJournal = 0x4;
+constexpr std::uint32_t kIncompatRecover = 0x4;
+constexpr std::uint32_t kIncompatJournalDevice = 0x8;
+constexpr std::uint32_t kIncompat64Bit = 0x80;
+constexpr std::uint32_t kRoCompatBigalloc = 0x200;
+// What the ext3 driver knew; anything else makes it ext4, as blkid(8) decides too.
+constexpr std::uint32_t kExt3Incompat = 0x2 | 0x4 | 0x10;  // filetype, recover, meta_bg
+constexpr std::uint32_t kExt3RoCompat = 0x1 | 0x2 | 0x4;   // sparse_super, large_file, btree_dir
+
+constexpr std::size_t kXfsSuperBytes = 512;
+constexpr std::uint32_t kXfsMagic = 0x58465342;  // "XFSB"
+
+std::string uuid_text(std::span<const std::byte> bytes) {
+    std::string text;
+    for (std::size_t i = 0; i < 16; ++i) {
+        if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
+        text += fmt::format("{:02x}", std::to_integer<unsigned>(bytes[i]));
+    }
+    return text;
+}
+
+std::string label_text(std::span<const std::byte> bytes) {
+    std::string text;
+    for (const auto b : bytes) {
+        if (b == std::byte{0}) break;
+        text += static_cast<char>(std::to_integer<unsigned char>(b));
+    }
+    return text;
+}
+
+std::unexpected<core::Error> bad(const std::string& name, std::string_view what, std::uint64_t seen,
+                                 std::string_view expected) {
+    return fail(
+        Errc::corrupt,
+        fmt::format("superblock on '{}' says {} is {}, expected {}", name, what, seen, expected),
+        "the image is damaged or cut short: repair it with fsck, or copy it again");
+}
+
+Result<> check_ext_geometry(std::span<const std::byte> super, const FilesystemInfo& info,
+                            std::uint64_t blocks, const std::string& name) {
+    const auto first_block = load_le<std::uint32_t>(super, 20);
+    const auto group_blocks = load_le<std::uint32_t>(super, 32);
+    const auto group_inodes = load_le<std::uint32_t>(super, 40);
+    const auto revision = load_le<std::uint32_t>(super, 76);
+    const auto inode_bytes = load_le<std::uint16_t>(super, 88);
+    const auto descriptor_bytes = load_le<std::uint16_t>(super, 254);
+    const std::uint32_t bits = info.block_bytes * 8;  // of one bitmap block
+    const bool bigalloc = (info.feature_ro_compat & kRoCompatBigalloc) != 0;
+
+    if (first_block > 1 || first_block >= blocks) {
+        return bad(name, "its first data block", first_block, "0 or 1, and less than the size");
+    }
+    // mke2fs(8) makes groups of at least 256 blocks. Tiny groups on a big disk would only serve to
+    // make whoever reads their descriptors allocate gigabytes.
+    if (group_blocks < 256 || group_blocks % 8 != 0 || (!bigalloc && group_blocks > bits)) {
+        return bad(name, "the number of blocks per group", group_blocks,
+                   fmt::format("a multiple of 8 from 256 to {}", bits));
+    }
+    if (group_inodes == 0 || group_inodes > bits) {
+        return bad(name, "the number of inodes per group", group_inodes,
+                   fmt::format("1 to {}", bits));
+    }
+    if (revision > 0 && (!std::has_single_bit(inode_bytes) || inode_bytes < 128 ||
+                         inode_bytes > info.block_bytes)) {
+        return bad(name, "the size of an inode", inode_bytes,
+                   fmt::format("a power of two from 128 to {}", info.block_bytes));
+    }
+    if ((info.feature_incompat & kIncompat64Bit) != 0 &&
+        (!std::has_single_bit(descriptor_bytes) || descriptor_bytes < 64 ||
+         descriptor_bytes > 1024)) {
+        return bad(name, "the size of a group descriptor", descriptor_bytes,
+                   "a power of two from 64 to 1024");
+    }
+    const auto groups = (blocks - first_block + group_blocks - 1) / group_blocks;
+    const auto inodes = load_le<std::uint32_t>(super, 0);
+    if (groups * group_inodes != inodes) {
+        return bad(
+            name, "the number of inodes", inodes,
+            fmt::format("{} ({} groups of {})", groups * group_inodes, groups, group_inodes));
+    }
+    return {};
+}
+
+Result<FilesystemInfo> parse_ext(std::span<const std::byte> super, std::uint64_t device_bytes,
+                                 const std::string& name) {
+    FilesystemInfo info;
+    info.feature_compat = load_le<std::uint32_t>(super, 92);
+    info.feature_incompat = load_le<std::uint32_t>(super, 96);
+    info.feature_ro_compat = load_le<std::uint32_t>(super, 100);
+    // A journal device has this superblock and no files; a backup superblock (its group number is
+    // not 0) is the inside of a filesystem that starts elsewhere.
+    if ((info.feature_incompat & kIncompatJournalDevice) != 0 ||
+        load_le<std::uint16_t>(super, 90) != 0) {
+        info = {};
+        info.type = Filesystem::unknown;
+        return info;
+    }
+    const auto log_block = load_le<std::uint32_t>(super, 24);
+    if (log_block > 6) {
+        return bad(name, "the block size exponent", log_block, "0 to 6 (1 KiB to 64 KiB)");
+    }
+    info.block_bytes = 1024U << log_block;
+    std::uint64_t blocks = load_le<std::uint32_t>(super, 4);
+    if ((info.feature_incompat & kIncompat64Bit) != 0) {
+        blocks |= std::uint64_t{load_le<std::uint32_t>(super, 0x150)} << 32U;
+    }
+    if (blocks == 0 || blocks > device_bytes / info.block_bytes) {
+        return bad(
+            name, fmt::format("its size in blocks of {} bytes", info.block_bytes), blocks,
+            fmt::format("1 to {}, what the device has room for", device_bytes / info.block_bytes));
+    }
+    AMILIFT_CHECK(check_ext_geometry(super, info, blocks, name));
+
+    info.size_bytes = blocks * info.block_bytes;
+    info.uuid = uuid_text(super.subspan(104, 16));
+    info.label = label_text(super.subspan(120, 16));
+    const auto state = load_le<std::uint16_t>(super, 58);
+    info.needs_recovery = (info.feature_incompat & kIncompatRecover) != 0;
+    info.has_errors = (state & kExtStateError) != 0;
+    info.clean = (state & kExtStateValid) != 0 && !info.needs_recovery && !info.has_errors;
+    if ((info.feature_incompat & ~kExt3Incompat) != 0 ||
+        (info.feature_ro_compat & ~kExt3RoCompat) != 0) {
+        info.type = Filesystem::ext4;
+    } else if ((info.feature_compat & kCompatHasJournal) != 0) {
+        info.type = Filesystem::ext3;
+    } else {
+        info.type = Filesystem::ext2;
+    }
+    return info;
+}
+
+Result<FilesystemInfo> parse_xfs(std::span<const std::byte> super, std::uint64_t device_bytes,
+                                 const std::string& name, XfsLogPlace* log) {
+    FilesystemInfo info;
+    info.type = Filesystem::xfs;
+    info.block_bytes = load_be<std::uint32_t>(super, 4);
+    const auto block_log = load_be<std::uint8_t>(super, 120);
+    if (block_log < 9 || block_log > 16 || info.block_bytes != 1U << block_log) {
+        return bad(name, "the block size", info.block_bytes,
+                   "a power of two from 512 to 65536 that agrees with its own logarithm");
+    }
+    const auto blocks = load_be<std::uint64_t>(super, 8);
+    if (blocks == 0 || blocks > device_bytes / info.block_bytes) {
+        return bad(
+            name, fmt::format("its size in blocks of {} bytes", info.block_bytes), blocks,
+            fmt::format("1 to {}, what the device has room for", device_bytes / info.block_bytes));
+    }
+    const std::uint64_t group_blocks = load_be<std::uint32_t>(super, 84);
+    const std::uint64_t groups = load_be<std::uint32_t>(super, 88);
+    if (group_blocks == 0 || groups == 0 || blocks > groups * group_blocks ||
+        blocks <= (groups - 1) * group_blocks) {
+        return bad(
+            name, "its size in blocks", blocks,
+            fmt::format("what {} allocation groups of {} blocks hold", groups, group_blocks));
+    }
+    if (const auto in_progress = load_be<std::uint8_t>(super, 126); in_progress != 0) {
+        return bad(name, "mkfs in progress", in_progress, "0, a finished filesystem");
+    }
+    info.size_bytes = blocks * info.block_bytes;
+    info.uuid = uuid_text(super.subspan(32, 16));
+    info.label = label_text(super.subspan(108, 12));
+
+    const auto log_start = load_be<std::uint64_t>(super, 48);
+    const std::uint64_t log_blocks = load_be<std::uint32_t>(super, 96);
+    XfsLogPlace place;
+    if (log_start != 0) {
+        const auto group_log = load_be<std::uint8_t>(super, 124);
+        if (group_log >= 32 || group_blocks > std::uint64_t{1} << group_log) {
+            return bad(name, "the allocation group size exponent", group_log,
+                       fmt::format("the logarithm of {}", group_blocks));
+        }
+        const auto group = log_start >> group_log;
+        const auto in_group = log_start & ((std::uint64_t{1} << group_log) - 1);
+        const auto first = group * group_blocks + in_group;
+        if (group >= groups || in_group >= group_blocks || log_blocks == 0 ||
+            log_blocks > group_blocks || first > blocks || log_blocks > blocks - first) {
+            return bad(name, "the first block of the log", log_start,
+                       fmt::format("one that has room for {} blocks in one group", log_blocks));
+        }
+        place = {.internal = true,
+                 .offset_bytes = first * info.block_bytes,
+                 .size_bytes = log_blocks * info.block_bytes};
+    }
+    if (log != nullptr) *log = place;
+    return info;
+}
+
+}  // namespace
+
+std::string_view to_string(Filesystem fs) noexcept {
+    switch (fs) {
+        case Filesystem::none:
+            return "none";
+        case Filesystem::ext2:
+            return "ext2";
+        case Filesystem::ext3:
+            return "ext3";
+        case Filesystem::ext4:
+            return "ext4";
+        case Filesystem::xfs:
+            return "xfs";
+        case Filesystem::unknown:
+            break;
+    }
+    return "unknown";
+}
+
+Result<FilesystemInfo> parse_filesystem_info(std::span<const std::byte> start,
+                                             std::uint64_t device_bytes, const std::string& name,
+                                             XfsLogPlace* log) {
+    if (start.size() >= kXfsSuperBytes && load_be<std::uint32_t>(start, 0) == kXfsMagic) {
+        return parse_xfs(start.first(kXfsSuperBytes), device_bytes, name, log);
+    }
+    if (start.size() >= kExtSuperAt + kExtSuperBytes &&
+        load_le<std::uint16_t>(start, kExtSuperAt + 56) == kExtMagic) {
+        return parse_ext(start.subspan(kExtSuperAt, kExtSuperBytes), device_bytes, name);
+    }
+    FilesystemInfo info;
+    const bool zeros =
+        std::all_of(start.begin(), start.end(), [](std::byte b) { return b == std::byte{0}; });
+    info.type = zeros ? Filesystem::none : Filesystem::unknown;
+    return info;
+}
+
+Result<FilesystemInfo> read_filesystem_info(const BlockDevice& disk, std::uint64_t offset) {
+    if (offset >= disk.size_bytes()) {
+        return fail(Errc::corrupt,
+                    fmt::format("no filesystem at byte {} of '{}': it ends at byte {}", offset,
+                                disk.path(), disk.size_bytes()),
+                    "the disk is shorter than its partition table says; use the whole image");
+    }
+    const auto left = disk.size_bytes() - offset;
+    const auto look = std::min<std::uint64_t>(left, kFilesystemLookBytes);
+    std::vector<std::byte> start(static_cast<std::size_t>(look));
+    AMILIFT_CHECK(core::read_exactly_at(disk.fd(), start, offset, disk.path()));
+    XfsLogPlace log;
+    AMILIFT_TRY(auto info, parse_filesystem_info(start, left, disk.path(), &log));
+    if (info.type == Filesystem::xfs) {
+        if (!log.internal) {
+            return fail(Errc::refused,
+                        fmt::format("XFS on '{}' keeps its log on another device", disk.path()),
+                        "move the log into the filesystem (xfs_copy cannot: dump and restore)",
+                        "xfs-external-log");
+        }
+        AMILIFT_TRY(const bool clean,
+                    xfs_log_is_clean(disk, offset + log.offset_bytes, log.size_bytes));
+        info.needs_recovery = !clean;
+        info.clean = clean;
+    }
+    return info;
+}
+
+}  // namespace amilift::dev
