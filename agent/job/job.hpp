@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace amilift::job {
+
+/// How the new disk starts.
+enum class Bootloader {
+    grub2,       ///< GRUB 2 core.img from the helper; the image's menu.lst stays the live menu
+    grub_legacy  ///< GRUB 0.97 stages from the image's own files
+};
+
+/// What to do when an AMI of the wanted name exists already.
+enum class NameCollision {
+    fail,   ///< stop before anything is created
+    suffix  ///< register as "<name>-2", "<name>-3", ...
+};
+
+/// What becomes of the helper at the end.
+enum class FinishAction { terminate, stop, keep };
+
+/// What of the conversion itself the user chose. This part also serves local conversions.
+struct ConversionOptions {
+    Bootloader bootloader = Bootloader::grub2;
+    /// Kernel console arguments that replace hvc0/xvc0, in order.
+    std::vector<std::string> consoles{"tty0", "ttyS0,115200n8"};
+};
+
+struct Source {
+    std::string ami;  ///< "ami-" + 8 or 17 hex digits
+};
+
+struct Target {
+    std::string name = "{source.name}-hvm-{date}";  ///< template, see expand_template()
+    std::string description = "HVM conversion of {source.ami} ({source.name}) by amilift";
+    std::map<std::string, std::string> tags;  ///< values are templates
+    bool copy_source_tags = true;
+    std::string root_device_name = "/dev/xvda";
+    std::string volume_type = "gp3";
+    NameCollision on_name_collision = NameCollision::fail;
+};
+
+struct Finish {
+    FinishAction on_success = FinishAction::terminate;
+    FinishAction on_failure = FinishAction::terminate;
+};
+
+inline constexpr std::chrono::seconds kMinDeadline{10};
+inline constexpr std::chrono::seconds kMaxDeadline = std::chrono::hours{24};
+inline constexpr std::chrono::seconds kDefaultDeadline = std::chrono::hours{2};
+
+/// What the user wants. Read from YAML by parse_job() (job/job_yaml.hpp).
+struct Job {
+    std::string id;  ///< empty: the agent uses "<instance id>"; [A-Za-z0-9._-]{1,64}
+    Source source;
+    Target target;
+    ConversionOptions conversion;
+    Finish finish;
+    /// The helper ends itself when the job has taken longer. kMinDeadline to kMaxDeadline.
+    std::chrono::seconds deadline = kDefaultDeadline;
+    /// Service name ("ec2", "s3", "sts") -> URL, for endpoints without private DNS and for tests.
+    std::map<std::string, std::string> endpoints;
+};
+
+/// A job that is too large for user-data: the document is an S3 object.
+struct JobPointer {
+    std::string bucket;
+    std::string key;
+    std::optional<std::string> version;  ///< S3 version id
+    std::string sha256;                  ///< lower-case hex of the document's bytes; always checked
+};
+
+}  // namespace amilift::job

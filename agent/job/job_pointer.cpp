@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "job/job_pointer.hpp"
+
+#include <fmt/format.h>
+#include <openssl/evp.h>
+
+#include <array>
+#include <span>
+#include <utility>
+#include <variant>
+
+#include "job/job_yaml.hpp"
+
+namespace amilift::job {
+namespace {
+
+using core::Errc;
+using core::fail;
+using core::Result;
+
+Result<std::string> sha256_hex(std::string_view bytes) {
+    std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+    unsigned size = 0;
+    if (EVP_Digest(bytes.data(), bytes.size(), digest.data(), &size, EVP_sha256(), nullptr) != 1) {
+        return fail(Errc::internal, "OpenSSL cannot compute SHA-256");
+    }
+    std::string hex;
+    for (const auto byte : std::span(digest).first(size)) hex += fmt::format("{:02x}", byte);
+    return hex;
+}
+
+}  // namespace
+
+std::string to_string(const JobPointer& pointer) {
+    auto name = fmt::format("s3://{}/{}", pointer.bucket, pointer.key);
+    if (pointer.version) name += fmt::format("?versionId={}", *pointer.version);
+    return name;
+}
+
+Result<Job> read_pointed_job(const JobPointer& pointer, std::string_view bytes) {
+    const auto name = to_string(pointer);
+    AMILIFT_TRY(const auto digest, sha256_hex(bytes));
+    if (digest != pointer.sha256) {
+        return fail(Errc::invalid_input,
+                    fmt::format("job document '{}' has {} bytes with SHA-256 {}, expected {}", name,
+                                bytes.size(), digest, pointer.sha256),
+                    pointer.version ? "give the digest of that version in job.sha256"
+                                    : "the object was replaced, or job.sha256 is of another file; "
+                                      "name the version in job.version",
+                    "job-digest");
+    }
+    AMILIFT_TRY(auto parsed, parse_job(bytes, name));
+    if (auto* job = std::get_if<Job>(&parsed)) return std::move(*job);
+    return fail(Errc::invalid_input,
+                fmt::format("job document '{}' points to another document, expected a job", name),
+                "let the user-data point to the job itself", "invalid-job");
+}
+
+}  // namespace amilift::job

@@ -1,0 +1,582 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "job/job_yaml.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <functional>
+#include <initializer_list>
+#include <map>
+#include <numeric>
+#include <span>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "job/job_yaml_values.hpp"
+#include "job/template.hpp"
+#include "job/text.hpp"
+#include "job/yaml_tree.hpp"
+
+namespace amilift::job {
+namespace {
+
+using core::Errc;
+
+constexpr std::size_t kMaxProblems = 20;
+/// EC2 allows 50 tags on a resource; the source's tags and amilift's own need room, too.
+constexpr std::size_t kMaxTags = 40;
+constexpr std::size_t kMaxConsoles = 4;
+constexpr std::string_view kWrapperKey = "amilift";
+constexpr std::string_view kPointerKey = "job";
+
+constexpr std::array<std::string_view, 7> kJobKeys{"id",     "source",   "target",   "conversion",
+                                                   "finish", "deadline", "endpoints"};
+constexpr std::array<std::string_view, 1> kSourceKeys{"ami"};
+constexpr std::array<std::string_view, 8> kTargetKeys{
+    "name",           "description",      "tags",        "copy_source_tags",
+    "virtualization", "root_device_name", "volume_type", "on_name_collision"};
+constexpr std::array<std::string_view, 2> kConversionKeys{"bootloader", "consoles"};
+constexpr std::array<std::string_view, 2> kFinishKeys{"on_success", "on_failure"};
+constexpr std::array<std::string_view, 3> kEndpointKeys{"ec2", "s3", "sts"};
+constexpr std::array<std::string_view, 3> kPointerKeys{"s3", "version", "sha256"};
+
+struct Section {
+    std::string_view path;  ///< empty: the top level
+    std::span<const std::string_view> keys;
+};
+const std::array<Section, 5> kSections{{{"", kJobKeys},
+                                        {"source", kSourceKeys},
+                                        {"target", kTargetKeys},
+                                        {"conversion", kConversionKeys},
+                                        {"finish", kFinishKeys}}};
+
+std::string describe(const YamlNode& node) {
+    switch (node.kind) {
+        case YamlNode::Kind::sequence:
+            return "a list";
+        case YamlNode::Kind::mapping:
+            return "a mapping";
+        case YamlNode::Kind::alias:
+            return "an alias";
+        case YamlNode::Kind::scalar:
+            break;
+    }
+    switch (scalar_type(node)) {
+        case ScalarType::null:
+            return "empty";
+        case ScalarType::boolean:
+            return fmt::format("the truth value {}", in_quotes(node.value));
+        case ScalarType::number:
+            return fmt::format("the number {}", in_quotes(node.value));
+        case ScalarType::timestamp:
+            return fmt::format("the date {}", in_quotes(node.value));
+        case ScalarType::text:
+            break;
+    }
+    return fmt::format("the text {}", in_quotes(node.value));
+}
+
+/// Where the problem with an unknown key lies.
+std::string advise(std::string_view key, std::string_view path,
+                   std::span<const std::string_view> valid) {
+    for (const auto& section : kSections) {
+        if (section.path == path || std::ranges::find(section.keys, key) == section.keys.end()) {
+            continue;
+        }
+        return section.path.empty() ? std::string("it belongs at the top level")
+                                    : fmt::format("it belongs under '{}'", section.path);
+    }
+    if (const auto near = nearest(key, valid); !near.empty()) {
+        return fmt::format("did you mean '{}'?", near);
+    }
+    return fmt::format("valid keys here: {}", fmt::join(valid, ", "));
+}
+
+/// Reads the tree into the model and collects what is wrong with it.
+class Reader {
+  public:
+    [[nodiscard]] ParsedJob read(const YamlNode& document, bool wrapped);
+    [[nodiscard]] std::vector<Problem> take_problems() && { return std::move(problems_); }
+
+  private:
+    /// Reads the value of the key `index` of a mapping's valid keys.
+    using ReadField =
+        std::function<void(std::size_t index, const std::string& path, const YamlNode& value)>;
+
+    void add(const YamlNode& node, std::string what) {
+        problems_.push_back({node.at, std::move(what)});
+    }
+
+    Job read_job(const YamlNode& top);
+    JobPointer read_pointer(const YamlNode& top);
+    void read_source(const YamlNode& node, Source& out);
+    void read_target(const YamlNode& node, Target& out);
+    void read_conversion(const YamlNode& node, ConversionOptions& out);
+    void read_finish(const YamlNode& node, Finish& out);
+    void read_deadline(const YamlNode& node, std::chrono::seconds& out);
+    void read_endpoints(const YamlNode& node, std::map<std::string, std::string>& out);
+    void read_tags(const YamlNode& node, std::map<std::string, std::string>& out);
+    void read_consoles(const YamlNode& node, std::vector<std::string>& out);
+
+    /// Says no to what is not of `kind`, an alias or a tagged value.
+    bool is(const YamlNode& node, YamlNode::Kind kind, std::string_view path,
+            std::string_view expected);
+    /// The distinct keys of a mapping that are texts; others are problems.
+    std::vector<std::pair<const YamlNode*, const YamlNode*>> members(const YamlNode& node,
+                                                                     std::string_view path);
+    void read_mapping(const YamlNode& node, std::string_view path,
+                      std::span<const std::string_view> valid,
+                      std::initializer_list<std::string_view> required, const ReadField& read);
+    bool read_text(const YamlNode& node, std::string_view path, std::string& out);
+    void read_text(const YamlNode& node, std::string_view path, const TextRule& rule,
+                   std::string& out);
+    void read_template(const YamlNode& node, std::string_view path,
+                       core::Result<> (*check)(std::string_view), std::string& out);
+    void read_boolean(const YamlNode& node, std::string_view path, bool& out);
+    template <class T>
+    void read_choice(const YamlNode& node, std::string_view path,
+                     std::initializer_list<std::pair<std::string_view, T>> choices, T& out);
+
+    std::vector<Problem> problems_;
+};
+
+const YamlNode* find(const YamlNode& mapping, std::string_view key) {
+    if (mapping.kind != YamlNode::Kind::mapping) return nullptr;
+    for (std::size_t i = 0; i + 1 < mapping.items.size(); i += 2) {
+        const auto& node = mapping.items[i];
+        if (node.kind == YamlNode::Kind::scalar && node.value == key) return &mapping.items[i + 1];
+    }
+    return nullptr;
+}
+
+ParsedJob Reader::read(const YamlNode& document, bool wrapped) {
+    const YamlNode* top = &document;
+    if (wrapped) {
+        top = find(document, kWrapperKey);
+        if (top == nullptr) {
+            add(document, fmt::format("this cloud-config has no key '{}'", kWrapperKey));
+            return Job{};
+        }
+        std::size_t count = 0;
+        for (std::size_t i = 0; i < document.items.size(); i += 2) {
+            const auto& key = document.items[i];
+            if (key.kind == YamlNode::Kind::scalar && key.value == kWrapperKey && ++count == 2) {
+                add(key, fmt::format("key '{}' is here a second time", kWrapperKey));
+            }
+        }
+    }
+    if (find(*top, kPointerKey) != nullptr) return read_pointer(*top);
+    return read_job(*top);
+}
+
+Job Reader::read_job(const YamlNode& top) {
+    Job job;
+    if (top.kind == YamlNode::Kind::scalar && scalar_type(top) == ScalarType::null) {
+        add(top, "the job is empty, expected at least 'source: {ami: ami-...}'");
+        return job;
+    }
+    read_mapping(top, "", kJobKeys, {"source"},
+                 [&](std::size_t index, const std::string& path, const YamlNode& value) {
+                     switch (index) {
+                         case 0:
+                             return read_text(value, path, kJobIdRule, job.id);
+                         case 1:
+                             return read_source(value, job.source);
+                         case 2:
+                             return read_target(value, job.target);
+                         case 3:
+                             return read_conversion(value, job.conversion);
+                         case 4:
+                             return read_finish(value, job.finish);
+                         case 5:
+                             return read_deadline(value, job.deadline);
+                         default:
+                             return read_endpoints(value, job.endpoints);
+                     }
+                 });
+    return job;
+}
+
+JobPointer Reader::read_pointer(const YamlNode& top) {
+    JobPointer pointer;
+    std::size_t pointers = 0;
+    for (std::size_t i = 0; i + 1 < top.items.size(); i += 2) {
+        const auto& key = top.items[i];
+        if (key.value != kPointerKey) {
+            add(key, fmt::format("'job' points to another document and stands alone: move {} there",
+                                 in_quotes(key.value)));
+        } else if (++pointers == 2) {
+            add(key, "key 'job' is here a second time");
+        }
+    }
+    read_mapping(*find(top, kPointerKey), kPointerKey, kPointerKeys, {"s3", "sha256"},
+                 [&](std::size_t index, const std::string& path, const YamlNode& value) {
+                     std::string text;
+                     switch (index) {
+                         case 0:
+                             if (!read_text(value, path, text)) return;
+                             if (auto location = parse_s3_location(text)) {
+                                 std::tie(pointer.bucket, pointer.key) = *std::move(location);
+                             } else {
+                                 add(value, fmt::format("'{}' is {}, expected bucket/key or "
+                                                        "s3://bucket/key",
+                                                        path, in_quotes(text)));
+                             }
+                             return;
+                         case 1:
+                             read_text(value, path, kS3VersionRule, text);
+                             pointer.version = std::move(text);
+                             return;
+                         default:
+                             return read_text(value, path, kSha256Rule, pointer.sha256);
+                     }
+                 });
+    return pointer;
+}
+
+void Reader::read_source(const YamlNode& node, Source& out) {
+    read_mapping(node, "source", kSourceKeys, {"ami"},
+                 [&](std::size_t, const std::string& path, const YamlNode& value) {
+                     read_text(value, path, kAmiIdRule, out.ami);
+                 });
+}
+
+void Reader::read_target(const YamlNode& node, Target& out) {
+    std::string virtualization;
+    read_mapping(
+        node, "target", kTargetKeys, {},
+        [&](std::size_t index, const std::string& path, const YamlNode& value) {
+            switch (index) {
+                case 0:
+                    return read_template(value, path, check_image_name_template, out.name);
+                case 1:
+                    return read_template(value, path, check_text_template, out.description);
+                case 2:
+                    return read_tags(value, out.tags);
+                case 3:
+                    return read_boolean(value, path, out.copy_source_tags);
+                case 4:
+                    return read_choice<std::string>(value, path, {{"hvm", "hvm"}}, virtualization);
+                case 5:
+                    return read_text(value, path, kRootDeviceRule, out.root_device_name);
+                case 6:
+                    // A root volume cannot be st1 or sc1; io1 and io2 need a number of IOPS.
+                    return read_choice<std::string>(
+                        value, path, {{"gp3", "gp3"}, {"gp2", "gp2"}, {"standard", "standard"}},
+                        out.volume_type);
+                default:
+                    return read_choice<NameCollision>(
+                        value, path,
+                        {{"fail", NameCollision::fail}, {"suffix", NameCollision::suffix}},
+                        out.on_name_collision);
+            }
+        });
+}
+
+void Reader::read_conversion(const YamlNode& node, ConversionOptions& out) {
+    read_mapping(node, "conversion", kConversionKeys, {},
+                 [&](std::size_t index, const std::string& path, const YamlNode& value) {
+                     if (index == 1) return read_consoles(value, out.consoles);
+                     read_choice<Bootloader>(
+                         value, path,
+                         {{"grub2", Bootloader::grub2}, {"grub-legacy", Bootloader::grub_legacy}},
+                         out.bootloader);
+                 });
+}
+
+void Reader::read_finish(const YamlNode& node, Finish& out) {
+    read_mapping(node, "finish", kFinishKeys, {},
+                 [&](std::size_t index, const std::string& path, const YamlNode& value) {
+                     read_choice<FinishAction>(value, path,
+                                               {{"terminate", FinishAction::terminate},
+                                                {"stop", FinishAction::stop},
+                                                {"keep", FinishAction::keep}},
+                                               index == 0 ? out.on_success : out.on_failure);
+                 });
+}
+
+void Reader::read_deadline(const YamlNode& node, std::chrono::seconds& out) {
+    if (node.kind == YamlNode::Kind::scalar && scalar_type(node) == ScalarType::number) {
+        add(node, fmt::format("'deadline' is {}, expected a unit with it: 30s, 90m or 2h",
+                              describe(node)));
+        return;
+    }
+    std::string text;
+    if (!read_text(node, "deadline", text)) return;
+    const auto duration = parse_duration(text);
+    if (!duration || *duration < kMinDeadline || *duration > kMaxDeadline) {
+        add(node, fmt::format("'deadline' is {}, expected {}s to {}h, written as 30s, 90m or 2h",
+                              in_quotes(text), kMinDeadline.count(), kMaxDeadline.count() / 3600));
+        return;
+    }
+    out = *duration;
+}
+
+void Reader::read_endpoints(const YamlNode& node, std::map<std::string, std::string>& out) {
+    read_mapping(node, "endpoints", kEndpointKeys, {},
+                 [&](std::size_t index, const std::string& path, const YamlNode& value) {
+                     std::string url;
+                     if (!read_text(value, path, url)) return;
+                     if (!kEndpointUrlRule.accepts(url)) {
+                         // The URL is not repeated: what is wrong may be a password in it.
+                         add(value, fmt::format("'{}' is not a URL of the form {}", path,
+                                                kEndpointUrlRule.expected));
+                         return;
+                     }
+                     out[std::string(kEndpointKeys[index])] = std::move(url);
+                 });
+}
+
+void Reader::read_tags(const YamlNode& node, std::map<std::string, std::string>& out) {
+    constexpr std::string_view kPath = "target.tags";
+    if (!is(node, YamlNode::Kind::mapping, kPath, "a mapping of keys to texts")) return;
+    const auto tags = members(node, kPath);
+    for (const auto& [key, value] : tags) {
+        if (!kTagKeyRule.accepts(key->value)) {
+            add(*key, fmt::format("tag key {}, expected {}", in_quotes(key->value),
+                                  kTagKeyRule.expected));
+        }
+        read_template(*value, fmt::format("{}.{}", kPath, key->value), check_text_template,
+                      out[key->value]);
+    }
+    if (tags.size() > kMaxTags) {
+        add(node,
+            fmt::format("'{}' has {} tags, expected at most {}", kPath, tags.size(), kMaxTags));
+    }
+}
+
+void Reader::read_consoles(const YamlNode& node, std::vector<std::string>& out) {
+    constexpr std::string_view kPath = "conversion.consoles";
+    if (!is(node, YamlNode::Kind::sequence, kPath, "a list of kernel consoles")) return;
+    if (node.items.empty() || node.items.size() > kMaxConsoles) {
+        add(node, fmt::format("'{}' has {} entries, expected 1 to {}", kPath, node.items.size(),
+                              kMaxConsoles));
+        return;
+    }
+    out.clear();
+    for (std::size_t i = 0; i < node.items.size(); ++i) {
+        std::string console;
+        read_text(node.items[i], fmt::format("{}[{}]", kPath, i), kConsoleRule, console);
+        if (!console.empty() && std::ranges::find(out, console) != out.end()) {
+            add(node.items[i], fmt::format("'{}' names {} twice", kPath, in_quotes(console)));
+        }
+        out.push_back(std::move(console));
+    }
+}
+
+bool Reader::is(const YamlNode& node, YamlNode::Kind kind, std::string_view path,
+                std::string_view expected) {
+    const auto subject =
+        path.empty() ? std::string("the document") : fmt::format("{}", in_quotes(path));
+    if (node.kind == YamlNode::Kind::alias) {
+        add(node, fmt::format("{} is an alias (*name), which a job cannot have: write the value "
+                              "itself",
+                              subject));
+        return false;
+    }
+    if (node.tagged) {
+        add(node, fmt::format("{} has a YAML tag (!...), which a job cannot have; a text goes in "
+                              "quotes",
+                              subject));
+        return false;
+    }
+    if (node.kind == YamlNode::Kind::scalar && scalar_type(node) == ScalarType::null) {
+        add(node, fmt::format("{} has no value, expected {}; an optional key can be left out",
+                              subject, expected));
+        return false;
+    }
+    if (node.kind != kind) {
+        add(node, fmt::format("{} is {}, expected {}", subject, describe(node), expected));
+        return false;
+    }
+    return true;
+}
+
+std::vector<std::pair<const YamlNode*, const YamlNode*>> Reader::members(const YamlNode& node,
+                                                                         std::string_view path) {
+    std::vector<std::pair<const YamlNode*, const YamlNode*>> out;
+    std::map<std::string_view, Position> seen;
+    for (std::size_t i = 0; i + 1 < node.items.size(); i += 2) {
+        const auto& key = node.items[i];
+        if (key.kind != YamlNode::Kind::scalar || key.tagged ||
+            scalar_type(key) != ScalarType::text) {
+            add(key, fmt::format("a key{} is {}, expected a text{}",
+                                 path.empty() ? "" : fmt::format(" of '{}'", path),
+                                 key.tagged ? "tagged" : describe(key),
+                                 key.kind == YamlNode::Kind::scalar ? ": put it in quotes" : ""));
+            continue;
+        }
+        const auto [first, is_new] = seen.emplace(key.value, key.at);
+        if (!is_new) {
+            add(key, fmt::format("key {} is here a second time, the first is at {}:{}",
+                                 in_quotes(key.value), first->second.line, first->second.column));
+            continue;
+        }
+        out.emplace_back(&key, &node.items[i + 1]);
+    }
+    return out;
+}
+
+void Reader::read_mapping(const YamlNode& node, std::string_view path,
+                          std::span<const std::string_view> valid,
+                          std::initializer_list<std::string_view> required, const ReadField& read) {
+    if (!is(node, YamlNode::Kind::mapping, path,
+            fmt::format("a mapping with the keys {}", fmt::join(valid, ", ")))) {
+        return;
+    }
+    std::vector<std::string_view> given;
+    for (const auto& [key, value] : members(node, path)) {
+        const auto known = std::ranges::find(valid, key->value);
+        if (known == valid.end()) {
+            add(*key, fmt::format("unknown key {} ({})", in_quotes(key->value),
+                                  advise(key->value, path, valid)));
+            continue;
+        }
+        given.push_back(*known);
+        read(static_cast<std::size_t>(known - valid.begin()),
+             path.empty() ? std::string(*known) : fmt::format("{}.{}", path, *known), *value);
+    }
+    for (const auto key : required) {
+        if (std::ranges::find(given, key) == given.end()) {
+            add(node, fmt::format("'{}{}{}' is missing", path, path.empty() ? "" : ".", key));
+        }
+    }
+}
+
+bool Reader::read_text(const YamlNode& node, std::string_view path, std::string& out) {
+    if (!is(node, YamlNode::Kind::scalar, path,
+            node.kind == YamlNode::Kind::mapping ? "a text (one that begins with '{' goes in "
+                                                   "quotes)"
+                                                 : "a text")) {
+        return false;
+    }
+    if (scalar_type(node) != ScalarType::text) {
+        add(node,
+            fmt::format("'{}' is {}, expected a text: put it in quotes", path, describe(node)));
+        return false;
+    }
+    // A quoted YAML scalar can make a control character out of an escape.
+    if (std::ranges::any_of(node.value, is_control)) {
+        add(node, fmt::format("'{}' is {}, expected a text without control characters", path,
+                              in_quotes(node.value)));
+        return false;
+    }
+    out = node.value;
+    return true;
+}
+
+void Reader::read_text(const YamlNode& node, std::string_view path, const TextRule& rule,
+                       std::string& out) {
+    std::string text;
+    if (!read_text(node, path, text)) return;
+    if (!rule.accepts(text)) {
+        add(node, fmt::format("'{}' is {}, expected {}", path, in_quotes(text), rule.expected));
+        return;
+    }
+    out = std::move(text);
+}
+
+void Reader::read_template(const YamlNode& node, std::string_view path,
+                           core::Result<> (*check)(std::string_view), std::string& out) {
+    if (!read_text(node, path, out)) return;
+    if (auto ok = check(out); !ok) {
+        add(node, fmt::format("'{}': {}", path, ok.error().message()));
+    } else if (out.find_first_of("\n\t") != std::string::npos) {
+        add(node, fmt::format("'{}' has a tab or more than one line, expected one line", path));
+    }
+}
+
+void Reader::read_boolean(const YamlNode& node, std::string_view path, bool& out) {
+    if (!is(node, YamlNode::Kind::scalar, path, "true or false")) return;
+    if (node.quoted || (node.value != "true" && node.value != "false")) {
+        add(node, fmt::format("'{}' is {}, expected true or false", path, describe(node)));
+        return;
+    }
+    out = node.value == "true";
+}
+
+template <class T>
+void Reader::read_choice(const YamlNode& node, std::string_view path,
+                         std::initializer_list<std::pair<std::string_view, T>> choices, T& out) {
+    std::string text;
+    if (!read_text(node, path, text)) return;
+    std::vector<std::string_view> names;
+    for (const auto& [name, value] : choices) {
+        if (name == text) {
+            out = value;
+            return;
+        }
+        names.push_back(name);
+    }
+    const auto near = nearest(text, names);
+    add(node, fmt::format("'{}' is {}, expected {}{}{}", path, in_quotes(text),
+                          names.size() > 1 ? "one of " : "", fmt::join(names, ", "),
+                          near.empty() ? "" : fmt::format(" (did you mean '{}'?)", near)));
+}
+
+/// Whether the job is the value of `amilift` in `document`.
+bool is_wrapped(const YamlNode& document, std::string_view text) {
+    if (first_line(text) == "#cloud-config") return true;
+    if (first_line(text) == "#amilift" || find(document, kWrapperKey) == nullptr) return false;
+    return find(document, kPointerKey) == nullptr &&
+           std::ranges::none_of(
+               kJobKeys, [&](std::string_view key) { return find(document, key) != nullptr; });
+}
+
+core::Error make_error(const std::vector<Problem>& problems, std::string_view source_name) {
+    // Not std::stable_sort: clang rejects libstdc++ 12's for its deprecated temporary buffer.
+    std::vector<std::size_t> order(problems.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::ranges::sort(order, {}, [&](std::size_t i) { return std::pair(problems[i].at, i); });
+    std::string what;
+    for (std::size_t i = 0; i < std::min(problems.size(), kMaxProblems); ++i) {
+        const auto& [at, text] = problems[order[i]];
+        if (i > 0) what += '\n';
+        what += fmt::format("{}:{}:{}: {}", source_name, at.line, at.column, text);
+    }
+    if (problems.size() > kMaxProblems) {
+        what += fmt::format("\n{}: and {} more", source_name, problems.size() - kMaxProblems);
+    }
+    return {Errc::invalid_input, std::move(what), "amilift-job(5) describes every key",
+            "invalid-job"};
+}
+
+}  // namespace
+
+core::Result<ParsedJob> parse_job(std::string_view text, std::string_view source_name) {
+    const auto document_text = normalized(text);
+    auto document = parse_yaml(document_text);
+    if (!document) {
+        return std::unexpected(make_error({std::move(document).error()}, source_name));
+    }
+    Reader reader;
+    auto parsed = reader.read(*document, is_wrapped(*document, document_text));
+    auto problems = std::move(reader).take_problems();
+    if (!problems.empty()) return std::unexpected(make_error(problems, source_name));
+    return parsed;
+}
+
+bool cloud_config_has_job(std::string_view text) {
+    if (text.find(kWrapperKey) == std::string_view::npos) return false;
+    const auto document_text = normalized(text);
+    if (const auto document = parse_yaml(document_text)) {
+        return find(*document, kWrapperKey) != nullptr;
+    }
+    for (std::size_t begin = 0; begin < document_text.size();) {
+        const auto end = std::min(document_text.find('\n', begin), document_text.size());
+        auto line = std::string_view(document_text).substr(begin, end - begin);
+        begin = end + 1;
+        if (line.starts_with('"') || line.starts_with('\'')) line.remove_prefix(1);
+        if (!line.starts_with(kWrapperKey)) continue;
+        line.remove_prefix(kWrapperKey.size());
+        if (line.starts_with('"') || line.starts_with('\'')) line.remove_prefix(1);
+        if (trimmed(line).starts_with(':')) return true;
+    }
+    return false;
+}
+
+}  // namespace amilift::job
