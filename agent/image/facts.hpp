@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/result.hpp"
+#include "image/kernel.hpp"
+#include "image/menu.hpp"
+#include "image/os_facts.hpp"
+#include "image/safe_root.hpp"
+
+namespace amilift::image {
+
+enum class Severity { info, warning, refusal };
+[[nodiscard]] std::string_view to_string(Severity s) noexcept;
+
+/// Something that a user should know about the image.
+struct Finding {
+    Severity severity = Severity::info;
+    std::string id;     ///< stable: "xen-only-kernel", "entry-names-missing-file"
+    std::string where;  ///< "/boot/grub/menu.lst:12", "/etc/fstab:3"
+    std::string seen;
+    std::string consequence;  ///< what would happen
+    std::string action;       ///< what amilift does, or what the user can do
+};
+
+struct ImageFacts {
+    std::string os_id;  ///< os-release ID or what the release files tell ("centos", "amzn")
+    std::string os_version;
+    std::string os_pretty_name;
+    InitSystem init = InitSystem::unknown;
+    bool selinux_enforcing = false;
+
+    std::string menu_path;  ///< resolved path of the live menu, empty if none
+    std::vector<std::string>
+        menu_links;  ///< names that lead to it: /boot/grub/menu.lst, /etc/grub.conf
+    std::string menu_text;
+    Menu menu;
+    /// The entry that will boot after the conversion; absent if none can.
+    std::optional<std::size_t> boot_entry;
+    /// The menu's own default (and fallbacks) do not lead to boot_entry under GRUB 2: the menu
+    /// module makes it the default.
+    bool must_set_default = false;
+    std::vector<Kernel> kernels;  ///< of the entries whose kernel file exists, in entry order
+    std::vector<std::optional<std::size_t>> kernel_of_entry;  ///< entry index -> index in kernels
+
+    std::string fstab_text;
+    bool has_fstab = false;
+
+    std::vector<Finding> findings;  ///< in order of discovery; refusals included
+
+    [[nodiscard]] const Finding* first_refusal() const;
+};
+
+/// Names of a GRUB 0.97 menu, in the order in which PV-GRUB looks for the live one; the last is
+/// only ever a second name of a menu.
+inline constexpr std::array<std::string_view, 4> kMenuNames{
+    "/boot/grub/menu.lst", "/boot/grub/grub.conf", "/grub/menu.lst", "/etc/grub.conf"};
+
+/// The largest menu and fstab that are read, in bytes.
+inline constexpr std::size_t kTextLimit = 1 << 20;
+
+/// May a menu lie at this resolved path? Only below /boot and /grub, or as /etc/grub.conf: a
+/// menu.lst that is a link to another file of the image was not put there to boot it.
+[[nodiscard]] bool is_menu_place(std::string_view resolved_path);
+
+/// Names by which this image's root device has been known: the usual ones of PV instances, the
+/// root= of the entry that boots and the device in fstab's line of "/", where those are names that
+/// depend on the instance type. None of them is sure to exist after the move.
+[[nodiscard]] std::vector<std::string> old_root_devices(const ImageFacts& facts);
+
+/// Looks at the image without running or changing anything. Content problems are findings with
+/// severity refusal, so that all of them are reported; a Result error is a failure to read the
+/// filesystem. Refusals:
+///   no-menu, menu-unreadable (no regular file, larger than kTextLimit, a loop of links),
+///   link-out-of-image (a menu that is a link to somewhere else), no-bootable-entry,
+///   kernel-missing (every entry names a kernel file that is not there),
+///   xen-only-kernel (no entry has a kernel that starts without Xen),
+///   fstab-unreadable.
+[[nodiscard]] core::Result<ImageFacts> inspect_image(const SafeRoot& root);
+
+}  // namespace amilift::image

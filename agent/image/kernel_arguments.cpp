@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "image/kernel_arguments.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "image/text_lines.hpp"
+
+namespace amilift::image {
+
+namespace {
+
+constexpr std::string_view kBlanks = " \t\r\v\f";
+
+bool is_blank(char c) {
+    return kBlanks.find(c) != std::string_view::npos;
+}
+
+std::string_view unquoted(std::string_view text) {
+    if (text.size() >= 2 && text.front() == '"' && text.back() == '"') {
+        text.remove_prefix(1);
+        text.remove_suffix(1);
+    }
+    return text;
+}
+
+std::string console_words(const std::vector<std::string>& consoles) {
+    std::string out;
+    for (const auto& console : consoles) {
+        out += fmt::format("{}console={}", out.empty() ? "" : " ", console);
+    }
+    return out;
+}
+
+}  // namespace
+
+std::vector<KernelArgument> kernel_arguments(std::string_view command_line) {
+    std::vector<KernelArgument> out;
+    std::size_t at = 0;
+    while (at < command_line.size()) {
+        if (is_blank(command_line[at])) {
+            ++at;
+            continue;
+        }
+        auto end = at;
+        bool in_quotes = false;
+        while (end < command_line.size() && (in_quotes || !is_blank(command_line[end]))) {
+            if (command_line[end] == '"') in_quotes = !in_quotes;
+            ++end;
+        }
+        KernelArgument argument;
+        argument.at = at;
+        argument.text = command_line.substr(at, end - at);
+        const auto whole = unquoted(argument.text);
+        const auto equals = whole.find('=');
+        argument.key = whole.substr(0, equals);
+        if (equals != std::string_view::npos) argument.value = unquoted(whole.substr(equals + 1));
+        out.push_back(argument);
+        at = end;
+    }
+    return out;
+}
+
+std::string_view console_device(std::string_view value) {
+    return value.substr(0, value.find(','));
+}
+
+bool is_pv_console(std::string_view value) {
+    auto device = console_device(value);
+    if (!device.starts_with("hvc") && !device.starts_with("xvc")) return false;
+    device.remove_prefix(3);
+    return !device.empty() &&
+           std::ranges::all_of(device, [](char c) { return c >= '0' && c <= '9'; });
+}
+
+std::string replace_pv_consoles(std::string_view command_line,
+                                const std::vector<std::string>& consoles, WhenNoConsole when_none) {
+    const auto arguments = kernel_arguments(command_line);
+    std::vector<std::string_view> kept;
+    bool any = false;
+    bool any_pv = false;
+    for (const auto& argument : arguments) {
+        if (argument.key != "console") continue;
+        any = true;
+        if (is_pv_console(argument.value)) {
+            any_pv = true;
+        } else {
+            kept.push_back(console_device(argument.value));
+        }
+    }
+    if (!any_pv) {
+        if (any || when_none == WhenNoConsole::keep || consoles.empty()) {
+            return std::string(command_line);
+        }
+        // Behind a quote that is never closed, all would belong to the argument in it.
+        if (std::ranges::count(command_line, '"') % 2 != 0) return std::string(command_line);
+        const auto end = command_line.find_last_not_of(kBlanks);
+        const auto used = end == std::string_view::npos ? 0 : end + 1;
+        return fmt::format("{}{}{}{}", command_line.substr(0, used), used == 0 ? "" : " ",
+                           console_words(consoles), command_line.substr(used));
+    }
+
+    std::vector<std::string> missing;
+    for (const auto& console : consoles) {
+        if (std::ranges::find(kept, console_device(console)) == kept.end()) {
+            missing.push_back(console);
+        }
+    }
+    std::string out;
+    std::size_t copied = 0;
+    bool placed = missing.empty();
+    for (const auto& argument : arguments) {
+        if (argument.key != "console" || !is_pv_console(argument.value)) continue;
+        out += command_line.substr(copied, argument.at - copied);
+        copied = argument.at + argument.text.size();
+        if (!placed) {
+            out += console_words(missing);
+            placed = true;
+            continue;
+        }
+        const auto used = out.find_last_not_of(kBlanks);
+        if (used != std::string::npos) {
+            out.resize(used + 1);
+            continue;
+        }
+        // The first argument: what separates the line from the kernel's name stays.
+        copied = std::min(command_line.find_first_not_of(kBlanks, copied), command_line.size());
+        if (copied == command_line.size()) out.clear();
+    }
+    out += command_line.substr(copied);
+    return out;
+}
+
+std::string replace_root_argument(std::string_view command_line,
+                                  const std::vector<std::string>& old_devices,
+                                  std::string_view replacement) {
+    std::string out;
+    std::size_t copied = 0;
+    for (const auto& argument : kernel_arguments(command_line)) {
+        if (argument.key != "root" ||
+            std::ranges::find(old_devices, argument.value) == old_devices.end()) {
+            continue;
+        }
+        out += command_line.substr(copied, argument.at - copied);
+        out += fmt::format("root={}", replacement);
+        copied = argument.at + argument.text.size();
+    }
+    out += command_line.substr(copied);
+    return out;
+}
+
+std::optional<std::string> last_value(std::string_view command_line, std::string_view key) {
+    std::optional<std::string> out;
+    for (const auto& argument : kernel_arguments(command_line)) {
+        if (argument.key == key) out = argument.value;
+    }
+    return out;
+}
+
+}  // namespace amilift::image

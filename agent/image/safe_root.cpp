@@ -1,0 +1,572 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "image/safe_root.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <deque>
+#include <iterator>
+#include <optional>
+
+#include "core/owned.hpp"
+
+namespace amilift::image {
+
+using core::Errc;
+using core::Fd;
+using core::Result;
+
+namespace {
+
+/// openat2 answers EAGAIN when a rename or mount anywhere on the helper races with "..".
+constexpr int kMaxRaces = 128;
+
+/// Paths of an image come into messages: control characters must not reach a terminal.
+std::string quoted(std::string_view path) {
+    std::string out = "'";
+    for (const char c : path.substr(0, 512)) {
+        const auto u = static_cast<unsigned char>(c);
+        if (u < 0x20 || u == 0x7f) {
+            out += fmt::format("\\x{:02x}", u);
+        } else {
+            out += c;
+        }
+    }
+    out += path.size() > 512 ? "...'" : "'";
+    return out;
+}
+
+Result<> check_path(std::string_view path) {
+    if (path.empty() || path.front() != '/') {
+        return core::fail(Errc::invalid_input,
+                          fmt::format("{} is no absolute path of the image", quoted(path)));
+    }
+    if (path.find('\0') != std::string_view::npos) {
+        return core::fail(Errc::invalid_input,
+                          fmt::format("the path {} holds a NUL byte", quoted(path)));
+    }
+    if (path.size() >= PATH_MAX) {
+        return core::fail(Errc::corrupt,
+                          fmt::format("the path {} has {} bytes, expected less than {}",
+                                      quoted(path), path.size(), PATH_MAX));
+    }
+    return {};
+}
+
+std::vector<std::string> components_of(std::string_view path) {
+    std::vector<std::string> out;
+    std::size_t at = 0;
+    while (at < path.size()) {
+        const auto end = std::min(path.find('/', at), path.size());
+        if (end > at) out.emplace_back(path.substr(at, end - at));
+        at = end + 1;
+    }
+    return out;
+}
+
+FileKind kind_of(mode_t mode) {
+    if (S_ISREG(mode)) return FileKind::regular;
+    if (S_ISDIR(mode)) return FileKind::directory;
+    if (S_ISLNK(mode)) return FileKind::symlink;
+    return FileKind::other;
+}
+
+std::string_view kind_name(mode_t mode) {
+    if (S_ISREG(mode)) return "a regular file";
+    if (S_ISDIR(mode)) return "a directory";
+    if (S_ISLNK(mode)) return "a symbolic link";
+    if (S_ISFIFO(mode)) return "a FIFO";
+    if (S_ISSOCK(mode)) return "a socket";
+    if (S_ISCHR(mode)) return "a character device";
+    if (S_ISBLK(mode)) return "a block device";
+    return "an object of unknown kind";
+}
+
+FileStatus status_of(const struct stat& st) {
+    FileStatus out;
+    out.kind = kind_of(st.st_mode);
+    out.size_bytes = static_cast<std::uint64_t>(st.st_size);
+    out.mode = st.st_mode & 07777U;
+    out.uid = st.st_uid;
+    out.gid = st.st_gid;
+    return out;
+}
+
+Result<struct stat> stat_fd(const Fd& fd, std::string_view path) {
+    struct stat st{};
+    if (::fstat(fd.get(), &st) != 0) {
+        const int saved = errno;
+        return core::fail_errno(saved, fmt::format("cannot read the status of {}", quoted(path)));
+    }
+    return st;
+}
+
+std::unexpected<core::Error> not_regular(std::string_view path, mode_t mode) {
+    return core::fail(Errc::corrupt, fmt::format("{} is {}, expected a regular file", quoted(path),
+                                                 kind_name(mode)));
+}
+
+/// Puts a directory's access and modification times back when a change below it is done.
+class DirectoryTimes {
+  public:
+    explicit DirectoryTimes(const Fd& directory) : directory_(directory) {
+        struct stat st{};
+        if (::fstat(directory.get(), &st) == 0) {
+            times_[0] = st.st_atim;
+            times_[1] = st.st_mtim;
+            known_ = true;
+        }
+    }
+    DirectoryTimes(const DirectoryTimes&) = delete;
+    DirectoryTimes& operator=(const DirectoryTimes&) = delete;
+    ~DirectoryTimes() {
+        // Best effort: a failure leaves a newer time, nothing that a boot depends on.
+        if (known_) ::futimens(directory_.get(), times_);
+    }
+
+  private:
+    const Fd& directory_;
+    struct timespec times_[2] = {};
+    bool known_ = false;
+};
+
+Result<> sync_directory(const Fd& directory, std::string_view path) {
+    if (::fsync(directory.get()) != 0) {
+        const int saved = errno;
+        return core::fail_errno(saved,
+                                fmt::format("cannot make the change of {} durable", quoted(path)));
+    }
+    return {};
+}
+
+std::string fd_path(const Fd& fd) {
+    return fmt::format("/proc/self/fd/{}", fd.get());
+}
+
+/// One extended attribute; empty optional when it is not there or the filesystem has none.
+Result<std::optional<std::string>> read_xattr(const Fd& fd, const char* name,
+                                              std::string_view path) {
+    std::string value(65536, '\0');  // XATTR_SIZE_MAX of linux/limits.h
+    const auto n = ::fgetxattr(fd.get(), name, value.data(), value.size());
+    if (n < 0) {
+        const int saved = errno;
+        if (saved == ENODATA || saved == EOPNOTSUPP) return std::nullopt;
+        return core::fail_errno(saved,
+                                fmt::format("cannot read attribute {} of {}", name, quoted(path)));
+    }
+    value.resize(static_cast<std::size_t>(n));
+    return value;
+}
+
+Result<> write_xattr(const Fd& fd, const char* name, const std::string& value,
+                     std::string_view path) {
+    if (::fsetxattr(fd.get(), name, value.data(), value.size(), 0) != 0) {
+        const int saved = errno;
+        return core::fail_errno(
+            saved, fmt::format("cannot set attribute {} of the new {}", name, quoted(path)));
+    }
+    return {};
+}
+
+Result<> copy_xattrs(const Fd& from, const Fd& to, std::string_view path) {
+    std::string names(65536, '\0');  // XATTR_LIST_MAX of linux/limits.h
+    const auto n = ::flistxattr(from.get(), names.data(), names.size());
+    if (n < 0) {
+        const int saved = errno;
+        if (saved == EOPNOTSUPP) return {};
+        return core::fail_errno(saved, fmt::format("cannot list attributes of {}", quoted(path)));
+    }
+    names.resize(static_cast<std::size_t>(n));
+    std::size_t at = 0;
+    while (at < names.size()) {
+        const std::string name(names.c_str() + at);
+        at += name.size() + 1;
+        if (name.empty()) continue;
+        AMILIFT_TRY(const auto value, read_xattr(from, name.c_str(), path));
+        if (value) AMILIFT_CHECK(write_xattr(to, name.c_str(), *value, path));
+    }
+    return {};
+}
+
+constexpr const char* kSelinuxLabel = "security.selinux";
+
+/// A new object of the image belongs to root and is labelled like the directory it lies in.
+Result<> label_like(const Fd& directory, const Fd& made, std::string_view path) {
+    AMILIFT_TRY(const auto label, read_xattr(directory, kSelinuxLabel, path));
+    if (label) AMILIFT_CHECK(write_xattr(made, kSelinuxLabel, *label, path));
+    return {};
+}
+
+Result<> set_owner_and_mode(const Fd& fd, const FileStatus& wanted, std::string_view path) {
+    // chown clears suid and sgid: the mode comes after it.
+    if (::fchown(fd.get(), wanted.uid, wanted.gid) != 0 || ::fchmod(fd.get(), wanted.mode) != 0) {
+        const int saved = errno;
+        return core::fail_errno(
+            saved, fmt::format("cannot set owner {}:{} and mode {:o} of {}", wanted.uid, wanted.gid,
+                               wanted.mode, quoted(path)));
+    }
+    return {};
+}
+
+}  // namespace
+
+SafeRoot::SafeRoot(Fd root) : root_(std::move(root)) {}
+
+Result<SafeRoot> SafeRoot::duplicate() const {
+    Fd copy(::fcntl(root_.get(), F_DUPFD_CLOEXEC, 3));
+    if (!copy) {
+        const int saved = errno;
+        return core::fail_errno(saved, "cannot duplicate the descriptor of the image's root");
+    }
+    return SafeRoot(std::move(copy));
+}
+
+Result<Fd> SafeRoot::open(std::string_view path, int flags) const {
+    AMILIFT_CHECK(check_path(path));
+    struct open_how how{};
+    how.flags = static_cast<decltype(how.flags)>(flags | O_CLOEXEC);
+    how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
+    const std::string name(path);
+    int saved = EAGAIN;
+    for (int i = 0; i < kMaxRaces && (saved == EAGAIN || saved == EINTR); ++i) {
+        Fd fd(
+            static_cast<int>(::syscall(SYS_openat2, root_.get(), name.c_str(), &how, sizeof(how))));
+        if (fd) return fd;
+        saved = errno;
+    }
+    if (saved == ELOOP || saved == ENAMETOOLONG) {
+        return std::unexpected(core::Error{
+            Errc::corrupt,
+            fmt::format("{} of the image leads {}", quoted(path),
+                        saved == ELOOP ? "through too many symbolic links, or to a link of /proc"
+                                       : "to a name that is too long"),
+            "remove the link from the image", "link-loop", saved});
+    }
+    return core::fail_errno(saved, fmt::format("cannot open {} of the image", quoted(path)));
+}
+
+Result<FileStatus> SafeRoot::status(std::string_view path) const {
+    auto fd = open(path, O_PATH);
+    if (!fd) {
+        const int code = fd.error().sys_errno;
+        if (code == ENOENT || code == ENOTDIR) return FileStatus{};
+        return std::unexpected(std::move(fd).error());
+    }
+    AMILIFT_TRY(const auto st, stat_fd(*fd, path));
+    return status_of(st);
+}
+
+Result<FileStatus> SafeRoot::link_status(std::string_view path) const {
+    auto fd = open(path, O_PATH | O_NOFOLLOW);
+    if (!fd) {
+        const int code = fd.error().sys_errno;
+        if (code == ENOENT || code == ENOTDIR) return FileStatus{};
+        return std::unexpected(std::move(fd).error());
+    }
+    AMILIFT_TRY(const auto st, stat_fd(*fd, path));
+    return status_of(st);
+}
+
+Result<std::string> SafeRoot::read_link(std::string_view path) const {
+    AMILIFT_TRY(const Fd fd, open(path, O_PATH | O_NOFOLLOW));
+    AMILIFT_TRY(const auto st, stat_fd(fd, path));
+    if (!S_ISLNK(st.st_mode)) {
+        return core::fail(Errc::corrupt, fmt::format("{} is {}, expected a symbolic link",
+                                                     quoted(path), kind_name(st.st_mode)));
+    }
+    std::string text(PATH_MAX, '\0');
+    const auto n = ::readlinkat(fd.get(), "", text.data(), text.size());
+    if (n < 0) {
+        const int saved = errno;
+        return core::fail_errno(saved, fmt::format("cannot read the link {}", quoted(path)));
+    }
+    text.resize(static_cast<std::size_t>(n));
+    return text;
+}
+
+Result<std::string> SafeRoot::resolve(std::string_view path) const {
+    AMILIFT_CHECK(check_path(path));
+    const auto parts = components_of(path);
+    std::deque<std::string> todo(parts.begin(), parts.end());
+    std::vector<std::string> done;
+    int links = 0;
+    std::string last_link;
+    while (!todo.empty()) {
+        const std::string part = std::move(todo.front());
+        todo.pop_front();
+        if (part == ".") continue;
+        if (part == "..") {
+            if (done.empty()) {
+                return core::fail(
+                    Errc::refused,
+                    fmt::format("{} leads out of the image{}", quoted(path),
+                                last_link.empty() ? "" : " through the link " + quoted(last_link)),
+                    "make the link point into the image, then create the AMI again",
+                    "link-out-of-image");
+            }
+            done.pop_back();
+            continue;
+        }
+        done.push_back(part);
+        const std::string here = fmt::format("/{}", fmt::join(done, "/"));
+        AMILIFT_CHECK(check_path(here));
+        AMILIFT_TRY(const auto status, link_status(here));
+        if (status.kind == FileKind::missing) {
+            return core::fail(Errc::not_found,
+                              last_link.empty()
+                                  ? fmt::format("the image has no {}", quoted(here))
+                                  : fmt::format("{} does not exist; the link {} leads to it",
+                                                quoted(here), quoted(last_link)));
+        }
+        if (status.kind == FileKind::symlink) {
+            if (++links > kMaxLinks) {
+                return std::unexpected(
+                    core::Error{Errc::corrupt,
+                                fmt::format("{} goes through more than {} symbolic links, the last "
+                                            "of them {}",
+                                            quoted(path), kMaxLinks, quoted(here)),
+                                "remove the loop of links from the image", "link-loop", ELOOP});
+            }
+            AMILIFT_TRY(const auto text, read_link(here));
+            last_link = here;
+            done.pop_back();
+            if (!text.empty() && text.front() == '/') done.clear();
+            auto into = components_of(text);
+            todo.insert(todo.begin(), std::make_move_iterator(into.begin()),
+                        std::make_move_iterator(into.end()));
+            continue;
+        }
+        if (status.kind != FileKind::directory && !todo.empty()) {
+            return std::unexpected(core::Error{
+                Errc::corrupt,
+                fmt::format("{} is used as a directory on the way of {}, but it is none",
+                            quoted(here), quoted(path)),
+                "", "", ENOTDIR});
+        }
+    }
+    return fmt::format("/{}", fmt::join(done, "/"));
+}
+
+Result<Fd> SafeRoot::open_regular(std::string_view path) const {
+    // Looked at through O_PATH first: opening a device node can act on the device.
+    AMILIFT_TRY(const Fd seen, open(path, O_PATH));
+    AMILIFT_TRY(const auto before, stat_fd(seen, path));
+    if (!S_ISREG(before.st_mode)) return not_regular(path, before.st_mode);
+    AMILIFT_TRY(Fd fd, open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY));
+    AMILIFT_TRY(const auto after, stat_fd(fd, path));
+    if (after.st_dev != before.st_dev || after.st_ino != before.st_ino) {
+        return core::fail(Errc::conflict,
+                          fmt::format("{} was exchanged while it was opened", quoted(path)),
+                          "nothing else may write to the image during a conversion");
+    }
+    return fd;
+}
+
+Result<std::string> SafeRoot::read(std::string_view path, std::size_t limit) const {
+    AMILIFT_TRY(const Fd fd, open_regular(path));
+    AMILIFT_TRY(const auto st, stat_fd(fd, path));
+    if (static_cast<std::uint64_t>(st.st_size) > limit) {
+        return core::fail(Errc::corrupt, fmt::format("{} has {} bytes, expected at most {}",
+                                                     quoted(path), st.st_size, limit));
+    }
+    return core::read_all(fd, limit, std::string(path));
+}
+
+Result<std::string> SafeRoot::read_prefix(std::string_view path, std::size_t count) const {
+    AMILIFT_TRY(const Fd fd, open_regular(path));
+    std::string out(count, '\0');
+    std::size_t have = 0;
+    while (have < count) {
+        const auto n = ::read(fd.get(), out.data() + have, count - have);
+        if (n < 0) {
+            const int saved = errno;
+            if (saved == EINTR) continue;
+            return core::fail_errno(saved, fmt::format("cannot read {}", quoted(path)));
+        }
+        if (n == 0) break;
+        have += static_cast<std::size_t>(n);
+    }
+    out.resize(have);
+    return out;
+}
+
+Result<std::vector<std::string>> SafeRoot::list(std::string_view path, std::size_t limit) const {
+    AMILIFT_TRY(Fd fd, open(path, O_RDONLY | O_DIRECTORY));
+    const core::Owned<DIR, ::closedir> directory(::fdopendir(fd.get()));
+    if (!directory) {
+        const int saved = errno;
+        return core::fail_errno(saved, fmt::format("cannot list {}", quoted(path)));
+    }
+    [[maybe_unused]] const int owned_by_directory = fd.release();
+    std::vector<std::string> names;
+    for (;;) {
+        errno = 0;
+        const auto* entry = ::readdir(directory.get());
+        if (entry == nullptr) {
+            const int saved = errno;
+            if (saved != 0) {
+                return core::fail_errno(saved, fmt::format("cannot list {}", quoted(path)));
+            }
+            break;
+        }
+        const std::string_view name = entry->d_name;
+        if (name == "." || name == "..") continue;
+        if (names.size() == limit) {
+            return core::fail(Errc::corrupt,
+                              fmt::format("{} has more than {} entries", quoted(path), limit));
+        }
+        names.emplace_back(name);
+    }
+    std::ranges::sort(names);
+    return names;
+}
+
+Result<SafeRoot::Place> SafeRoot::place_of(std::string_view path) const {
+    AMILIFT_CHECK(check_path(path));
+    while (path.size() > 1 && path.back() == '/') path.remove_suffix(1);
+    const auto slash = path.rfind('/');
+    const std::string_view name = path.substr(slash + 1);
+    if (name.empty() || name == "." || name == "..") {
+        return core::fail(Errc::invalid_input,
+                          fmt::format("{} does not end in a file's name", quoted(path)));
+    }
+    const std::string_view parent = slash == 0 ? "/" : path.substr(0, slash);
+    AMILIFT_TRY(Fd directory, open(parent, O_RDONLY | O_DIRECTORY));
+    return Place{std::move(directory), std::string(name)};
+}
+
+Result<> SafeRoot::write(std::string_view path, std::string_view contents,
+                         std::uint32_t mode_if_new) const {
+    std::string real(path);
+    AMILIFT_TRY(const auto last, link_status(path));
+    if (last.kind != FileKind::missing) {
+        AMILIFT_TRY(real, resolve(path));
+    }
+    AMILIFT_TRY(const Place place, place_of(real));
+    AMILIFT_TRY(const auto old, link_status(real));
+    if (old.kind != FileKind::missing && old.kind != FileKind::regular) {
+        AMILIFT_TRY(const Fd there, open(real, O_PATH | O_NOFOLLOW));
+        AMILIFT_TRY(const auto st, stat_fd(there, real));
+        return not_regular(real, st.st_mode);
+    }
+
+    const DirectoryTimes times(place.directory);
+    // The name is ours alone: one process converts an image, and O_EXCL refuses a planted one.
+    const std::string temporary = fmt::format(".amilift-new-{}", ::getpid());
+    Fd fd(::openat(place.directory.get(), temporary.c_str(),
+                   O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+    if (!fd) {
+        const int saved = errno;
+        return core::fail_errno(
+            saved,
+            fmt::format("cannot make a temporary file beside {} of the image", quoted(real)));
+    }
+    auto replace = [&]() -> Result<> {
+        AMILIFT_CHECK(core::write_all(fd, contents, real));
+        FileStatus wanted = old;
+        if (old.kind == FileKind::missing) wanted.mode = mode_if_new & 07777U;
+        AMILIFT_CHECK(set_owner_and_mode(fd, wanted, real));
+        if (old.kind == FileKind::regular) {
+            AMILIFT_TRY(const Fd replaced, open_regular(real));
+            AMILIFT_CHECK(copy_xattrs(replaced, fd, real));
+        } else {
+            AMILIFT_CHECK(label_like(place.directory, fd, real));
+        }
+        if (::fsync(fd.get()) != 0 || ::renameat(place.directory.get(), temporary.c_str(),
+                                                 place.directory.get(), place.name.c_str()) != 0) {
+            const int saved = errno;
+            return core::fail_errno(
+                saved, fmt::format("cannot replace {} of the image", quoted(real)),
+                saved == EPERM ? "the file may be immutable: chattr -i it and create the AMI again"
+                               : "");
+        }
+        return {};
+    };
+    if (auto replaced = replace(); !replaced) {
+        ::unlinkat(place.directory.get(), temporary.c_str(), 0);
+        return replaced;
+    }
+    return sync_directory(place.directory, real);
+}
+
+Result<std::vector<std::string>> SafeRoot::make_directories(std::string_view path) const {
+    AMILIFT_CHECK(check_path(path));
+    std::vector<std::string> made;
+    std::string here;
+    for (const auto& part : components_of(path)) {
+        if (part == "." || part == "..") {
+            return core::fail(Errc::invalid_input,
+                              fmt::format("{} must not hold '.' or '..'", quoted(path)));
+        }
+        here += "/" + part;
+        AMILIFT_TRY(const auto there, status(here));
+        if (there.kind == FileKind::directory) continue;
+        if (there.kind != FileKind::missing) {
+            return core::fail(Errc::corrupt,
+                              fmt::format("{} is no directory, expected one", quoted(here)));
+        }
+        AMILIFT_TRY(const Place place, place_of(here));
+        const DirectoryTimes times(place.directory);
+        if (::mkdirat(place.directory.get(), place.name.c_str(), 0755) != 0) {
+            const int saved = errno;
+            return core::fail_errno(
+                saved, fmt::format("cannot make the directory {} of the image", quoted(here)),
+                saved == EEXIST ? "a dangling link has this name: remove it from the image" : "");
+        }
+        AMILIFT_TRY(const Fd fd, open(here, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+        // mkdir is subject to the umask of the helper.
+        AMILIFT_CHECK(set_owner_and_mode(fd, FileStatus{FileKind::directory, 0, 0755, 0, 0}, here));
+        AMILIFT_CHECK(label_like(place.directory, fd, here));
+        AMILIFT_CHECK(sync_directory(place.directory, here));
+        made.push_back(here);
+    }
+    return made;
+}
+
+Result<> SafeRoot::make_link(std::string_view path, std::string_view text) const {
+    AMILIFT_TRY(const Place place, place_of(path));
+    const DirectoryTimes times(place.directory);
+    if (::symlinkat(std::string(text).c_str(), place.directory.get(), place.name.c_str()) != 0) {
+        const int saved = errno;
+        return core::fail_errno(saved, fmt::format("cannot make the link {} to {} in the image",
+                                                   quoted(path), quoted(text)));
+    }
+    AMILIFT_TRY(const auto label, read_xattr(place.directory, kSelinuxLabel, path));
+    if (label) {
+        // There is no lsetxattrat: the directory's own descriptor makes the name safe.
+        const auto name = fmt::format("{}/{}", fd_path(place.directory), place.name);
+        if (::lsetxattr(name.c_str(), kSelinuxLabel, label->data(), label->size(), 0) != 0) {
+            const int saved = errno;
+            return core::fail_errno(saved, fmt::format("cannot label the link {}", quoted(path)));
+        }
+    }
+    return sync_directory(place.directory, path);
+}
+
+Result<> SafeRoot::remove(std::string_view path) const {
+    AMILIFT_TRY(const auto there, link_status(path));
+    if (there.kind == FileKind::missing) {
+        return core::fail(Errc::not_found, fmt::format("the image has no {}", quoted(path)));
+    }
+    AMILIFT_TRY(const Fd seen, open(path, O_PATH | O_NOFOLLOW));
+    AMILIFT_TRY(const auto st, stat_fd(seen, path));
+    if (!S_ISREG(st.st_mode) && !S_ISLNK(st.st_mode)) return not_regular(path, st.st_mode);
+    AMILIFT_TRY(const Place place, place_of(path));
+    const DirectoryTimes times(place.directory);
+    if (::unlinkat(place.directory.get(), place.name.c_str(), 0) != 0) {
+        const int saved = errno;
+        return core::fail_errno(saved, fmt::format("cannot remove {} of the image", quoted(path)));
+    }
+    return sync_directory(place.directory, path);
+}
+
+}  // namespace amilift::image

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "image/text_lines.hpp"
+
+#include <fmt/format.h>
+
+namespace amilift::image {
+
+namespace {
+constexpr std::string_view kBlanks = " \t\r\v\f";
+}
+
+std::vector<Line> split_lines(std::string_view text) {
+    std::vector<Line> lines;
+    int number = 0;
+    while (!text.empty()) {
+        const auto newline = text.find('\n');
+        const auto size = newline == std::string_view::npos ? text.size() : newline + 1;
+        auto body_size = newline == std::string_view::npos ? text.size() : newline;
+        while (newline != std::string_view::npos && body_size > 0 && text[body_size - 1] == '\r') {
+            --body_size;
+        }
+        lines.push_back(
+            {++number, text.substr(0, body_size), text.substr(body_size, size - body_size)});
+        text.remove_prefix(size);
+    }
+    return lines;
+}
+
+std::string printable(std::string_view text, std::size_t limit) {
+    std::string out;
+    for (const char c : text.substr(0, limit)) {
+        const auto u = static_cast<unsigned char>(c);
+        if (u < 0x20 || u == 0x7f) {
+            out += fmt::format("\\x{:02x}", u);
+        } else {
+            out += c;
+        }
+    }
+    if (text.size() > limit) out += "...";
+    return out;
+}
+
+std::vector<std::string_view> split_words(std::string_view text) {
+    std::vector<std::string_view> words;
+    std::size_t at = text.find_first_not_of(kBlanks);
+    while (at != std::string_view::npos) {
+        const auto end = std::min(text.find_first_of(kBlanks, at), text.size());
+        words.push_back(text.substr(at, end - at));
+        at = text.find_first_not_of(kBlanks, end);
+    }
+    return words;
+}
+
+std::string_view trim(std::string_view text) {
+    const auto begin = text.find_first_not_of(kBlanks);
+    if (begin == std::string_view::npos) return {};
+    return text.substr(begin, text.find_last_not_of(kBlanks) - begin + 1);
+}
+
+std::string describe_edit(std::string_view path, const std::vector<TextChange>& changes) {
+    std::string out = fmt::format("edit {}:", printable(path));
+    for (const auto& change : changes) {
+        out += fmt::format("{}line {}: {}", changes.size() == 1 ? " " : "\n    ", change.line,
+                           change.text);
+    }
+    return out;
+}
+
+}  // namespace amilift::image
