@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "modules/bootloader.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include <algorithm>
+
+#include "core/fd.hpp"
+#include "modules/grub2_image.hpp"
+#include "modules/grub_legacy.hpp"
+#include "modules/partition.hpp"
+
+namespace amilift::modules {
+namespace {
+
+using core::Errc;
+using core::fail;
+using core::Result;
+
+// Feature bits of ext4. Source: Linux, fs/ext4/ext4.h.
+constexpr std::uint32_t kIncompatFiletype = 0x0002;
+constexpr std::uint32_t kIncompatRecover = 0x0004;
+constexpr std::uint32_t kIncompatExtents = 0x0040;
+constexpr std::uint32_t kIncompatFlexBg = 0x0200;
+constexpr std::uint32_t kIncompatEaInode = 0x0400;
+constexpr std::uint32_t kIncompatInlineData = 0x8000;
+constexpr std::uint32_t kIncompatCasefold = 0x20000;
+constexpr std::uint32_t kRoCompatBigalloc = 0x0200;
+constexpr std::uint32_t kRoCompatMetadataCsum = 0x0400;
+
+bool is_ext(dev::Filesystem type) {
+    return type == dev::Filesystem::ext2 || type == dev::Filesystem::ext3 ||
+           type == dev::Filesystem::ext4;
+}
+
+Result<std::uint32_t> crc32_of(const image::SafeRoot& root, const std::string& path) {
+    AMILIFT_TRY(const auto file, root.open_regular(path));
+    std::vector<unsigned char> chunk(1U << 20);
+    uLong crc = ::crc32(0, nullptr, 0);
+    while (true) {
+        const auto n = ::read(file.get(), chunk.data(), chunk.size());
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) {
+            const int saved = errno;
+            return core::fail_errno(saved, fmt::format("cannot read '{}' of the image", path));
+        }
+        if (n == 0) return static_cast<std::uint32_t>(crc);
+        crc = ::crc32(crc, chunk.data(), static_cast<uInt>(n));
+    }
+}
+
+/// The kernel of the entry that will boot, or null.
+const image::Kernel* boot_kernel(const image::ImageFacts& facts) {
+    if (!facts.boot_entry || *facts.boot_entry >= facts.kernel_of_entry.size()) return nullptr;
+    const auto index = facts.kernel_of_entry[*facts.boot_entry];
+    return index && *index < facts.kernels.size() ? &facts.kernels[*index] : nullptr;
+}
+
+Result<const image::Kernel*> require_boot_kernel(const image::ImageFacts& facts) {
+    if (const auto* kernel = boot_kernel(facts); kernel != nullptr && !facts.menu_path.empty()) {
+        return kernel;
+    }
+    return fail(Errc::refused, "the image has no menu entry that can boot",
+                "add an entry with a kernel to /boot/grub/menu.lst", "no-bootable-entry");
+}
+
+Result<> require_grub2_features(const dev::FilesystemInfo& filesystem) {
+    struct Feature {
+        std::uint32_t bit;
+        const char* name;
+    };
+    for (const auto& feature :
+         {Feature{kIncompatInlineData, "inline_data"}, Feature{kIncompatCasefold, "casefold"},
+          Feature{kIncompatEaInode, "ea_inode"}}) {
+        if (is_ext(filesystem.type) && (filesystem.feature_incompat & feature.bit) != 0) {
+            return fail(Errc::refused,
+                        fmt::format("the root filesystem has the ext4 feature '{}', which GRUB "
+                                    "cannot read",
+                                    feature.name),
+                        "copy the files to a filesystem without that feature, then convert that",
+                        "grub-cannot-read");
+        }
+    }
+    return {};
+}
+
+/// GRUB's own code against the source: finds what no list of features knows, before the first byte
+/// is written.
+Result<> require_readable_by_grub(const PlanContext& context, const image::Kernel& kernel) {
+    if (context.source_path.empty()) return {};
+    auto seen = crc32_as_grub_reads(context.commands, context.source_path, "(loop0)" + kernel.path);
+    if (!seen && !seen.error().is(Errc::corrupt)) return std::unexpected(seen.error());
+    AMILIFT_TRY(const auto wanted, crc32_of(context.source_root, kernel.path));
+    if (seen && *seen == wanted) return {};
+    return fail(Errc::refused,
+                seen ? fmt::format("GRUB reads '{}' of '{}' as crc32 {:08x}, Linux as {:08x}",
+                                   kernel.path, context.source_path, *seen, wanted)
+                     : seen.error().what,
+                "copy the files to a plain ext3 or ext4 filesystem, then convert that",
+                "grub-cannot-read");
+}
+
+Step boot_area_step(std::string text, std::function<Result<BootArea>(const Sector&)> make) {
+    return {"bootloader", std::move(text),
+            [make = std::move(make)](ApplyContext& context) -> Result<> {
+                const auto& disk = context.target();
+                Sector old{};
+                AMILIFT_CHECK(core::read_exactly_at(disk.fd(), old, 0, disk.path()));
+                AMILIFT_TRY(const auto area, make(old));
+                return core::write_all_at(disk.fd(), area, 0, disk.path());
+            }};
+}
+
+Step file_step(std::string text, std::string path, std::string contents) {
+    return {"bootloader", std::move(text),
+            [path = std::move(path),
+             contents = std::move(contents)](ApplyContext& context) -> Result<> {
+                AMILIFT_TRY(const auto* root, context.target_root());
+                return context.manifest().write(*root, "bootloader", path, contents);
+            }};
+}
+
+Result<std::vector<Step>> plan_grub2(const PlanContext& context, const image::Kernel& kernel) {
+    AMILIFT_CHECK(require_grub2_features(context.filesystem));
+    AMILIFT_CHECK(require_readable_by_grub(context, kernel));
+    AMILIFT_TRY(const auto config, grub2_config(context.facts.menu_path));
+    AMILIFT_TRY(auto image, build_grub2_image(context.commands));
+    AMILIFT_TRY(const auto area, make_grub2_boot_area(image, Sector{}));
+    const auto prefix = std::string(kGrub2Prefix);
+    for (const char* file : {"/grub.cfg", "/grubenv"}) {
+        AMILIFT_CHECK(Manifest::require_place(context.source_root, prefix + file));
+    }
+    std::vector<Step> steps;
+    steps.push_back(file_step(
+        fmt::format("write {}/grub.cfg: GRUB 2 shows the menu {}", prefix, context.facts.menu_path),
+        prefix + "/grub.cfg", config));
+    steps.push_back(file_step(fmt::format("write {}/grubenv: empty environment block", prefix),
+                              prefix + "/grubenv", grub2_environment()));
+    steps.push_back(boot_area_step(
+        fmt::format("write GRUB 2: boot record to sector 0, core image of {} sectors to 1..{}",
+                    area.size() / 512 - 1, area.size() / 512 - 1),
+        [image = std::move(image)](const Sector& old) {
+            return make_grub2_boot_area(image, old);
+        }));
+    return steps;
+}
+
+Result<> refuse_legacy(const std::string& seen) {
+    return fail(Errc::refused, seen, "convert with bootloader grub2", "grub-legacy-cannot-read");
+}
+
+/// GRUB 0.97 of unknown patches: only what all of the distributions' builds could read.
+Result<> require_legacy_features(const dev::FilesystemInfo& filesystem) {
+    if (!is_ext(filesystem.type)) {
+        return refuse_legacy(
+            fmt::format("GRUB 0.97 is installed here on ext2, ext3 and ext4 only, "
+                        "the root filesystem is {}",
+                        dev::to_string(filesystem.type)));
+    }
+    constexpr auto kReadable =
+        kIncompatFiletype | kIncompatRecover | kIncompatExtents | kIncompatFlexBg;
+    if (const auto more = filesystem.feature_incompat & ~kReadable; more != 0) {
+        return refuse_legacy(
+            fmt::format("the root filesystem has the incompatible ext features "
+                        "0x{:x}, which GRUB 0.97 may not read",
+                        more));
+    }
+    constexpr auto kUnreadable = kRoCompatBigalloc | kRoCompatMetadataCsum;
+    if (const auto more = filesystem.feature_ro_compat & kUnreadable; more != 0) {
+        return refuse_legacy(
+            fmt::format("the root filesystem has the ext4 features 0x{:x} "
+                        "(bigalloc 200, metadata_csum 400), which GRUB 0.97 may "
+                        "not read",
+                        more));
+    }
+    return {};
+}
+
+/// GRUB 0.97 fails on a hole in a file that is mapped by extents ("Error 16").
+Result<> require_no_holes(const PlanContext& context, const std::string& path) {
+    if ((context.filesystem.feature_incompat & kIncompatExtents) == 0) return {};
+    AMILIFT_TRY(const auto file, context.source_root.open_regular(path));
+    const auto end = ::lseek(file.get(), 0, SEEK_END);
+    const auto hole = ::lseek(file.get(), 0, SEEK_HOLE);
+    if (hole >= 0 && hole < end) {
+        return refuse_legacy(
+            fmt::format("'{}' is sparse (first hole at byte {}), which GRUB 0.97 "
+                        "cannot read from ext4",
+                        path, hole));
+    }
+    return {};
+}
+
+Result<std::vector<Step>> plan_legacy(const PlanContext& context, const image::Kernel& kernel) {
+    AMILIFT_CHECK(require_legacy_features(context.filesystem));
+    AMILIFT_TRY(auto stages, find_legacy_stages(context.source_root));
+    auto menu = context.source_root.resolve(stages.menu_path);
+    if (!menu || *menu != context.facts.menu_path) {
+        return fail(Errc::refused,
+                    fmt::format("'{}' of the image reads the menu '{}', the live menu is '{}'",
+                                stages.stage2_source, stages.menu_path, context.facts.menu_path),
+                    "convert with bootloader grub2, or make one a link to the other",
+                    "grub-legacy-other-menu");
+    }
+    AMILIFT_CHECK(require_no_holes(context, kernel.path));
+    if (!kernel.initrd.empty()) AMILIFT_CHECK(require_no_holes(context, kernel.initrd));
+    AMILIFT_TRY(const auto area, make_legacy_boot_area(stages, 0, Sector{}));
+    std::vector<Step> steps;
+    if (stages.stage2_source != kStage2Path) {
+        AMILIFT_CHECK(Manifest::require_place(context.source_root, kStage2Path));
+        AMILIFT_TRY(auto stage2, context.source_root.read(stages.stage2_source, 1U << 20));
+        steps.push_back(file_step(fmt::format("copy {} to {}", stages.stage2_source, kStage2Path),
+                                  std::string(kStage2Path), std::move(stage2)));
+    }
+    auto text = fmt::format("write GRUB 0.97 of {}: stage1 to sector 0, stage1_5 to 1..{}",
+                            stages.directory, area.size() / 512 - 1);
+    steps.push_back(
+        boot_area_step(std::move(text), [stages = std::move(stages)](const Sector& old) {
+            return make_legacy_boot_area(stages, 0, old);
+        }));
+    return steps;
+}
+
+Result<std::vector<Step>> plan(const PlanContext& context) {
+    AMILIFT_TRY(const auto* kernel, require_boot_kernel(context.facts));
+    return context.options.bootloader == job::Bootloader::grub2 ? plan_grub2(context, *kernel)
+                                                                : plan_legacy(context, *kernel);
+}
+
+Result<BootArea> expected_boot_area(const VerifyContext& context, const Sector& on_disk) {
+    if (context.options.bootloader == job::Bootloader::grub2) {
+        AMILIFT_TRY(const auto image, build_grub2_image(context.commands));
+        return make_grub2_boot_area(image, on_disk);
+    }
+    AMILIFT_TRY(const auto stages, find_legacy_stages(context.target_root));
+    return make_legacy_boot_area(stages, 0, on_disk);
+}
+
+Result<std::string> prove_boot_area(const VerifyContext& context) {
+    const auto& disk = context.target;
+    Sector first{};
+    AMILIFT_CHECK(core::read_exactly_at(disk.fd(), first, 0, disk.path()));
+    AMILIFT_TRY(const auto wanted, expected_boot_area(context, first));
+    BootArea seen(wanted.size());
+    AMILIFT_CHECK(core::read_exactly_at(disk.fd(), seen, 0, disk.path()));
+    const auto differs = std::ranges::mismatch(seen, wanted);
+    if (differs.in1 != seen.end()) {
+        const auto at = static_cast<std::size_t>(differs.in1 - seen.begin());
+        return fail(Errc::corrupt,
+                    fmt::format("sector {} of '{}' has {:02x} at byte {}, the boot loader that was "
+                                "written has {:02x}",
+                                at / 512, disk.path(), std::to_integer<unsigned>(*differs.in1),
+                                at % 512, std::to_integer<unsigned>(*differs.in2)),
+                    "the target does not keep what is written to it; use another volume");
+    }
+    return fmt::format("sectors 0..{} hold the boot loader", wanted.size() / 512 - 1);
+}
+
+Result<std::string> prove_readable(const VerifyContext& context, const std::string& path) {
+    AMILIFT_TRY(const auto wanted, crc32_of(context.target_root, path));
+    AMILIFT_TRY(const auto seen, crc32_as_grub_reads(context.commands, context.target.path(),
+                                                     "(loop0,msdos1)" + path));
+    if (seen != wanted) {
+        return fail(Errc::corrupt,
+                    fmt::format("GRUB reads '{}' on '{}' as crc32 {:08x}, Linux as {:08x}", path,
+                                context.target.path(), seen, wanted),
+                    "report this image: its filesystem is one that GRUB misreads");
+    }
+    for (const auto& file : context.boot_files) {
+        if (file.path == path && file.crc32 != wanted) {
+            return fail(Errc::corrupt,
+                        fmt::format("'{}' has crc32 {:08x} on '{}' and {:08x} in the source", path,
+                                    wanted, context.target.path(), file.crc32),
+                        "the source's block bitmap may be wrong: run 'e2fsck -f' on a copy of the "
+                        "source and convert that");
+        }
+    }
+    return fmt::format("grub-fstest reads {} (crc32 {:08x})", path, seen);
+}
+
+Result<std::vector<std::string>> verify(const VerifyContext& context) {
+    std::vector<std::string> proofs;
+    AMILIFT_TRY(proofs.emplace_back(), prove_boot_area(context));
+    AMILIFT_TRY(const auto* kernel, require_boot_kernel(context.facts));
+
+    // The entry is looked up in what has been written, not in what was read from the source.
+    AMILIFT_TRY(const auto text, context.target_root.read(context.facts.menu_path, 1U << 20));
+    const auto menu = image::parse_menu(text);
+    const auto index = *context.facts.boot_entry;
+    if (index >= menu.entries.size() || menu.entries.size() != context.facts.menu.entries.size() ||
+        menu.entries[index].kernel != context.facts.menu.entries[index].kernel ||
+        menu.entries[index].initrd != context.facts.menu.entries[index].initrd) {
+        return fail(Errc::internal,
+                    fmt::format("menu '{}' of the target does not have the entries of the source",
+                                context.facts.menu_path));
+    }
+    proofs.push_back(fmt::format("entry {} '{}' of {} will boot", index, menu.entries[index].title,
+                                 context.facts.menu_path));
+    AMILIFT_TRY(proofs.emplace_back(), prove_readable(context, kernel->path));
+    if (!kernel->initrd.empty()) {
+        AMILIFT_TRY(proofs.emplace_back(), prove_readable(context, kernel->initrd));
+    }
+    return proofs;
+}
+
+constexpr Module kModule{"bootloader", plan, verify};
+
+}  // namespace
+
+Result<std::vector<BootFile>> read_boot_files(const image::ImageFacts& facts,
+                                              const image::SafeRoot& source_root) {
+    AMILIFT_TRY(const auto* kernel, require_boot_kernel(facts));
+    std::vector<BootFile> files;
+    for (const auto& path : {kernel->path, kernel->initrd}) {
+        if (path.empty()) continue;
+        AMILIFT_TRY(const auto crc32, crc32_of(source_root, path));
+        files.push_back({path, crc32});
+    }
+    return files;
+}
+
+const Module& bootloader_module() {
+    return kModule;
+}
+
+}  // namespace amilift::modules

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "modules/module.hpp"
+
+namespace amilift::modules {
+
+/// Makes the disk start by BIOS and proves it: the loader's sectors are read back, and GRUB's own
+/// filesystem code reads kernel and initrd of the entry that will boot.
+[[nodiscard]] const Module& bootloader_module();
+
+/// Kernel and initramfs of the entry that will boot, with their CRC-32 (as zlib computes it).
+[[nodiscard]] core::Result<std::vector<BootFile>> read_boot_files(
+    const image::ImageFacts& facts, const image::SafeRoot& source_root);
+
+}  // namespace amilift::modules

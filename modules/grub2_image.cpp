@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "modules/grub2_image.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstdlib>
+#include <filesystem>
+
+#include "core/fd.hpp"
+
+namespace amilift::modules {
+namespace {
+
+using core::Errc;
+using core::fail;
+using core::Result;
+
+// boot.img (boot.S). Between kBpb and kBpbEnd a BIOS may expect the disk's parameter block.
+constexpr std::size_t kBpb = 0x03;
+constexpr std::size_t kBpbEnd = 0x5a;
+constexpr std::size_t kKernelSector = 0x5c;  // u64: where core.img starts
+constexpr std::size_t kBootDrive = 0x64;     // ff: the drive that the BIOS booted from
+constexpr std::size_t kDriveCheck = 0x66;    // a jump that is right for floppy disks only
+// core.img's first sector (diskboot.S): where the rest lies, {u64 sector, u16 count, u16 segment}.
+constexpr std::size_t kBlockList = 0x1f4;
+constexpr std::uint16_t kFirstSegment = 0x820;
+constexpr std::uint64_t kCoreSector = 1;
+
+constexpr std::size_t kCoreLimit = 1U << 20;
+constexpr std::size_t kEnvironmentBytes = 1024;
+
+/// linux16 and multiboot look unused, but legacy_configfile translates `kernel` into them.
+constexpr std::array kModules{
+    "biosdisk",  "part_msdos",     "part_gpt",       "ext2",         "xfs",
+    "normal",    "legacycfg",      "configfile",     "linux",        "linux16",
+    "multiboot", "test",           "echo",           "ls",           "cat",
+    "search",    "search_fs_uuid", "search_fs_file", "search_label", "loadenv",
+    "sleep",     "serial",         "terminal",       "minicmd",      "regexp",
+    "true",      "halt",           "reboot",         "gzio"};
+
+Result<std::string> read_grub_file(const std::string& directory, std::string_view name) {
+    const auto path = fmt::format("{}/{}", directory, name);
+    auto text = core::read_file(path, kCoreLimit);
+    if (!text && text.error().is(Errc::not_found)) {
+        return fail(Errc::not_installed, fmt::format("'{}' is missing on this helper", path),
+                    "install the package grub-pc-bin");
+    }
+    return text;
+}
+
+/// A file of the helper that is gone when its owner is.
+class TemporaryFile {
+  public:
+    static Result<TemporaryFile> make() {
+        std::error_code ignored;
+        auto directory = std::filesystem::temp_directory_path(ignored);
+        if (directory.empty()) directory = "/tmp";
+        auto path = (directory / "amilift-core.XXXXXX").string();
+        const core::Fd fd(::mkostemp(path.data(), O_CLOEXEC));
+        if (!fd) {
+            const int saved = errno;
+            return core::fail_errno(saved,
+                                    fmt::format("cannot make a file in '{}'", directory.string()));
+        }
+        return TemporaryFile(std::move(path));
+    }
+    TemporaryFile(TemporaryFile&& other) noexcept : path_(std::exchange(other.path_, {})) {}
+    TemporaryFile& operator=(TemporaryFile&&) = delete;
+    TemporaryFile(const TemporaryFile&) = delete;
+    TemporaryFile& operator=(const TemporaryFile&) = delete;
+    ~TemporaryFile() {
+        if (!path_.empty()) ::unlink(path_.c_str());
+    }
+    [[nodiscard]] const std::string& path() const { return path_; }
+
+  private:
+    explicit TemporaryFile(std::string path) : path_(std::move(path)) {}
+    std::string path_;
+};
+
+core::Error needs_grub_common(core::Error error) {
+    if (error.is(Errc::not_installed)) error.hint = "install the package grub-common";
+    return error;
+}
+
+}  // namespace
+
+Result<Grub2Image> build_grub2_image(core::CommandRunner& commands, const std::string& directory) {
+    AMILIFT_TRY(const auto boot, read_grub_file(directory, "boot.img"));
+    AMILIFT_TRY(const auto diskboot, read_grub_file(directory, "diskboot.img"));
+    // Not its standard output: grub-mkimage insists on syncing it, which a pipe cannot.
+    AMILIFT_TRY(const auto output, TemporaryFile::make());
+    core::Command make;
+    // Relative to the BIOS boot drive and to its first partition: no UUID is searched, so a copy of
+    // the volume on the same machine cannot be taken for it.
+    make.argv = {"grub-mkimage", "-O",      "i386-pc",
+                 "-d",           directory, "-o",
+                 output.path(),  "-p",      fmt::format("(,msdos1){}", kGrub2Prefix)};
+    make.argv.insert(make.argv.end(), kModules.begin(), kModules.end());
+    if (auto made = commands.run_ok(make); !made) {
+        return std::unexpected(needs_grub_common(std::move(made).error()));
+    }
+    AMILIFT_TRY(const auto text, core::read_file(output.path(), kCoreLimit));
+
+    Grub2Image image{to_bytes(boot), to_bytes(text)};
+    const auto boot_name = directory + "/boot.img";
+    if (image.boot.size() != 512) {
+        return fail(Errc::corrupt,
+                    fmt::format("'{}' has {} bytes, expected 512", boot_name, image.boot.size()),
+                    "reinstall the package grub-pc-bin");
+    }
+    AMILIFT_CHECK(require_bytes(image.boot, 0x00, {0xeb, 0x63, 0x90}, boot_name));
+    AMILIFT_CHECK(require_bytes(image.boot, kKernelSector, {1, 0, 0, 0, 0, 0, 0, 0}, boot_name));
+    AMILIFT_CHECK(require_bytes(image.boot, kBootDrive, {0xff}, boot_name));
+    AMILIFT_CHECK(require_bytes(image.boot, kDriveCheck, {0xeb, 0x05}, boot_name));
+    AMILIFT_CHECK(require_bytes(image.boot, 0x1fe, {0x55, 0xaa}, boot_name));
+
+    constexpr std::string_view kCoreName = "core.img of grub-mkimage";
+    if (image.core.size() <= 512 || diskboot.size() != 512 ||
+        text.substr(0, kBlockList) != diskboot.substr(0, kBlockList)) {
+        return fail(Errc::corrupt,
+                    fmt::format("{} has {} bytes and does not begin with '{}/diskboot.img'",
+                                kCoreName, image.core.size(), directory),
+                    "install grub-common and grub-pc-bin of the same version");
+    }
+    AMILIFT_CHECK(require_bytes(image.core, kBlockList, {2, 0, 0, 0, 0, 0, 0, 0}, kCoreName));
+    AMILIFT_CHECK(require_bytes(image.core, kBlockList + 10, {0x20, 0x08}, kCoreName));
+    return image;
+}
+
+Result<BootArea> make_grub2_boot_area(const Grub2Image& image, const Sector& old_sector) {
+    if (image.boot.size() != 512 || image.core.size() <= 512) {
+        return fail(Errc::internal, "a GRUB 2 image that was never built is to be installed");
+    }
+    Sector boot{};
+    std::ranges::copy(image.boot, boot.begin());
+    std::copy(old_sector.begin() + kBpb, old_sector.begin() + kBpbEnd, boot.begin() + kBpb);
+    store_le<std::uint64_t>(boot, kKernelSector, kCoreSector);
+    boot[kBootDrive] = std::byte{0xff};
+    boot[kDriveCheck] = std::byte{0x90};
+    boot[kDriveCheck + 1] = std::byte{0x90};
+
+    auto core = image.core;
+    const auto count = static_cast<std::uint16_t>(sectors_of(core.size()) - 1);
+    store_le<std::uint64_t>(core, kBlockList, kCoreSector + 1);
+    store_le<std::uint16_t>(core, kBlockList + 8, count);
+    store_le<std::uint16_t>(core, kBlockList + 10, kFirstSegment);
+    return assemble_boot_area(boot, core, old_sector);
+}
+
+Result<std::string> grub2_config(std::string_view menu_path) {
+    const bool plain = std::ranges::none_of(menu_path, [](char c) {
+        return c == '\'' || static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
+    });
+    if (menu_path.empty() || menu_path.front() != '/' || !plain) {
+        return fail(Errc::refused,
+                    fmt::format("the menu's path '{}' cannot be named in a GRUB script", menu_path),
+                    "give the menu the name /boot/grub/menu.lst", "menu-path-unusual");
+    }
+    // `timeout` is exported because legacy_configfile opens an environment of its own: a menu
+    // without a timeout line would wait for a key for ever.
+    return fmt::format(
+        "# Made by amilift. The menu is {0}, as before: edit that file.\n"
+        "serial --unit=0 --speed=115200\n"
+        "terminal_input serial console\n"
+        "terminal_output serial console\n"
+        "set timeout=5\n"
+        "export timeout\n"
+        "legacy_configfile '{0}'\n",
+        menu_path);
+}
+
+std::string grub2_environment() {
+    std::string block = "# GRUB Environment Block\n";
+    block.resize(kEnvironmentBytes, '#');
+    return block;
+}
+
+Result<std::uint32_t> crc32_as_grub_reads(core::CommandRunner& commands, const std::string& disk,
+                                          const std::string& grub_path) {
+    core::Command command;
+    command.argv = {"grub-fstest", "-c", "1", disk, "crc", grub_path};
+    command.timeout = std::chrono::minutes(5);
+    auto output = commands.run(command);
+    if (!output) return std::unexpected(needs_grub_common(std::move(output).error()));
+    std::string_view text = output->out;
+    while (!text.empty() && text.back() == '\n') text.remove_suffix(1);
+    std::uint32_t crc = 0;
+    const auto parsed = std::from_chars(text.data(), text.data() + text.size(), crc, 16);
+    if (output->exit_code != 0 || !output->err.empty() || text.empty() ||
+        parsed.ec != std::errc{} || parsed.ptr != text.data() + text.size()) {
+        std::string said = output->err.empty() ? output->out : output->err;
+        std::ranges::replace(said, '\n', ' ');
+        return fail(Errc::corrupt, fmt::format("GRUB cannot read '{}' on '{}': {}", grub_path, disk,
+                                               said.substr(0, 300)));
+    }
+    return crc;
+}
+
+}  // namespace amilift::modules

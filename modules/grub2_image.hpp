@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/command.hpp"
+#include "core/result.hpp"
+#include "modules/boot_area.hpp"
+
+namespace amilift::modules {
+
+/// Where Debian's grub-pc-bin keeps boot.img and GRUB's modules on the helper.
+inline constexpr std::string_view kGrub2Directory = "/usr/lib/grub/i386-pc";
+/// GRUB's own directory inside the image: beside, and never in the way of, the image's /boot/grub.
+inline constexpr std::string_view kGrub2Prefix = "/boot/amilift";
+
+/// GRUB 2 for BIOS, as its tools make it, before it is placed on a disk.
+struct Grub2Image {
+    std::vector<std::byte> boot;  ///< boot.img, 512 bytes
+    std::vector<std::byte> core;  ///< core.img with everything that it needs built in
+};
+
+/// Builds core.img with the helper's grub-mkimage. The same GRUB gives the same bytes.
+/// Errors: not_installed (names the Debian package), corrupt (files of an unknown form).
+[[nodiscard]] core::Result<Grub2Image> build_grub2_image(
+    core::CommandRunner& commands, const std::string& directory = std::string(kGrub2Directory));
+
+/// What `grub-bios-setup --no-rs-codes` would write from sector 0 on, with core.img in the gap from
+/// sector 1. `old_sector` is sector 0 of the target: its BIOS parameter block, disk signature and
+/// partition table are kept. Source: GRUB 2.06, include/grub/i386/pc/boot.h.
+[[nodiscard]] core::Result<BootArea> make_grub2_boot_area(const Grub2Image& image,
+                                                          const Sector& old_sector);
+
+/// Text of kGrub2Prefix/grub.cfg: GRUB 2 shows the image's own GRUB 0.97 menu, read at each boot.
+/// Errc::refused (id "menu-path-unusual") when the path cannot be quoted in a GRUB script.
+[[nodiscard]] core::Result<std::string> grub2_config(std::string_view menu_path);
+
+/// An empty GRUB environment block (1024 bytes), which `savedefault` writes to.
+[[nodiscard]] std::string grub2_environment();
+
+/// CRC-32 of a file as GRUB's own filesystem code reads it from `disk` (path of a disk or an image
+/// file on the helper). `grub_path` is GRUB's name of it: "(loop0,msdos1)/boot/vmlinuz".
+/// Errors: not_installed; corrupt with GRUB's words when it cannot read the filesystem or file.
+[[nodiscard]] core::Result<std::uint32_t> crc32_as_grub_reads(core::CommandRunner& commands,
+                                                              const std::string& disk,
+                                                              const std::string& grub_path);
+
+}  // namespace amilift::modules

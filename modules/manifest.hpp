@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/result.hpp"
+#include "image/safe_root.hpp"
+
+namespace amilift::modules {
+
+/// Where the manifest lies inside the converted image.
+inline constexpr std::string_view kManifestPath = "/var/lib/amilift/manifest.json";
+
+struct FileVersion {
+    std::string sha256;  ///< lower-case hex; of a link: of its text; empty for a directory
+    std::uint64_t size_bytes = 0;
+    friend bool operator==(const FileVersion&, const FileVersion&) = default;
+};
+
+/// One path of the image that amilift touched. before absent: added; after absent: removed.
+struct ManifestEntry {
+    std::string path;
+    std::string module;
+    std::string kind;  ///< "file", "directory", "link"
+    std::optional<FileVersion> before;
+    std::optional<FileVersion> after;
+    friend bool operator==(const ManifestEntry&, const ManifestEntry&) = default;
+};
+
+/// Every path of the image that was added, changed or removed. The only way for modules to write
+/// into the image is through it, so it cannot be forgotten. A write that changes nothing is not
+/// listed and not done. Paths are listed as they are without links: a write to /etc/grub.conf that
+/// leads to /boot/grub/grub.conf lists the latter. Two changes of one path make one entry.
+class Manifest {
+  public:
+    /// Replaces or creates a regular file, with missing parent directories (each is listed).
+    /// Errors: conflict when the path is a directory, device or dangling link; those of SafeRoot.
+    [[nodiscard]] core::Result<> write(const image::SafeRoot& root, std::string_view module,
+                                       std::string_view path, std::string_view contents,
+                                       std::uint32_t mode_if_new = 0644);
+    /// Makes a symbolic link; a link of the same text is left alone. Errors: already_exists.
+    [[nodiscard]] core::Result<> make_link(const image::SafeRoot& root, std::string_view module,
+                                           std::string_view path, std::string_view text);
+    /// Removes a file or a symbolic link (the link itself); nothing happens if it is missing.
+    [[nodiscard]] core::Result<> remove(const image::SafeRoot& root, std::string_view module,
+                                        std::string_view path);
+
+    /// For plans: could write() put a regular file there? Errc::refused (id "path-taken") when the
+    /// path, or a directory of it, is something else.
+    [[nodiscard]] static core::Result<> require_place(const image::SafeRoot& root,
+                                                      std::string_view path);
+
+    [[nodiscard]] const std::vector<ManifestEntry>& entries() const { return entries_; }
+    /// The document of kManifestPath (schema version, tool version, entries). The same entries give
+    /// the same bytes.
+    [[nodiscard]] std::string to_json() const;
+    /// Errors: corrupt, with the field that is wrong.
+    [[nodiscard]] static core::Result<Manifest> from_json(std::string_view text);
+    /// Lists the directories of kManifestPath that are missing, then writes the document there. It
+    /// lists everything but itself. The last write into an image.
+    [[nodiscard]] core::Result<> write_itself(const image::SafeRoot& root);
+
+  private:
+    core::Result<> make_parents(const image::SafeRoot& root, std::string_view module,
+                                const std::string& path);
+    void record(ManifestEntry entry);
+    std::vector<ManifestEntry> entries_;
+};
+
+}  // namespace amilift::modules

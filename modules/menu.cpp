@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "modules/menu.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "image/kernel_arguments.hpp"
+#include "image/menu.hpp"
+#include "image/text_lines.hpp"
+#include "modules/text_edit.hpp"
+
+namespace amilift::modules {
+
+namespace {
+
+using core::Errc;
+using core::fail;
+using core::Result;
+
+constexpr std::string_view kName = "menu";
+
+image::MenuEdit edit_for(const job::ConversionOptions& options, const image::ImageFacts& facts,
+                         const dev::FilesystemInfo& filesystem) {
+    image::MenuEdit edit;
+    edit.consoles = options.consoles;
+    edit.old_root_devices = image::old_root_devices(facts);
+    if (auto spec = root_spec(filesystem); !spec.empty()) edit.root_argument = std::move(spec);
+    if (facts.must_set_default) edit.default_entry = facts.boot_entry;
+    return edit;
+}
+
+struct MenuFile {
+    std::string path;
+    std::string text;
+    bool is_live = false;
+};
+
+/// Each menu once, whatever names lead to it; the live one first.
+Result<std::vector<MenuFile>> menus_of(const image::SafeRoot& root,
+                                       const image::ImageFacts& facts) {
+    std::vector<MenuFile> menus;
+    for (const auto name : image::kMenuNames) {
+        AMILIFT_TRY(auto file, editable_file(root, name, image::kTextLimit));
+        if (!file || !image::is_menu_place(file->path)) continue;
+        if (std::ranges::find(menus, file->path, &MenuFile::path) != menus.end()) continue;
+        const bool is_live = file->path == facts.menu_path;
+        menus.insert(is_live ? menus.begin() : menus.end(),
+                     {std::move(file->path), std::move(file->text), is_live});
+    }
+    return menus;
+}
+
+image::MenuResult edited(const MenuFile& menu, image::MenuEdit edit) {
+    // The number of the entry that boots means nothing in another menu.
+    if (!menu.is_live) edit.default_entry.reset();
+    return image::edit_menu(menu.text, edit);
+}
+
+Result<std::vector<Step>> plan(const PlanContext& context) {
+    const auto edit = edit_for(context.options, context.facts, context.filesystem);
+    AMILIFT_TRY(auto menus, menus_of(context.source_root, context.facts));
+    std::vector<PathEdit> edits;
+    for (auto& menu : menus) {
+        auto result = edited(menu, edit);
+        if (result.changes.empty()) continue;
+        edits.push_back({menu.path, std::move(menu.text), std::move(result.text),
+                         image::describe_edit(menu.path, result.changes)});
+    }
+    return steps_of(kName, std::move(edits));
+}
+
+Result<> prove_entries(const MenuFile& file, const image::Menu& menu) {
+    for (std::size_t i = 0; i < menu.entries.size(); ++i) {
+        const auto& entry = menu.entries[i];
+        for (const auto& device : {entry.root, entry.kernel_device, entry.initrd_device}) {
+            if (device != "(hd0)") continue;
+            return fail(Errc::internal,
+                        fmt::format("entry {} '{}' of {} still names (hd0), expected (hd0,0)", i,
+                                    image::printable(entry.title, 80), file.path));
+        }
+    }
+    return {};
+}
+
+/// What the kernel will be told, for people to read.
+Result<std::string> prove_boot_entry(const VerifyContext& context, const MenuFile& file,
+                                     const image::Menu& menu) {
+    const auto index = context.facts.boot_entry.value_or(menu.entries.size());
+    if (index >= menu.entries.size()) {
+        return fail(Errc::internal, fmt::format("{} of the target has no entry {}, expected the "
+                                                "one that boots",
+                                                file.path, index));
+    }
+    const auto& entry = menu.entries[index];
+    const auto console = image::last_value(entry.arguments, "console");
+    if (console && image::is_pv_console(*console)) {
+        return fail(Errc::internal,
+                    fmt::format("entry {} '{}' of {} has console={}, expected one of an HVM "
+                                "instance",
+                                index, image::printable(entry.title, 80), file.path,
+                                image::printable(*console, 80)));
+    }
+    const auto root = image::last_value(entry.arguments, "root").value_or("(none)");
+    return fmt::format("{}: entry {} has root={} console={}", file.path, index,
+                       image::printable(root, 80),
+                       image::printable(console.value_or("(none)"), 80));
+}
+
+Result<std::vector<std::string>> verify(const VerifyContext& context) {
+    const auto edit = edit_for(context.options, context.facts, context.filesystem);
+    AMILIFT_TRY(const auto menus, menus_of(context.target_root, context.facts));
+    if (menus.empty() || !menus.front().is_live) {
+        return fail(Errc::internal, fmt::format("the target has no menu {}, which boots the image",
+                                                context.facts.menu_path));
+    }
+    std::vector<std::string> proofs;
+    for (const auto& file : menus) {
+        const auto again = edited(file, edit);
+        if (!again.changes.empty()) {
+            const auto& change = again.changes.front();
+            return fail(Errc::internal,
+                        fmt::format("{} of the target is not converted: line {}: {}", file.path,
+                                    change.line, change.text));
+        }
+        const auto menu = image::parse_menu(file.text);
+        AMILIFT_CHECK(prove_entries(file, menu));
+        if (file.is_live) {
+            AMILIFT_TRY(proofs.emplace_back(), prove_boot_entry(context, file, menu));
+        }
+        proofs.push_back(
+            fmt::format("{}: no entry names (hd0) or a PV console, editing it again "
+                        "changes nothing",
+                        file.path));
+    }
+    return proofs;
+}
+
+constexpr Module kModule{kName, plan, verify};
+
+}  // namespace
+
+const Module& menu_module() {
+    return kModule;
+}
+
+}  // namespace amilift::modules

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "core/result.hpp"
+#include "dev/partition_table.hpp"
+#include "modules/module.hpp"
+
+namespace amilift::modules {
+
+/// Writes the DOS partition table of the new disk: one active partition of type 0x83 at 1 MiB that
+/// holds the filesystem.
+[[nodiscard]] const Module& partition_module();
+
+/// Bytes from the start of a disk to its root partition.
+inline constexpr std::uint64_t kRootOffset = dev::kRootStartSector * dev::kSectorBytes;
+
+/// Bytes that a target disk needs for a filesystem of that size: whole sectors behind kRootOffset.
+[[nodiscard]] std::uint64_t target_bytes_needed(std::uint64_t filesystem_bytes);
+
+/// The disk signature, made from the filesystem's UUID: a conversion that is done again writes the
+/// same bytes, and disks of different images differ. Never 0.
+[[nodiscard]] std::uint32_t disk_signature(std::string_view filesystem_uuid);
+
+}  // namespace amilift::modules

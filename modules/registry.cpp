@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "modules/registry.hpp"
+
+#include <array>
+
+#include "modules/bootloader.hpp"
+#include "modules/console.hpp"
+#include "modules/copy.hpp"
+#include "modules/fstab.hpp"
+#include "modules/menu.hpp"
+#include "modules/partition.hpp"
+
+namespace amilift::modules {
+
+std::span<const Module> registry() {
+    // The boot loader comes last: a target that was left half done does not boot by accident.
+    static const std::array kModules{partition_module(), copy_module(),    menu_module(),
+                                     fstab_module(),     console_module(), bootloader_module()};
+    return kModules;
+}
+
+}  // namespace amilift::modules

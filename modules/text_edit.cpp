@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "modules/text_edit.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace amilift::modules {
+
+namespace {
+
+using core::Errc;
+using core::Result;
+using image::FileKind;
+
+/// What the target holds at the path: its contents, or nothing for a missing file or a link.
+Result<std::optional<std::string>> current_text(const image::SafeRoot& root, const PathEdit& edit) {
+    AMILIFT_TRY(const auto status, root.link_status(edit.path));
+    if (status.kind == FileKind::missing || status.kind == FileKind::symlink) return std::nullopt;
+    const auto limit =
+        std::max(edit.before ? edit.before->size() : 0, edit.after ? edit.after->size() : 0) + 1;
+    if (status.kind == FileKind::regular && status.size_bytes > limit) return std::string(limit, 0);
+    AMILIFT_TRY(auto text, root.read(edit.path, limit));
+    return text;
+}
+
+Result<> apply_edit(ApplyContext& context, const std::string& module, const PathEdit& edit) {
+    AMILIFT_TRY(const auto* root, context.target_root());
+    AMILIFT_TRY(const auto now, current_text(*root, edit));
+    if (now != edit.before && now != edit.after) {
+        return core::fail(
+            Errc::conflict,
+            fmt::format("'{}' of the target does not hold what the plan was made from", edit.path),
+            "nothing else may write to source or target during a conversion: start again");
+    }
+    if (!edit.after) return context.manifest().remove(*root, module, edit.path);
+    return context.manifest().write(*root, module, edit.path, *edit.after);
+}
+
+Result<FileKind> kind_of(Result<image::FileStatus> status) {
+    if (status) return status->kind;
+    if (status.error().is(Errc::corrupt)) return FileKind::missing;
+    return std::unexpected(std::move(status).error());
+}
+
+bool is_plain_word(std::string_view text) {
+    return !text.empty() && std::ranges::all_of(text, [](char c) {
+        return c > ' ' && c < '\x7f' && c != '"' && c != '\'' && c != '\\' && c != '#';
+    });
+}
+
+}  // namespace
+
+Step step_of(std::string_view module, PathEdit edit) {
+    Step step;
+    step.module = module;
+    step.text = edit.text;
+    step.apply = [name = step.module, edit = std::move(edit)](ApplyContext& context) {
+        return apply_edit(context, name, edit);
+    };
+    return step;
+}
+
+std::vector<Step> steps_of(std::string_view module, std::vector<PathEdit> edits) {
+    std::vector<Step> steps;
+    for (auto& edit : edits) steps.push_back(step_of(module, std::move(edit)));
+    return steps;
+}
+
+Result<std::optional<EditableFile>> editable_file(const image::SafeRoot& root,
+                                                  std::string_view path, std::size_t limit) {
+    auto real = root.resolve(path);
+    if (!real) {
+        const auto& error = real.error();
+        if (error.is(Errc::not_found) || error.is(Errc::refused) || error.is(Errc::corrupt)) {
+            return std::nullopt;
+        }
+        return std::unexpected(error);
+    }
+    AMILIFT_TRY(const auto status, root.status(*real));
+    if (status.kind != FileKind::regular || status.size_bytes > limit) return std::nullopt;
+    AMILIFT_TRY(auto text, root.read(*real, limit));
+    return EditableFile{*std::move(real), std::move(text)};
+}
+
+Result<FileKind> link_kind(const image::SafeRoot& root, std::string_view path) {
+    return kind_of(root.link_status(path));
+}
+
+Result<FileKind> file_kind(const image::SafeRoot& root, std::string_view path) {
+    return kind_of(root.status(path));
+}
+
+std::string root_spec(const dev::FilesystemInfo& filesystem) {
+    if (is_plain_word(filesystem.uuid)) return "UUID=" + filesystem.uuid;
+    if (is_plain_word(filesystem.label)) return "LABEL=" + filesystem.label;
+    return "";
+}
+
+}  // namespace amilift::modules
