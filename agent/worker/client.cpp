@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "worker/client.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <spawn.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <optional>
+
+namespace amilift::worker {
+namespace {
+
+using core::Errc;
+using core::fail;
+using core::Result;
+
+constexpr int kWorkerSocket = 3;
+constexpr std::size_t kKeptStderr = 2000;
+constexpr core::Duration kLookAround = std::chrono::milliseconds(200);
+
+/// The child process and what connects it. Kills and reaps its group in the end.
+class Child {
+  public:
+    static Result<Child> start(const std::vector<std::string>& argv);
+    Child(const Child&) = delete;
+    Child& operator=(const Child&) = delete;
+    Child(Child&& other) noexcept
+        : socket(std::move(other.socket)),
+          errors(std::move(other.errors)),
+          pid_(std::exchange(other.pid_, -1)) {}
+    Child& operator=(Child&&) = delete;
+    ~Child() {
+        if (pid_ <= 0) return;
+        signal(SIGKILL);
+        // A worker that waits for a disk that never answers cannot even be killed: it is left to
+        // init, so that the job can still be told and cleaned up.
+        (void)wait(std::chrono::seconds(30));
+    }
+
+    void signal(int number) const {
+        if (pid_ > 0) ::kill(-pid_, number);
+    }
+    /// The wait status, unless the child is still there after `timeout`.
+    std::optional<int> wait(core::Duration timeout) {
+        const core::SystemClock clock;
+        const core::Cancel never;
+        const auto begun = clock.steady();
+        int status = 0;
+        while (true) {
+            const bool forever = timeout == core::Duration::max();
+            const pid_t done = ::waitpid(pid_, &status, forever ? 0 : WNOHANG);
+            if (done == pid_ || (done < 0 && errno != EINTR)) {
+                pid_ = -1;
+                return status;
+            }
+            if (!forever) {
+                if (clock.steady() - begun >= timeout) return std::nullopt;
+                (void)never.sleep_for(std::chrono::milliseconds(20));
+            }
+        }
+    }
+
+    core::Fd socket;
+    core::Fd errors;  ///< its standard error
+
+  private:
+    Child(core::Fd s, core::Fd e, pid_t pid)
+        : socket(std::move(s)), errors(std::move(e)), pid_(pid) {}
+    pid_t pid_;
+};
+
+struct Ends {
+    core::Fd ours;
+    core::Fd theirs;
+};
+
+Result<Ends> make_socket_pair() {
+    std::array<int, 2> ends{};
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) {
+        const int saved = errno;
+        return core::fail_errno(saved, "cannot make a socket pair for the disk worker");
+    }
+    return Ends{core::Fd(ends[0]), core::Fd(ends[1])};
+}
+
+Result<Ends> make_pipe() {
+    std::array<int, 2> ends{};
+    if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
+        const int saved = errno;
+        return core::fail_errno(saved, "cannot make a pipe for the disk worker");
+    }
+    return Ends{core::Fd(ends[0]), core::Fd(ends[1])};
+}
+
+Result<Child> Child::start(const std::vector<std::string>& argv) {
+    if (argv.empty()) return fail(Errc::internal, "the disk worker has no program");
+    AMILIFT_TRY(auto talk, make_socket_pair());
+    AMILIFT_TRY(auto errors, make_pipe());
+    posix_spawn_file_actions_t actions{};
+    posix_spawnattr_t attributes{};
+    posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_init(&attributes);
+    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_adddup2(&actions, errors.theirs.get(), STDERR_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
+    // Last, because it may take the place of one of the others.
+    posix_spawn_file_actions_adddup2(&actions, talk.theirs.get(), kWorkerSocket);
+    sigset_t none{};
+    sigset_t defaults{};
+    sigemptyset(&none);
+    sigemptyset(&defaults);
+    for (const int sig : {SIGPIPE, SIGTERM, SIGINT, SIGCHLD}) sigaddset(&defaults, sig);
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setsigdefault(&attributes, &defaults);
+    posix_spawnattr_setpgroup(&attributes, 0);
+    posix_spawnattr_setflags(
+        &attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+
+    std::vector<std::string> words = argv;
+    std::vector<char*> arguments;
+    for (auto& word : words) arguments.push_back(word.data());
+    arguments.push_back(nullptr);
+    // The agent's environment may hold credentials: nothing of it is passed on.
+    std::string path = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
+    std::string locale = "LC_ALL=C.UTF-8";
+    const std::array<char*, 3> environment{path.data(), locale.data(), nullptr};
+
+    pid_t pid = -1;
+    const int rc = ::posix_spawn(&pid, arguments.front(), &actions, &attributes, arguments.data(),
+                                 environment.data());
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+    if (rc == ENOENT) {
+        return fail(Errc::not_installed,
+                    fmt::format("program '{}' of the disk worker does not exist", argv.front()),
+                    "reinstall amilift");
+    }
+    if (rc != 0) {
+        return core::fail_errno(rc, fmt::format("cannot start the disk worker '{}'", argv.front()));
+    }
+    return Child(std::move(talk.ours), std::move(errors.ours), pid);
+}
+
+std::string explain(std::optional<int> status) {
+    if (!status) return "did not end and was killed";
+    if (WIFSIGNALED(*status)) {
+        const int number = WTERMSIG(*status);
+        return fmt::format("was ended by signal {} ({})", number, ::strsignal(number));
+    }
+    return fmt::format("ended with exit code {}", WEXITSTATUS(*status));
+}
+
+/// One conversion: what has been heard so far, and when.
+class Conversation {
+  public:
+    Conversation(Child& child, const WorkerProgram& program, ConversionObserver& observer,
+                 const core::Cancel& cancel)
+        : child_(child),
+          program_(program),
+          observer_(observer),
+          cancel_(cancel),
+          heard_(clock_.steady()) {}
+
+    Result<WorkerOutcome> run() {
+        while (!final_ && child_.socket) {
+            AMILIFT_CHECK(keep_time());
+            AMILIFT_CHECK(listen());
+        }
+        child_.socket.reset();
+        auto status = child_.wait(program_.grace);
+        if (!status) child_.signal(SIGKILL);
+        drain_errors();
+        if (final_) return *std::move(final_);
+        AMILIFT_CHECK(cancel_.check());
+        return fail(Errc::io_error,
+                    fmt::format("the disk worker {} before it had finished{}", explain(status),
+                                said_.empty() ? "" : "; it said: " + said_),
+                    "the target is in an unknown state: make a new one");
+    }
+
+  private:
+    /// Asks a cancelled worker to stop, and stops one that does not or that says nothing.
+    Result<> keep_time() {
+        const auto now = clock_.steady();
+        if (cancel_.requested() && !stop_by_) {
+            child_.signal(SIGTERM);
+            stop_by_ = now + program_.grace;
+        }
+        if (stop_by_ && now >= *stop_by_) {
+            child_.signal(SIGKILL);
+            return cancel_.check();
+        }
+        if (now - heard_ >= program_.silence) {
+            child_.signal(SIGKILL);
+            return fail(
+                Errc::timed_out,
+                fmt::format(
+                    "the disk worker said nothing for {} s and was killed",
+                    std::chrono::duration_cast<std::chrono::seconds>(program_.silence).count()),
+                "a disk does not answer: look at the helper's kernel log");
+        }
+        return {};
+    }
+
+    Result<> listen() {
+        std::array<pollfd, 2> polled{pollfd{child_.socket.get(), POLLIN, 0},
+                                     pollfd{child_.errors.get(), POLLIN, 0}};
+        const int ready =
+            ::poll(polled.data(), polled.size(), static_cast<int>(kLookAround.count()));
+        if (ready < 0 && errno != EINTR) {
+            const int saved = errno;
+            return core::fail_errno(saved, "cannot wait for the disk worker");
+        }
+        if (ready <= 0) return {};
+        if (polled[1].revents != 0) read_errors();
+        if (polled[0].revents == 0) return {};
+        std::array<char, 65536> chunk{};
+        const auto n = ::recv(child_.socket.get(), chunk.data(), chunk.size(), 0);
+        if (n < 0 && errno == EINTR) return {};
+        if (n <= 0) {
+            child_.socket.reset();
+            return {};
+        }
+        heard_ = clock_.steady();
+        reader_.feed({chunk.data(), static_cast<std::size_t>(n)});
+        while (!final_) {
+            AMILIFT_TRY(const auto text, reader_.next());
+            if (!text) break;
+            AMILIFT_TRY(auto message, decode(*text));
+            std::visit([this](auto& m) { take(m); }, message);
+        }
+        return {};
+    }
+
+    void take(const StageMessage& m) { observer_.on_stage(m.stage); }
+    void take(const image::Finding& m) { observer_.on_finding(m); }
+    void take(const StepMessage& m) { observer_.on_step(m.index, m.count, m.text); }
+    void take(const dev::CopyProgress& m) { observer_.on_progress(m); }
+    void take(WorkerOutcome& m) { final_ = std::move(m); }
+    void take(core::Error& m) { final_ = std::unexpected(std::move(m)); }
+
+    void read_errors() {
+        std::array<char, 4096> chunk{};
+        const auto n = ::read(child_.errors.get(), chunk.data(), chunk.size());
+        if (n < 0 && errno == EINTR) return;
+        if (n <= 0) {
+            child_.errors.reset();
+            return;
+        }
+        said_.append(chunk.data(), static_cast<std::size_t>(n));
+        if (said_.size() > kKeptStderr) said_.erase(0, said_.size() - kKeptStderr);
+    }
+    /// What is left in the pipe; a grandchild may keep it open, so nothing is waited for.
+    void drain_errors() {
+        if (child_.errors) ::fcntl(child_.errors.get(), F_SETFL, O_NONBLOCK);
+        for (int i = 0; child_.errors && i < 64; ++i) read_errors();
+        while (!said_.empty() && said_.back() == '\n') said_.pop_back();
+    }
+
+    Child& child_;
+    const WorkerProgram& program_;
+    ConversionObserver& observer_;
+    const core::Cancel& cancel_;
+    const core::SystemClock clock_;
+    std::chrono::steady_clock::time_point heard_;
+    std::optional<std::chrono::steady_clock::time_point> stop_by_;
+    std::optional<Result<WorkerOutcome>> final_;
+    MessageReader reader_;
+    std::string said_;
+};
+
+}  // namespace
+
+Result<WorkerOutcome> WorkerClient::convert(const ConversionRequest& request,
+                                            ConversionObserver& observer,
+                                            const core::Cancel& cancel) {
+    AMILIFT_CHECK(cancel.check());
+    AMILIFT_TRY(auto child, Child::start(program_.argv));
+    // A worker that could not even start has closed the socket; what it said is told by run().
+    if (auto sent = send_message(child.socket, encode_request(request));
+        !sent && !sent.error().is(Errc::unavailable)) {
+        return std::unexpected(std::move(sent).error());
+    }
+    return Conversation(child, program_, observer, cancel).run();
+}
+
+}  // namespace amilift::worker

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/clock.hpp"
+#include "core/result.hpp"
+#include "worker/conversion.hpp"
+#include "worker/protocol.hpp"
+
+namespace amilift::worker {
+
+/// How the disk worker is started and how long it may be silent.
+struct WorkerProgram {
+    /// The program and its arguments; it gets the socket as descriptor 3.
+    std::vector<std::string> argv{"/proc/self/exe", "disk-worker"};
+    /// Longest time without any message, for a disk that answers no more. A copy reports all the
+    /// time; reading the block bitmaps of a large volume that is still loaded from its snapshot
+    /// takes minutes and reports nothing.
+    core::Duration silence = std::chrono::minutes(30);
+    /// What the worker gets to clean up after SIGTERM before it is killed.
+    core::Duration grace = std::chrono::seconds(20);
+};
+
+/// Runs a conversion in a sandboxed child. The thread that calls convert() must live until it
+/// returns: the child dies with it.
+class WorkerClient {
+  public:
+    explicit WorkerClient(WorkerProgram program = {}) : program_(std::move(program)) {}
+
+    /// Starts the worker, relays what it tells to `observer` from the calling thread, and waits for
+    /// its end; no process is left behind. Errors: the worker's own; cancelled; timed_out (silent
+    /// for too long); corrupt (it sent what nobody understands); io_error (it died: signal or exit
+    /// code and the last lines of its standard error); not_installed.
+    [[nodiscard]] core::Result<WorkerOutcome> convert(const ConversionRequest& request,
+                                                      ConversionObserver& observer,
+                                                      const core::Cancel& cancel);
+
+  private:
+    WorkerProgram program_;
+};
+
+}  // namespace amilift::worker

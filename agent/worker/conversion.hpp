@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/clock.hpp"
+#include "core/command.hpp"
+#include "core/result.hpp"
+#include "dev/copy_engine.hpp"
+#include "dev/mount.hpp"
+#include "dev/partition_table.hpp"
+#include "image/facts.hpp"
+#include "job/job.hpp"
+#include "modules/manifest.hpp"
+
+namespace amilift::worker {
+
+/// One disk of a conversion.
+struct DiskRef {
+    std::string path;
+    std::string volume_id{};  ///< checked against the NVMe serial on the open descriptor; empty:
+                              ///< local
+};
+
+struct ConversionRequest {
+    DiskRef source;
+    DiskRef target;  ///< a regular file that does not exist yet is made to measure (sparse); plan()
+                     ///< takes an empty path too
+    job::ConversionOptions options;
+    /// The source is our own volume: a dirty journal may be replayed on it. Never set for a user's
+    /// file or device, where a dirty filesystem is refused instead.
+    bool may_replay_source_journal = false;
+    /// Of a target that exists. A file that convert() makes is known to be zeros.
+    dev::TargetContent target_content = dev::TargetContent::unknown;
+};
+
+/// Hears what happens, from the thread that runs the conversion.
+class ConversionObserver {
+  public:
+    ConversionObserver() = default;
+    ConversionObserver(const ConversionObserver&) = delete;
+    ConversionObserver& operator=(const ConversionObserver&) = delete;
+    virtual ~ConversionObserver() = default;
+    virtual void on_stage(const std::string& /*stage*/) {}  ///< inspect, plan, apply, verify
+    virtual void on_finding(const image::Finding& /*finding*/) {}
+    /// A step of the plan begins; `index` counts from 0.
+    virtual void on_step(std::size_t /*index*/, std::size_t /*count*/,
+                         const std::string& /*text*/) {}
+    virtual void on_progress(const dev::CopyProgress& /*progress*/) {}
+};
+
+struct Inspection {
+    dev::DiskContents disk;
+    dev::FilesystemInfo filesystem;
+    image::ImageFacts facts;
+};
+
+struct PlanText {
+    Inspection inspection;
+    std::vector<std::string> steps;  ///< "module: text"
+    std::uint64_t used_bytes = 0;
+    std::uint64_t target_bytes = 0;  ///< what the target disk needs at least
+};
+
+struct ConversionResult {
+    PlanText plan;
+    modules::Manifest manifest;
+    std::vector<std::string> proofs;  ///< lines of verify()
+    dev::CopyStats copy;
+};
+
+/// What the disk worker does, in this process: used by `amilift convert|inspect|plan` on local
+/// images and by the sandboxed child on EC2. All three need root (loop devices, mounts); the
+/// calling thread is moved to a mount namespace of its own, so that the host never sees a mount of
+/// an image.
+///
+/// What is no PV root gives Errc::refused with an id: "already-hvm" (has a partition table),
+/// "empty-disk", "unknown-filesystem", "truncated", "filesystem-has-errors", "dirty-filesystem",
+/// and for a conversion "filesystem-full" and "path-taken". A source that is mounted or otherwise
+/// written to gives conflict.
+
+/// What is on the source. Refusals of its content are findings with severity refusal.
+[[nodiscard]] core::Result<Inspection> inspect(const DiskRef& source, core::CommandRunner& commands,
+                                               ConversionObserver& observer);
+
+/// What convert() would do, without writing anywhere. A refusal of the content is an error here:
+/// Errc::refused with the id of the first finding; all findings have gone to `observer`.
+[[nodiscard]] core::Result<PlanText> plan(const ConversionRequest& request,
+                                          core::CommandRunner& commands,
+                                          ConversionObserver& observer);
+
+/// Plans, applies and verifies. All refusals come before the first byte is written. After a failure
+/// no mount and no loop device is left, and no output file if convert() had made it. Errors besides
+/// those of plan(): already_exists (the output file exists), invalid_input (source and target are
+/// the same), no_space, cancelled, corrupt (a proof failed).
+[[nodiscard]] core::Result<ConversionResult> convert(const ConversionRequest& request,
+                                                     core::CommandRunner& commands,
+                                                     ConversionObserver& observer,
+                                                     const core::Cancel& cancel);
+
+}  // namespace amilift::worker

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <span>
+
+#include "core/result.hpp"
+
+namespace amilift::worker {
+
+/// Takes from the calling process everything that reading a hostile disk does not need. Call it
+/// first thing in the disk worker, while it has one thread; it cannot be undone. Needs root.
+///
+/// Afterwards the process, and each program that it starts,
+///  - has no network: a network namespace without any interface, and no socket but of AF_UNIX;
+///  - has mounts, IPC objects and a host name of its own, so that the host never sees a mount;
+///  - has a clean environment (PATH, LC_ALL) and no descriptor but 0, 1, 2 and `socket_fd`;
+///  - has the capabilities of kept_capabilities() and cannot gain one;
+///  - is refused system calls that serve no conversion (seccomp): modules, kexec, ptrace, bpf,
+///    keys, device nodes, new user namespaces;
+///  - is bounded in memory, writes no core file, and dies with the thread that started it.
+/// Errors: permission_denied (not root), io_error.
+[[nodiscard]] core::Result<> enter_sandbox(int socket_fd);
+
+struct KeptCapability {
+    unsigned number;  ///< CAP_..., linux/capability.h
+    const char* reason;
+};
+/// The capabilities that a conversion needs, and why.
+[[nodiscard]] std::span<const KeptCapability> kept_capabilities();
+
+}  // namespace amilift::worker

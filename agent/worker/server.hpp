@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+namespace amilift::worker {
+
+/// The disk worker: encloses itself (sandbox.hpp), takes one request from the socket, converts, and
+/// answers (protocol.hpp). What the hidden sub-command `disk-worker` runs; call it before any
+/// thread is started. Stops early, cleaning up, on SIGTERM and when the agent closes the socket.
+/// Returns the exit code: 0 when an outcome or an error has been sent, 1 when nobody could be told.
+[[nodiscard]] int run_disk_worker(int socket_fd);
+
+}  // namespace amilift::worker

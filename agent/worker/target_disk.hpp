@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <optional>
+
+#include "core/result.hpp"
+#include "dev/block_device.hpp"
+#include "dev/mount.hpp"
+#include "image/safe_root.hpp"
+#include "worker/conversion.hpp"
+
+namespace amilift::worker {
+
+/// The disk that is written: an existing block device, or a file that is made for the conversion
+/// and removed again unless keep() is called.
+class TargetDisk {
+  public:
+    /// Opens an existing block device for writing and checks that it is the right volume.
+    [[nodiscard]] static core::Result<TargetDisk> open_device(const DiskRef& ref);
+    /// Makes a sparse file of `size_bytes`. Errors: already_exists, no_space (the directory's
+    /// filesystem has less than `used_bytes` free), not_found (no such directory).
+    [[nodiscard]] static core::Result<TargetDisk> create_file(const std::string& path,
+                                                              std::uint64_t size_bytes,
+                                                              std::uint64_t used_bytes);
+
+    TargetDisk(const TargetDisk&) = delete;
+    TargetDisk& operator=(const TargetDisk&) = delete;
+    TargetDisk(TargetDisk&& other) noexcept;
+    TargetDisk& operator=(TargetDisk&& other) = delete;
+    ~TargetDisk();
+
+    [[nodiscard]] const dev::BlockDevice& disk() const { return disk_; }
+    void keep() { remove_in_the_end_.clear(); }
+
+  private:
+    TargetDisk(dev::BlockDevice disk, std::string remove_in_the_end)
+        : disk_(std::move(disk)), remove_in_the_end_(std::move(remove_in_the_end)) {}
+    dev::BlockDevice disk_;
+    std::string remove_in_the_end_;
+};
+
+/// The root filesystem on the target, mounted through a loop device over its partition: the helper
+/// needs no partition scan, and no udev rule is woken up.
+class MountedTarget {
+  public:
+    [[nodiscard]] static core::Result<MountedTarget> mount(const dev::BlockDevice& disk,
+                                                           const dev::FilesystemInfo& filesystem,
+                                                           dev::Access access);
+    [[nodiscard]] const image::SafeRoot& root() const { return *root_; }
+    [[nodiscard]] core::Result<> unmount();
+
+  private:
+    MountedTarget() = default;
+    // Destroyed in reverse, see SourceImage.
+    std::optional<dev::LoopDevice> loop_;
+    std::optional<dev::Mount> mount_;
+    std::optional<image::SafeRoot> root_;
+};
+
+}  // namespace amilift::worker
