@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "aws/ec2.hpp"
+#include "core/result.hpp"
+#include "job/job.hpp"
+
+namespace amilift::flow {
+
+/// Says no to a source AMI that cannot be converted, before anything is created. Each refusal has
+/// an id: "ami-not-available", "instance-store", "already-hvm", "windows", "architecture",
+/// "product-codes", "billing-codes", "no-root-snapshot".
+[[nodiscard]] core::Result<> check_source(const aws::Image& source);
+
+/// The mapping of the root device; check_source() has seen that it is there.
+[[nodiscard]] const aws::BlockDeviceMapping* root_mapping(const aws::Image& source);
+
+/// Size of the target volume in GiB: the source volume's and one more, because a filesystem that
+/// fills its volume needs a MiB in front of it and EBS sizes are whole GiB.
+[[nodiscard]] std::int64_t target_size_gib(std::int64_t source_gib);
+
+struct MappedDevices {
+    std::vector<aws::BlockDeviceMapping> mappings;
+    std::vector<std::string> notes;  ///< one line per device that got another name
+};
+
+/// The new AMI's block device mapping: the new root, and every data volume of the source. Names
+/// that HVM does not allow are changed (a digit at the end, a clash with the root) and noted.
+/// Source: EC2 User Guide, "Device names for volumes on Amazon EC2 instances".
+[[nodiscard]] core::Result<MappedDevices> map_block_devices(const aws::Image& source,
+                                                            const job::Target& target,
+                                                            const std::string& root_snapshot,
+                                                            std::int64_t root_size_gib);
+
+/// Two device names ("/dev/sdf" to "/dev/sdp") that no mapping of the helper uses.
+/// Errc::conflict when fewer than `count` are left.
+[[nodiscard]] core::Result<std::vector<std::string>> free_attach_names(
+    const aws::Instance& helper, std::size_t count, const std::vector<std::string>& taken);
+
+/// "/dev/sdf", "sdf", "xvdf" and "/dev/xvdf1" are all "f": what decides whether two names clash.
+[[nodiscard]] std::string device_suffix(std::string_view name);
+
+}  // namespace amilift::flow

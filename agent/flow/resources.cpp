@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "flow/resources.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <set>
+
+#include "flow/wait.hpp"
+
+namespace amilift::flow {
+namespace {
+
+using core::Errc;
+
+aws::Filters by_job(const std::string& job_id) {
+    return {{fmt::format("tag:{}", kTagJob), {job_id}}};
+}
+
+}  // namespace
+
+core::Result<Leftovers> find_leftovers(aws::Ec2Api& ec2, const std::string& job_id) {
+    Leftovers out;
+    AMILIFT_TRY(out.volumes, ec2.describe_volumes({}, by_job(job_id)));
+    AMILIFT_TRY(auto images, ec2.describe_images({}, {"self"}, by_job(job_id)));
+    AMILIFT_TRY(auto snapshots, ec2.describe_snapshots({}, by_job(job_id)));
+    std::erase_if(out.volumes,
+                  [](const auto& v) { return v.state == "deleting" || v.state == "deleted"; });
+    std::set<std::string> in_use;
+    for (auto& image : images) {
+        if (image.state == "deregistered") continue;
+        if (image.state == "available") {
+            for (const auto& m : image.block_devices) {
+                if (m.snapshot_id) in_use.insert(*m.snapshot_id);
+            }
+        } else {
+            out.broken_images.push_back(std::move(image));
+        }
+    }
+    for (auto& snapshot : snapshots) {
+        if (!in_use.contains(snapshot.id)) out.snapshots.push_back(std::move(snapshot));
+    }
+    return out;
+}
+
+std::vector<std::string> describe(const Leftovers& leftovers) {
+    std::vector<std::string> lines;
+    for (const auto& v : leftovers.volumes) {
+        lines.push_back(fmt::format(
+            "volume {} ({} GiB, {}{})", v.id, v.size_gib, v.state,
+            v.attachments.empty() ? std::string() : " by " + v.attachments.front().instance_id));
+    }
+    for (const auto& i : leftovers.broken_images) {
+        lines.push_back(fmt::format("image {} ('{}', {})", i.id, i.name, i.state));
+    }
+    for (const auto& s : leftovers.snapshots) {
+        lines.push_back(fmt::format("snapshot {} ({} GiB, {})", s.id, s.size_gib, s.state));
+    }
+    return lines;
+}
+
+core::Result<> detach_and_delete(aws::Ec2Api& ec2, core::Clock& clock, const core::Cancel& cancel,
+                                 const Waits& waits, const std::string& volume_id) {
+    std::string asked;  // the instance that was asked to let go, so that it is asked once
+    auto available = wait_until(
+        clock, cancel, waits.volume_detached, fmt::format("volume '{}' to be detached", volume_id),
+        [&](std::string& seen) -> core::Result<bool> {
+            auto volumes = ec2.describe_volumes({volume_id}, {});
+            if (!volumes) {
+                if (volumes.error().is(Errc::not_found)) return true;
+                return std::unexpected(std::move(volumes).error());
+            }
+            if (volumes->empty()) return true;
+            const auto& v = volumes->front();
+            seen = fmt::format("state '{}'", v.state);
+            if (v.state == "available" || v.state == "error" || v.state == "deleting" ||
+                v.state == "deleted") {
+                return true;
+            }
+            if (!v.attachments.empty()) {
+                const auto& a = v.attachments.front();
+                seen += fmt::format(", attachment to '{}' is '{}'", a.instance_id, a.state);
+                if (asked != a.instance_id && a.state != "detaching" && a.state != "busy") {
+                    auto detached = ec2.detach_volume(volume_id, a.instance_id);
+                    // IncorrectState: it is going away already, or not attached yet; look again.
+                    if (!detached && !detached.error().is(Errc::conflict) &&
+                        !detached.error().is(Errc::not_found)) {
+                        return std::unexpected(std::move(detached).error());
+                    }
+                    if (detached) asked = a.instance_id;
+                }
+            }
+            return false;
+        });
+    if (!available) return available;
+    auto deleted = ec2.delete_volume(volume_id);
+    if (!deleted && deleted.error().is(Errc::not_found)) return {};
+    return deleted;
+}
+
+core::Result<> remove(aws::Ec2Api& ec2, core::Clock& clock, const core::Cancel& cancel,
+                      const Waits& waits, const Leftovers& leftovers) {
+    std::vector<std::string> left;
+    const auto note = [&left](const std::string& what, const core::Result<>& done) {
+        if (!done && !done.error().is(Errc::not_found)) {
+            left.push_back(fmt::format("{} ({})", what, done.error().what));
+        }
+    };
+    for (const auto& image : leftovers.broken_images) {
+        note("image " + image.id, ec2.deregister_image(image.id));
+    }
+    for (const auto& volume : leftovers.volumes) {
+        note("volume " + volume.id, detach_and_delete(ec2, clock, cancel, waits, volume.id));
+    }
+    for (const auto& snapshot : leftovers.snapshots) {
+        note("snapshot " + snapshot.id, ec2.delete_snapshot(snapshot.id));
+    }
+    if (left.empty()) return {};
+    return core::fail(Errc::conflict, fmt::format("could not remove: {}", fmt::join(left, "; ")),
+                      "run 'amilift cleanup --job ID' again later");
+}
+
+}  // namespace amilift::flow

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "aws/ec2.hpp"
+#include "core/clock.hpp"
+#include "core/result.hpp"
+#include "flow/services.hpp"
+
+namespace amilift::flow {
+
+/// Tags by which a job's resources are found again. Every resource carries kTagJob.
+inline constexpr const char* kTagJob = "amilift:job";
+inline constexpr const char* kTagRole = "amilift:role";  ///< source, target
+inline constexpr const char* kTagManaged = "amilift:managed";
+inline constexpr const char* kTagSourceAmi = "amilift:source-ami";
+inline constexpr const char* kTagVersion = "amilift:version";
+
+/// What a job has left in the account, found by tag.
+struct Leftovers {
+    std::vector<aws::Volume> volumes;       ///< all of them: a job's volumes never outlive it
+    std::vector<aws::Image> broken_images;  ///< AMIs that are not available
+    std::vector<aws::Snapshot> snapshots;   ///< those that no usable AMI is made of
+    [[nodiscard]] bool empty() const {
+        return volumes.empty() && broken_images.empty() && snapshots.empty();
+    }
+};
+
+/// Looks only. `job_id` is the value of the amilift:job tag.
+[[nodiscard]] core::Result<Leftovers> find_leftovers(aws::Ec2Api& ec2, const std::string& job_id);
+
+/// One line per resource, for people: "volume vol-1 (8 GiB, in-use by i-2)".
+[[nodiscard]] std::vector<std::string> describe(const Leftovers& leftovers);
+
+/// Detaches and deletes the volumes, deregisters the broken images, deletes the snapshots. Goes on
+/// after a failure; the error names everything that is left.
+[[nodiscard]] core::Result<> remove(aws::Ec2Api& ec2, core::Clock& clock,
+                                    const core::Cancel& cancel, const Waits& waits,
+                                    const Leftovers& leftovers);
+
+/// Detaches the volume if it is attached and waits until it is available; deletes it. A volume that
+/// is gone already is fine.
+[[nodiscard]] core::Result<> detach_and_delete(aws::Ec2Api& ec2, core::Clock& clock,
+                                               const core::Cancel& cancel, const Waits& waits,
+                                               const std::string& volume_id);
+
+}  // namespace amilift::flow

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "aws/ec2.hpp"
+#include "core/clock.hpp"
+#include "core/result.hpp"
+#include "dev/device_monitor.hpp"
+#include "flow/observer.hpp"
+#include "job/job.hpp"
+
+namespace amilift::flow {
+
+/// What the disk worker is asked: convert this volume to that one.
+struct ConvertOrder {
+    std::string source_path;
+    std::string source_volume;
+    std::string target_path;
+    std::string target_volume;
+    job::ConversionOptions options;
+    bool target_is_blank = false;  ///< nothing has been written to it yet
+};
+
+struct ConvertOutcome {
+    /// One line for each path of the image that was touched, with its hash before and after.
+    std::vector<std::string> changes;
+    std::vector<std::string> proofs;
+    std::string kernel_version;  ///< of the kernel that will boot
+    std::string ena_driver;      ///< where that kernel has it; empty: it has none
+};
+
+/// The other process, as a seam: it holds the disks, this one holds the network.
+class DiskWorker {
+  public:
+    DiskWorker() = default;
+    DiskWorker(const DiskWorker&) = delete;
+    DiskWorker& operator=(const DiskWorker&) = delete;
+    virtual ~DiskWorker() = default;
+    /// `say` gets lines for people, `progress` a fraction of the whole conversion.
+    [[nodiscard]] virtual core::Result<ConvertOutcome> convert(
+        const ConvertOrder& order, const std::function<void(Update::Kind, std::string)>& say,
+        const std::function<void(double)>& progress, const core::Cancel& cancel) = 0;
+};
+
+/// Who this helper is, from IMDS.
+struct HelperIdentity {
+    std::string instance_id;
+    std::string availability_zone;
+    std::string region;
+};
+
+/// What bounds and ends the helper's life; a seam, because a test must outlive it.
+class HelperControl {
+  public:
+    HelperControl() = default;
+    HelperControl(const HelperControl&) = delete;
+    HelperControl& operator=(const HelperControl&) = delete;
+    virtual ~HelperControl() = default;
+    /// From now on the job has this long. When it has passed, Services::job_cancel is requested;
+    /// some minutes later the deadline unit outside this process powers the helper off.
+    [[nodiscard]] virtual core::Result<> arm_deadline(std::chrono::seconds left) = 0;
+    /// No deadline applies any longer: the user wants to keep the helper.
+    [[nodiscard]] virtual core::Result<> disarm_deadline() = 0;
+    /// Powers the helper off; what EC2 makes of it depends on its shutdown behaviour.
+    [[nodiscard]] virtual core::Result<> power_off() = 0;
+};
+
+/// How long to wait, and how often to look. One budget per kind of wait.
+struct WaitPolicy {
+    core::Duration first_interval;
+    core::Duration max_interval;
+    core::Duration timeout;
+};
+
+struct Waits {
+    WaitPolicy volume_available{std::chrono::milliseconds(300), std::chrono::seconds(5),
+                                std::chrono::minutes(5)};
+    WaitPolicy volume_attached{std::chrono::milliseconds(300), std::chrono::seconds(3),
+                               std::chrono::minutes(2)};
+    WaitPolicy volume_detached{std::chrono::milliseconds(300), std::chrono::seconds(5),
+                               std::chrono::minutes(5)};
+    WaitPolicy snapshot_completed{std::chrono::milliseconds(500), std::chrono::seconds(15),
+                                  std::chrono::minutes(60)};
+    WaitPolicy image_available{std::chrono::milliseconds(300), std::chrono::seconds(10),
+                               std::chrono::minutes(10)};
+    /// How long an object that was just created may be "NotFound" (eventual consistency).
+    core::Duration create_visible = std::chrono::seconds(150);
+};
+
+/// Everything that the flow needs of the world.
+struct Services {
+    aws::Ec2Api& ec2;
+    dev::DeviceMonitor& devices;
+    DiskWorker& worker;
+    HelperControl& control;
+    core::Clock& clock;
+    /// The agent is told to stop (SIGTERM): everything returns at once, the record stays as it is.
+    const core::Cancel& stop;
+    /// The same, or the job's deadline has passed: the job fails, cleaning up still runs.
+    const core::Cancel& job_cancel;
+    Observer& observer;
+    /// Reads the job (user-data, S3). Called at every start; the record holds no copy of it.
+    std::function<core::Result<job::Job>()> fetch_job;
+    HelperIdentity helper;
+    std::string record_path;  ///< /var/lib/amilift/flow.json
+    std::string version;      ///< of amilift, for provenance tags
+    /// Whether this instance exists only for the job and may be ended.
+    bool throwaway = false;
+    Waits waits{};
+};
+
+}  // namespace amilift::flow

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "flow/steps.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "flow/preflight.hpp"
+#include "flow/resources.hpp"
+#include "flow/step_parts.hpp"
+
+namespace amilift::flow {
+
+using core::Errc;
+using core::fail;
+using core::Result;
+
+Result<> Run::save() {
+    return save_record(services.record_path, record);
+}
+
+void Run::say(Update::Kind kind, std::string text, std::optional<double> fraction) const {
+    services.observer.on_update(record, Update{kind, std::move(text), fraction});
+}
+
+Result<> work(State state, Run& run) {
+    switch (state) {
+        case State::fetch_job:
+            return steps::fetch_job(run);
+        case State::preflight:
+            return steps::preflight(run);
+        case State::create_volumes:
+            return steps::create_volumes(run);
+        case State::attach_volumes:
+            return steps::attach_volumes(run);
+        case State::convert:
+            return steps::convert(run);
+        case State::detach_volumes:
+            return steps::detach_volumes(run);
+        case State::snapshot:
+            return steps::snapshot(run);
+        case State::register_image:
+            return steps::register_image(run);
+        case State::delete_volumes:
+            return steps::delete_volumes(run);
+        case State::clean_up:
+            return steps::clean_up(run);
+        case State::finish:
+            return steps::finish(run);
+        case State::ended:
+            return {};
+    }
+    return fail(Errc::internal, "a job reached a state that has no work");
+}
+
+Result<> fetch_job(Run& run) {
+    return steps::fetch_job(run);
+}
+
+namespace steps {
+
+aws::Tags provenance(const Run& run) {
+    return {{kTagJob, run.record.job_id},
+            {kTagManaged, "true"},
+            {kTagSourceAmi, run.job->source.ami},
+            {kTagVersion, run.services.version}};
+}
+
+Result<const aws::Image*> source_image(Run& run) {
+    if (!run.source) {
+        const auto& id = run.job->source.ami;
+        auto images = run.services.ec2.describe_images({id}, {}, {});
+        if (!images) return std::unexpected(std::move(images).error());
+        if (images->empty()) {
+            return fail(Errc::not_found,
+                        fmt::format("AMI '{}' does not exist in region '{}', or is not shared with "
+                                    "this account",
+                                    id, run.services.helper.region),
+                        "check the id and the region of the helper", "InvalidAMIID.NotFound");
+        }
+        run.source = std::move(images->front());
+    }
+    return &*run.source;
+}
+
+Result<job::TemplateValues> template_values(Run& run) {
+    AMILIFT_TRY(const auto* source, source_image(run));
+    AMILIFT_TRY(const auto started, core::parse_utc(run.record.started_at));
+    return job::TemplateValues{source->name, source->id, run.record.job_id, started};
+}
+
+namespace {
+
+/// The job's own deadline counts from its first start, not from the last restart of the agent.
+Result<> arm_deadline(Run& run) {
+    auto left = std::chrono::duration_cast<std::chrono::seconds>(run.job->deadline);
+    AMILIFT_TRY(const auto started, core::parse_utc(run.record.started_at));
+    const auto gone =
+        std::chrono::duration_cast<std::chrono::seconds>(run.services.clock.wall() - started);
+    if (gone > std::chrono::seconds::zero()) left -= std::min(gone, left);
+    return run.services.control.arm_deadline(left);
+}
+
+/// The name under which the AMI is registered; taken names are resolved by the job's policy.
+Result<std::string> choose_name(Run& run) {
+    AMILIFT_TRY(const auto values, template_values(run));
+    constexpr unsigned kMaxCopies = 50;
+    std::string first;
+    for (unsigned copy = 1; copy <= kMaxCopies; ++copy) {
+        AMILIFT_TRY(auto fitted, job::fit_image_name(run.job->target.name, values, copy));
+        if (copy == 1) {
+            first = fitted.name;
+            if (!fitted.note.empty()) run.say(Update::Kind::warning, fitted.note);
+        }
+        const aws::Filters by_name{{"name", std::vector<std::string>{fitted.name}}};
+        AMILIFT_TRY(const auto taken, run.services.ec2.describe_images({}, {"self"}, by_name));
+        if (taken.empty()) return std::move(fitted.name);
+        if (run.job->target.on_name_collision == job::NameCollision::fail) {
+            return fail(
+                Errc::already_exists,
+                fmt::format("an AMI named '{}' exists already: {}", fitted.name, taken.front().id),
+                "choose another target.name, or set on_name_collision: suffix",
+                "InvalidAMIName.Duplicate");
+        }
+    }
+    return fail(
+        Errc::already_exists,
+        fmt::format("'{}' and its numbered variants up to {} are all taken", first, kMaxCopies),
+        "choose another target.name", "InvalidAMIName.Duplicate");
+}
+
+}  // namespace
+
+Result<> fetch_job(Run& run) {
+    AMILIFT_TRY(auto job, run.services.fetch_job());
+    if (!job.id.empty()) run.record.job_id = job.id;
+    run.job = std::move(job);
+    AMILIFT_CHECK(arm_deadline(run));
+    return run.save();
+}
+
+Result<> preflight(Run& run) {
+    AMILIFT_TRY(const auto* source, source_image(run));
+    AMILIFT_CHECK(check_source(*source));
+    // Names and mappings are worked out now, so that a wrong one costs no volume and no copy.
+    AMILIFT_TRY(const auto mapped,
+                map_block_devices(*source, run.job->target, "snap-00000000000000000", 1));
+    for (const auto& note : mapped.notes) run.say(Update::Kind::warning, note);
+    AMILIFT_TRY(const auto values, template_values(run));
+    AMILIFT_CHECK(job::expand_text(run.job->target.description, values, "target.description"));
+    for (const auto& [key, value] : run.job->target.tags) {
+        AMILIFT_CHECK(job::expand_text(value, values, "target.tags." + key));
+    }
+    AMILIFT_TRY(run.record.image_name, choose_name(run));
+    run.say(Update::Kind::message,
+            fmt::format("source {} '{}' ({}, {}), new AMI will be '{}'", source->id, source->name,
+                        source->architecture, source->virtualization_type, run.record.image_name));
+    return run.save();
+}
+
+}  // namespace steps
+}  // namespace amilift::flow

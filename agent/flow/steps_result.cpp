@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "flow/preflight.hpp"
+#include "flow/resources.hpp"
+#include "flow/step_parts.hpp"
+#include "flow/wait.hpp"
+
+// The states that make the result, and those that end the job.
+namespace amilift::flow::steps {
+
+using core::Errc;
+using core::fail;
+using core::Result;
+
+namespace {
+
+Result<aws::RegisterImageRequest> image_request(Run& run) {
+    AMILIFT_TRY(const auto* source, source_image(run));
+    AMILIFT_TRY(const auto values, template_values(run));
+    AMILIFT_TRY(const auto snapshots,
+                run.services.ec2.describe_snapshots({run.record.snapshot}, {}));
+    if (snapshots.empty()) {
+        return fail(Errc::not_found, fmt::format("snapshot '{}' disappeared", run.record.snapshot));
+    }
+    const auto& target = run.job->target;
+    aws::RegisterImageRequest request;
+    request.name = run.record.image_name;
+    AMILIFT_TRY(request.description,
+                job::expand_text(target.description, values, "target.description"));
+    request.architecture = source->architecture;
+    request.root_device_name = target.root_device_name;
+    if (run.record.ena_support) request.ena_support = true;
+    AMILIFT_TRY(auto mapped, map_block_devices(*source, target, run.record.snapshot,
+                                               snapshots.front().size_gib));
+    request.block_devices = std::move(mapped.mappings);
+    if (target.copy_source_tags) {
+        for (const auto& [key, value] : source->tags) {
+            if (!key.starts_with("aws:") && !key.starts_with("amilift:")) request.tags[key] = value;
+        }
+    }
+    for (const auto& [key, value] : target.tags) {
+        AMILIFT_TRY(request.tags[key], job::expand_text(value, values, "target.tags." + key));
+    }
+    request.tags.merge(provenance(run));
+    return request;
+}
+
+/// Waits until EC2 knows an object that this job created: for a while after its creation it does
+/// not, and what was not found would not be deleted either. False when it is still unknown after
+/// that while: then it is gone. `look` describes the object by its id.
+template <class Look>
+Result<bool> becomes_known(Run& run, Look look) {
+    auto& s = run.services;
+    const core::Deadline visible(s.clock, s.waits.create_visible);
+    for (;;) {
+        auto found = look();
+        if (found && !found->empty()) return true;
+        if (!found && !found.error().is(Errc::not_found)) {
+            return std::unexpected(std::move(found).error());
+        }
+        if (visible.passed(s.clock)) return false;
+        AMILIFT_CHECK(s.clock.sleep_for(s.waits.volume_available.max_interval, s.stop));
+    }
+}
+
+/// Adds what the record knows and the search by tag did not find.
+template <class Object, class Look>
+Result<> add_known(Run& run, std::vector<Object>& objects, const std::string& id, Look look) {
+    const auto has_id = [&id](const Object& object) { return object.id == id; };
+    if (id.empty() || std::ranges::any_of(objects, has_id)) return {};
+    AMILIFT_TRY(const bool known, becomes_known(run, look));
+    if (known) objects.emplace_back().id = id;
+    return {};
+}
+
+}  // namespace
+
+Result<> snapshot(Run& run) {
+    auto& record = run.record;
+    auto& s = run.services;
+    if (record.snapshot.empty()) {
+        // CreateSnapshot has no idempotency token: the tag tells whether an earlier call got
+        // through.
+        AMILIFT_TRY(const auto found,
+                    s.ec2.describe_snapshots({}, {{fmt::format("tag:{}", kTagJob), {record.job_id}},
+                                                  {"volume-id", {record.target_volume}}}));
+        const auto usable = std::ranges::find_if(
+            found, [](const auto& x) { return x.state == "pending" || x.state == "completed"; });
+        if (usable != found.end()) {
+            record.snapshot = usable->id;
+        } else {
+            auto tags = provenance(run);
+            tags["Name"] = record.image_name;
+            AMILIFT_TRY(const auto made,
+                        s.ec2.create_snapshot({record.target_volume,
+                                               fmt::format("amilift: root of '{}', from {}",
+                                                           record.image_name, run.job->source.ami),
+                                               tags}));
+            record.snapshot = made.id;
+        }
+        AMILIFT_CHECK(run.save());
+    }
+    run.say(Update::Kind::message, fmt::format("snapshot {}", record.snapshot));
+    const core::Deadline visible(s.clock, s.waits.create_visible);
+    std::string last_progress;
+    return wait_until(
+        s.clock, s.job_cancel, s.waits.snapshot_completed,
+        fmt::format("snapshot '{}' to be completed", record.snapshot),
+        [&](std::string& seen) -> Result<bool> {
+            auto snapshots = s.ec2.describe_snapshots({record.snapshot}, {});
+            if (!snapshots) {
+                if (snapshots.error().is(Errc::not_found) && !visible.passed(s.clock)) {
+                    seen = snapshots.error().id;
+                    return false;
+                }
+                return std::unexpected(std::move(snapshots).error());
+            }
+            if (snapshots->empty()) {
+                return fail(Errc::not_found,
+                            fmt::format("snapshot '{}' disappeared", record.snapshot),
+                            "somebody deleted it while the job ran; run the job again");
+            }
+            const auto& x = snapshots->front();
+            seen = fmt::format("state '{}', {}", x.state, x.progress);
+            if (x.state == "error") {
+                return fail(
+                    Errc::unavailable,
+                    fmt::format("EC2 could not complete snapshot '{}': {}", x.id,
+                                x.state_message.empty() ? "no reason given" : x.state_message),
+                    "check the KMS key of the volume, then run the job again");
+            }
+            if (x.progress != last_progress) {
+                last_progress = x.progress;
+                run.say(Update::Kind::progress, "snapshot " + x.progress);
+            }
+            return x.state == "completed";
+        });
+}
+
+Result<> register_image(Run& run) {
+    auto& record = run.record;
+    auto& s = run.services;
+    if (record.image.empty()) {
+        // RegisterImage has no token either: the name is the natural key.
+        AMILIFT_TRY(const auto found,
+                    s.ec2.describe_images({}, {"self"},
+                                          {{"name", {record.image_name}},
+                                           {fmt::format("tag:{}", kTagJob), {record.job_id}}}));
+        const auto usable = std::ranges::find_if(found, [&](const auto& image) {
+            return (image.state == "pending" || image.state == "available") &&
+                   std::ranges::any_of(image.block_devices, [&](const auto& m) {
+                       return m.snapshot_id == record.snapshot;
+                   });
+        });
+        if (usable != found.end()) {
+            record.image = usable->id;
+        } else {
+            AMILIFT_TRY(const auto request, image_request(run));
+            AMILIFT_TRY(record.image, s.ec2.register_image(request));
+        }
+        AMILIFT_CHECK(run.save());
+    }
+    run.say(Update::Kind::message,
+            fmt::format("AMI {} '{}' registered", record.image, record.image_name));
+    const core::Deadline visible(s.clock, s.waits.create_visible);
+    return wait_until(
+        s.clock, s.job_cancel, s.waits.image_available,
+        fmt::format("AMI '{}' to become available", record.image),
+        [&](std::string& seen) -> Result<bool> {
+            auto images = s.ec2.describe_images({record.image}, {}, {});
+            if ((!images && images.error().is(Errc::not_found)) || (images && images->empty())) {
+                seen = "not found";
+                if (!visible.passed(s.clock)) return false;
+                return fail(
+                    Errc::not_found,
+                    fmt::format("AMI '{}' was registered and then not found", record.image));
+            }
+            if (!images) return std::unexpected(std::move(images).error());
+            const auto& image = images->front();
+            seen = fmt::format("state '{}'", image.state);
+            if (image.state == "available") return true;
+            if (image.state == "pending") return false;
+            return fail(
+                Errc::unavailable,
+                fmt::format("AMI '{}' went to state '{}': {}", record.image, image.state,
+                            image.state_reason.empty() ? "no reason given" : image.state_reason));
+        });
+}
+
+Result<> clean_up(Run& run) {
+    auto& s = run.services;
+    auto& record = run.record;
+    auto found = find_leftovers(s.ec2, record.job_id);
+    // A search that is refused is no reason to leave what the record knows.
+    Leftovers leftovers = found ? std::move(*found) : Leftovers{};
+    // A volume of the same job on another helper is that helper's business.
+    std::erase_if(leftovers.volumes, [&](const auto& v) {
+        return !v.attachments.empty() && v.attachments.front().instance_id != record.instance_id;
+    });
+    for (const auto& id : {record.source_volume, record.target_volume}) {
+        AMILIFT_CHECK(add_known(run, leftovers.volumes, id,
+                                [&] { return s.ec2.describe_volumes({id}, {}); }));
+    }
+    // An AMI of a failed job is not left standing, whatever state EC2 gives it.
+    AMILIFT_CHECK(add_known(run, leftovers.broken_images, record.image,
+                            [&] { return s.ec2.describe_images({record.image}, {}, {}); }));
+    AMILIFT_CHECK(add_known(run, leftovers.snapshots, record.snapshot,
+                            [&] { return s.ec2.describe_snapshots({record.snapshot}, {}); }));
+    AMILIFT_CHECK(remove(s.ec2, s.clock, s.stop, s.waits, leftovers));
+    if (!found) return std::unexpected(std::move(found).error());
+    record.image.clear();
+    record.snapshot.clear();
+    return run.save();
+}
+
+Result<> finish(Run& run) {
+    auto& s = run.services;
+    run.say(Update::Kind::finished, run.record.outcome == Outcome::succeeded
+                                        ? fmt::format("done: {}", run.record.image)
+                                        : run.record.error);
+    const auto finish = run.job ? run.job->finish : job::Finish{};
+    const auto action =
+        run.record.outcome == Outcome::succeeded ? finish.on_success : finish.on_failure;
+    if (action == job::FinishAction::keep || !s.throwaway) {
+        run.say(Update::Kind::message, s.throwaway ? "the helper is kept, as the job says"
+                                                   : "this is no throwaway helper: it is kept");
+        return s.control.disarm_deadline();
+    }
+    // The record must say "ended" before the helper can go down in mid-write.
+    AMILIFT_CHECK(s.stop.check());
+    run.record.state = State::ended;
+    if (auto saved = run.save(); !saved) run.say(Update::Kind::warning, saved.error().message());
+    const bool terminate = action == job::FinishAction::terminate;
+    auto told = terminate ? s.ec2.terminate_instance(run.record.instance_id)
+                          : s.ec2.stop_instance(run.record.instance_id);
+    if (!told) {
+        // Without the permission, or with the API out of reach, powering off still ends a helper
+        // that was launched with the matching shutdown behaviour.
+        run.say(Update::Kind::warning,
+                fmt::format("could not {} this helper through the API: {}; powering off",
+                            terminate ? "terminate" : "stop", told.error().message()));
+    }
+    return s.control.power_off();
+}
+
+}  // namespace amilift::flow::steps

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <array>
+
+#include "flow/preflight.hpp"
+#include "flow/resources.hpp"
+#include "flow/step_parts.hpp"
+#include "flow/wait.hpp"
+
+// The states in which the job has volumes.
+namespace amilift::flow::steps {
+
+using core::Errc;
+using core::fail;
+using core::Result;
+
+namespace {
+
+enum class Role { source, target };
+const char* to_string(Role role) {
+    return role == Role::source ? "source" : "target";
+}
+
+/// An idempotency token that is the same for every try of this job on this helper, and only then.
+Result<std::string> client_token(const Run& run, Role role) {
+    const auto text =
+        fmt::format("{}/{}/{}", run.record.instance_id, run.record.job_id, to_string(role));
+    std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+    unsigned length = 0;
+    if (EVP_Digest(text.data(), text.size(), digest.data(), &length, EVP_sha256(), nullptr) != 1) {
+        return fail(Errc::internal, "OpenSSL could not compute a SHA-256 digest");
+    }
+    std::string token = "amilift-";
+    for (unsigned i = 0; i < 20; ++i) token += fmt::format("{:02x}", digest.at(i));
+    return token;
+}
+
+Result<aws::Volume> describe_volume(Run& run, const std::string& id) {
+    AMILIFT_TRY(auto volumes, run.services.ec2.describe_volumes({id}, {}));
+    if (volumes.empty()) {
+        return fail(Errc::not_found, fmt::format("volume '{}' does not exist any more", id),
+                    "somebody deleted it while the job ran; run the job again");
+    }
+    return std::move(volumes.front());
+}
+
+Result<std::string> find_or_create_volume(Run& run, Role role, std::int64_t size_gib) {
+    const auto* root = root_mapping(*run.source);
+    const aws::Filters mine{{fmt::format("tag:{}", kTagJob), {run.record.job_id}},
+                            {fmt::format("tag:{}", kTagRole), {to_string(role)}},
+                            {"status", {"creating", "available", "in-use"}}};
+    AMILIFT_TRY(const auto found, run.services.ec2.describe_volumes({}, mine));
+    for (const auto& v : found) {
+        if (v.availability_zone != run.services.helper.availability_zone) continue;
+        if (!v.attachments.empty() && v.attachments.front().instance_id != run.record.instance_id) {
+            return fail(Errc::conflict,
+                        fmt::format("volume '{}' of job '{}' is attached to instance '{}': another "
+                                    "helper works on the same job",
+                                    v.id, run.record.job_id, v.attachments.front().instance_id),
+                        "let that helper finish, or terminate it and run the job again");
+        }
+        // A job id that was used before for another AMI finds that one's volumes.
+        const bool fits = role == Role::source ? v.snapshot_id == root->snapshot_id
+                                               : v.size_gib >= target_size_gib(size_gib);
+        if (!fits) {
+            return fail(Errc::conflict,
+                        fmt::format("volume '{}' of job '{}' was made for another job: it is of "
+                                    "snapshot '{}' and has {} GiB",
+                                    v.id, run.record.job_id, v.snapshot_id, v.size_gib),
+                        "run 'amilift cleanup' for that job id, or use another id");
+        }
+        return v.id;
+    }
+    aws::CreateVolumeRequest request;
+    request.availability_zone = run.services.helper.availability_zone;
+    if (role == Role::source) {
+        request.snapshot_id = root->snapshot_id;
+    } else {
+        request.size_gib = target_size_gib(size_gib);
+        request.volume_type = run.job->target.volume_type;
+        // A target for an encrypted source is encrypted too, with the account's default key.
+        if (root->encrypted.value_or(false)) request.encrypted = true;
+    }
+    AMILIFT_TRY(request.client_token, client_token(run, role));
+    request.tags = provenance(run);
+    request.tags[kTagRole] = to_string(role);
+    request.tags["Name"] = fmt::format("amilift {} {}", run.record.job_id, to_string(role));
+    AMILIFT_TRY(const auto volume, run.services.ec2.create_volume(request));
+    if (role == Role::target) run.record.target_is_new = true;
+    return volume.id;
+}
+
+Result<> request_attachment(Run& run, const std::string& volume_id, std::string& name,
+                            const aws::Instance& helper, const std::vector<std::string>& taken) {
+    AMILIFT_TRY(const auto volume, describe_volume(run, volume_id));
+    for (const auto& a : volume.attachments) {
+        if (a.instance_id == run.record.instance_id && a.state != "detached") {
+            name = a.device;
+            return run.save();
+        }
+    }
+    AMILIFT_TRY(const auto names, free_attach_names(helper, 1, taken));
+    name = names.front();
+    AMILIFT_CHECK(run.save());
+    auto attached = run.services.ec2.attach_volume(volume_id, run.record.instance_id, name);
+    // An earlier try got through although its answer was lost: the wait below sees it.
+    if (!attached && attached.error().id == "VolumeInUse") return {};
+    return attached;
+}
+
+}  // namespace
+
+Result<> create_volumes(Run& run) {
+    auto& record = run.record;
+    AMILIFT_TRY(const auto* source, source_image(run));
+    std::int64_t size_gib = root_mapping(*source)->volume_size_gib.value_or(0);
+    if (size_gib <= 0) {
+        const auto& id = *root_mapping(*source)->snapshot_id;
+        AMILIFT_TRY(const auto snapshots, run.services.ec2.describe_snapshots({id}, {}));
+        if (snapshots.empty() || snapshots.front().size_gib <= 0) {
+            return fail(
+                Errc::not_found,
+                fmt::format("the root snapshot '{}' of AMI '{}' has no known size", id, source->id),
+                "check that the snapshot exists and is shared with this account");
+        }
+        size_gib = snapshots.front().size_gib;
+    }
+    AMILIFT_TRY(record.source_volume, find_or_create_volume(run, Role::source, size_gib));
+    AMILIFT_CHECK(run.save());
+    AMILIFT_TRY(record.target_volume, find_or_create_volume(run, Role::target, size_gib));
+    AMILIFT_CHECK(run.save());
+    run.say(Update::Kind::message,
+            fmt::format("source volume {}, target volume {} ({} GiB)", record.source_volume,
+                        record.target_volume, target_size_gib(size_gib)));
+
+    const core::Deadline visible(run.services.clock, run.services.waits.create_visible);
+    return wait_until(
+        run.services.clock, run.services.job_cancel, run.services.waits.volume_available,
+        fmt::format("volumes '{}' and '{}' to become available", record.source_volume,
+                    record.target_volume),
+        [&](std::string& seen) -> Result<bool> {
+            auto volumes =
+                run.services.ec2.describe_volumes({record.source_volume, record.target_volume}, {});
+            if (!volumes) {
+                // A new volume is unknown to some API servers for a while.
+                if (volumes.error().is(Errc::not_found) && !visible.passed(run.services.clock)) {
+                    seen = volumes.error().id;
+                    return false;
+                }
+                return std::unexpected(std::move(volumes).error());
+            }
+            std::size_t ready = 0;
+            seen.clear();
+            for (const auto& v : *volumes) {
+                seen += fmt::format("{}{} is '{}'", seen.empty() ? "" : ", ", v.id, v.state);
+                if (v.state == "error") {
+                    return fail(
+                        Errc::unavailable,
+                        fmt::format("EC2 could not create volume '{}': state 'error'", v.id),
+                        "check the quota for volumes and the KMS key of the snapshot");
+                }
+                if (v.state == "available" || v.state == "in-use") ++ready;
+            }
+            return ready == 2;
+        });
+}
+
+Result<> attach_volumes(Run& run) {
+    auto& record = run.record;
+    auto& s = run.services;
+    AMILIFT_TRY(const auto helpers, s.ec2.describe_instances({record.instance_id}, {}));
+    if (helpers.empty()) {
+        return fail(Errc::not_found,
+                    fmt::format("EC2 does not know this helper, instance '{}'", record.instance_id),
+                    "check that endpoint and region are those of the helper");
+    }
+    AMILIFT_CHECK(request_attachment(run, record.source_volume, record.source_attach_name,
+                                     helpers.front(), {record.target_attach_name}));
+    AMILIFT_CHECK(request_attachment(run, record.target_volume, record.target_attach_name,
+                                     helpers.front(), {record.source_attach_name}));
+    AMILIFT_CHECK(wait_until(
+        s.clock, s.job_cancel, s.waits.volume_attached,
+        fmt::format("volumes '{}' and '{}' to be attached", record.source_volume,
+                    record.target_volume),
+        [&](std::string& seen) -> Result<bool> {
+            AMILIFT_TRY(const auto volumes,
+                        s.ec2.describe_volumes({record.source_volume, record.target_volume}, {}));
+            std::size_t attached = 0;
+            seen.clear();
+            for (const auto& v : volumes) {
+                const auto* mine = [&]() -> const aws::Attachment* {
+                    for (const auto& a : v.attachments) {
+                        if (a.instance_id == record.instance_id) return &a;
+                    }
+                    return nullptr;
+                }();
+                seen += fmt::format("{}{} is '{}'", seen.empty() ? "" : ", ", v.id,
+                                    mine != nullptr ? mine->state : v.state);
+                if (mine != nullptr && mine->state == "attached") ++attached;
+            }
+            return attached == 2;
+        }));
+    // From here on the volumes die with the helper, whatever ends it.
+    for (const auto& name : {record.source_attach_name, record.target_attach_name}) {
+        AMILIFT_CHECK(s.ec2.delete_volume_on_termination(record.instance_id, name));
+    }
+    const auto timeout = s.waits.volume_attached.timeout;
+    AMILIFT_TRY(const auto source,
+                s.devices.wait_present(record.source_volume, record.source_attach_name, timeout,
+                                       s.job_cancel));
+    AMILIFT_TRY(const auto target,
+                s.devices.wait_present(record.target_volume, record.target_attach_name, timeout,
+                                       s.job_cancel));
+    run.source_path = source.path;
+    run.target_path = target.path;
+    run.say(Update::Kind::message,
+            fmt::format("source {} is {}, target {} is {}", record.source_volume, source.path,
+                        record.target_volume, target.path));
+    return {};
+}
+
+Result<> convert(Run& run) {
+    auto& record = run.record;
+    auto& s = run.services;
+    // After a restart the devices may have other names: they are looked for by volume again.
+    if (run.source_path.empty() || run.target_path.empty()) AMILIFT_CHECK(attach_volumes(run));
+    const bool blank = record.target_is_new && !record.conversion_started;
+    record.conversion_started = true;
+    AMILIFT_CHECK(run.save());
+    const ConvertOrder order{run.source_path,      record.source_volume, run.target_path,
+                             record.target_volume, run.job->conversion,  blank};
+    AMILIFT_TRY(
+        const auto outcome,
+        s.worker.convert(
+            order, [&run](Update::Kind kind, std::string text) { run.say(kind, std::move(text)); },
+            [&run](double fraction) {
+                run.say(Update::Kind::progress, fmt::format("copied {:.0f}%", 100 * fraction),
+                        fraction);
+            },
+            s.job_cancel));
+    for (const auto& proof : outcome.proofs) {
+        run.say(Update::Kind::message, "verified: " + proof);
+    }
+    for (const auto& change : outcome.changes) run.say(Update::Kind::message, change);
+    // Set without proof, the flag would make an instance that nobody can reach.
+    record.ena_support = !outcome.ena_driver.empty();
+    if (record.ena_support) {
+        run.say(Update::Kind::message,
+                fmt::format("kernel {} has the ENA driver ({}): the AMI gets EnaSupport",
+                            outcome.kernel_version, outcome.ena_driver));
+    } else {
+        run.say(Update::Kind::warning,
+                fmt::format("kernel {} has no ENA driver: the AMI gets no EnaSupport and starts on "
+                            "Xen instance types only",
+                            outcome.kernel_version));
+    }
+    return run.save();
+}
+
+/// The source is not needed any more: it goes at once. The target is only let go of.
+Result<> detach_volumes(Run& run) {
+    auto& record = run.record;
+    auto& s = run.services;
+    for (const auto& id : {record.source_volume, record.target_volume}) {
+        AMILIFT_TRY(const auto volume, describe_volume(run, id));
+        const bool attached = std::ranges::any_of(volume.attachments, [](const auto& a) {
+            return a.state == "attached" || a.state == "attaching";
+        });
+        if (!attached) continue;
+        auto detached = s.ec2.detach_volume(id, record.instance_id);
+        if (!detached && !detached.error().is(Errc::conflict)) return detached;
+    }
+    AMILIFT_CHECK(wait_until(
+        s.clock, s.job_cancel, s.waits.volume_detached,
+        fmt::format("volumes '{}' and '{}' to be detached", record.source_volume,
+                    record.target_volume),
+        [&](std::string& seen) -> Result<bool> {
+            AMILIFT_TRY(const auto volumes,
+                        s.ec2.describe_volumes({record.source_volume, record.target_volume}, {}));
+            std::size_t available = 0;
+            seen.clear();
+            for (const auto& v : volumes) {
+                seen += fmt::format("{}{} is '{}'", seen.empty() ? "" : ", ", v.id, v.state);
+                if (v.state == "available") ++available;
+            }
+            return available == 2;
+        }));
+    return s.devices.wait_absent(record.target_volume, record.target_attach_name,
+                                 s.waits.volume_detached.timeout, s.job_cancel);
+}
+
+Result<> delete_volumes(Run& run) {
+    auto& s = run.services;
+    for (const auto& id : {run.record.source_volume, run.record.target_volume}) {
+        AMILIFT_CHECK(detach_and_delete(s.ec2, s.clock, s.stop, s.waits, id));
+    }
+    return {};
+}
+
+}  // namespace amilift::flow::steps
