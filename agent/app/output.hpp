@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "app/exit_code.hpp"
+#include "core/clock.hpp"
+#include "core/result.hpp"
+#include "dev/copy_engine.hpp"
+
+namespace amilift::app {
+
+/// Tells an error on standard error ("amilift: what", "hint: ..."), or with `json` as one JSON
+/// object on standard output, and gives its exit code.
+[[nodiscard]] ExitCode tell_error(const core::Error& error, bool json);
+
+/// Text from an image or from AWS without control characters: it must not steer a terminal.
+[[nodiscard]] std::string printable(std::string_view text);
+
+/// The same for a text of several lines: line breaks stay.
+[[nodiscard]] std::string printable_lines(std::string_view text);
+
+/// "1.5 GiB", "312 MiB", "17 bytes".
+[[nodiscard]] std::string format_bytes(std::uint64_t bytes);
+
+/// Progress of a copy on standard error: a bar on a terminal, a line for every ten percent
+/// elsewhere.
+class ProgressBar {
+  public:
+    explicit ProgressBar(core::Clock& clock);
+    void update(const dev::CopyProgress& progress);
+    /// Ends the line of a bar, so that other output can follow.
+    void finish();
+
+  private:
+    core::Clock& clock_;
+    std::chrono::steady_clock::time_point start_;
+    bool terminal_;
+    bool open_ = false;
+    int last_tenth_ = -1;
+};
+
+}  // namespace amilift::app

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "app/run.hpp"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+#include <exception>
+
+#include "app/commands.hpp"
+#include "app/exit_code.hpp"
+#include "app/version.hpp"
+#include "core/log.hpp"
+#include "worker/server.hpp"
+
+namespace amilift::app {
+namespace {
+
+constexpr int kWorkerSocket = 3;
+
+int to_int(ExitCode code) {
+    return static_cast<int>(code);
+}
+
+struct Options {
+    AgentOptions agent;
+    ImageOptions image;
+    ValidateOptions validate;
+    CleanupOptions cleanup;
+    bool debug = false;
+    bool version_json = false;
+};
+
+void add_image_arguments(CLI::App& command, ImageOptions& image) {
+    command.add_option("--source", image.source, "disk image or block device; never written")
+        ->required();
+    command.add_flag("--json", image.json, "print one JSON document on standard output");
+}
+
+int dispatch(int argc, char** argv) {
+    Options o;
+    CLI::App app{"amilift moves old Amazon Machine Images to today's EC2"};
+    app.require_subcommand(1);
+    app.failure_message(CLI::FailureMessage::simple);
+    app.add_flag("--debug", o.debug, "say more on standard error");
+
+    auto* agent = app.add_subcommand("agent", "do the job of this instance's user-data");
+    agent->add_flag("--throwaway", o.agent.throwaway,
+                    "this instance exists for the job only: end it as the job says, also when "
+                    "there is no job");
+    agent
+        ->add_option("--console", o.agent.console,
+                     "where to tell what happens, - is standard output")
+        ->capture_default_str();
+    agent->add_option("--state-dir", o.agent.state_directory, "where the job's record is kept")
+        ->capture_default_str();
+    agent->add_option("--runtime-dir", o.agent.runtime_directory, "where status.json is written")
+        ->capture_default_str();
+    agent->add_option("--imds", o.agent.imds_url,
+                      "URL of the metadata service, if not http://169.254.169.254");
+    agent->add_option("--endpoint", o.agent.endpoints,
+                      "SERVICE=URL, where a service answers unless the job says otherwise");
+
+    auto* convert = app.add_subcommand("convert", "convert a local disk image");
+    add_image_arguments(*convert, o.image);
+    convert->add_option("--output", o.image.output, "new disk image, or a block device")
+        ->required();
+    convert->add_option("--job", o.image.job, "a job file; its 'conversion' part is used");
+
+    auto* plan = app.add_subcommand("plan", "print the steps of a conversion, change nothing");
+    add_image_arguments(*plan, o.image);
+    plan->add_option("--job", o.image.job, "a job file; its 'conversion' part is used");
+
+    auto* inspect = app.add_subcommand("inspect", "print what an image is and what would boot");
+    add_image_arguments(*inspect, o.image);
+
+    auto* validate = app.add_subcommand("validate", "check a job file, or user-data");
+    validate->add_option("job", o.validate.job, "file, - is standard input")->required();
+    validate->add_flag("--json", o.validate.json, "print one JSON document on standard output");
+
+    auto* cleanup = app.add_subcommand("cleanup", "remove what a job left behind in the account");
+    cleanup->add_option("--job", o.cleanup.job_id, "value of the tag amilift:job")->required();
+    cleanup->add_option("--region", o.cleanup.region,
+                        "AWS region; else AWS_REGION, else this instance's");
+    cleanup->add_option("--endpoint", o.cleanup.endpoint, "URL of the EC2 endpoint");
+    cleanup->add_flag("--dry-run", o.cleanup.dry_run, "only say what would be removed");
+    cleanup->add_flag("--json", o.cleanup.json, "print one JSON document on standard output");
+
+    auto* version = app.add_subcommand("version", "print the version");
+    version->add_flag("--json", o.version_json, "print one JSON document on standard output");
+
+    // Started by the agent only, with its socket as descriptor 3 (worker/client.hpp).
+    auto* disk_worker = app.add_subcommand("disk-worker", "")->group("");
+
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& e) {
+        return app.exit(e) == 0 ? to_int(ExitCode::ok) : to_int(ExitCode::usage);
+    }
+    core::enable_debug_log(o.debug);
+
+    if (agent->parsed()) return to_int(run_agent(o.agent));
+    if (convert->parsed()) return to_int(run_convert(o.image));
+    if (plan->parsed()) return to_int(run_plan(o.image));
+    if (inspect->parsed()) return to_int(run_inspect(o.image));
+    if (validate->parsed()) return to_int(run_validate(o.validate));
+    if (cleanup->parsed()) return to_int(run_cleanup(o.cleanup));
+    if (disk_worker->parsed()) return worker::run_disk_worker(kWorkerSocket);
+    if (o.version_json) {
+        fmt::print("{{\"version\": \"{}\"}}\n", kVersion);
+    } else {
+        fmt::print("amilift {}\n", kVersion);
+    }
+    return to_int(ExitCode::ok);
+}
+
+}  // namespace
+
+int run(int argc, char** argv) {
+    // Libraries' exceptions are turned into errors where each is wrapped; what still arrives here
+    // is out of memory, or a bug.
+    try {
+        return dispatch(argc, argv);
+    } catch (const std::exception& e) {
+        fmt::print(stderr, "amilift: unexpected failure: {}\n", e.what());
+        return to_int(ExitCode::internal);
+    }
+}
+
+}  // namespace amilift::app
