@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "report/reporters.hpp"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "core/fd.hpp"
+#include "fakes/fake_ec2.hpp"
+#include "fakes/manual_clock.hpp"
+#include "report/message_ids.hpp"
+
+namespace amilift::report {
+namespace {
+
+using flow::Outcome;
+using flow::Record;
+using flow::State;
+using flow::Update;
+using Kind = flow::Update::Kind;
+
+Record record_in(State state) {
+    Record r;
+    r.instance_id = "i-1";
+    r.job_id = "web";
+    r.state = state;
+    return r;
+}
+
+class ReportFiles : public ::testing::Test {
+  protected:
+    void SetUp() override {
+        auto name = (std::filesystem::temp_directory_path() / "amilift-report-XXXXXX").string();
+        ASSERT_NE(::mkdtemp(name.data()), nullptr);
+        directory_ = name;
+    }
+    void TearDown() override { std::filesystem::remove_all(directory_); }
+    [[nodiscard]] std::string path(const char* name) const { return (directory_ / name).string(); }
+    std::filesystem::path directory_;
+};
+
+TEST(TagValue, FitsEc2AndNeverCutsACharacter) {
+    EXPECT_EQ(tag_value("short"), "short");
+    EXPECT_EQ(tag_value("two\nlines\x1b[31m"), "two lines [31m");
+    std::string umlauts;
+    for (int i = 0; i < 200; ++i) umlauts += "\xc3\xa4";
+    const auto value = tag_value(umlauts);
+    EXPECT_LE(value.size(), 256U);
+    EXPECT_TRUE(value.ends_with("..."));
+    EXPECT_EQ((value.size() - 3) % 2, 0U);
+}
+
+TEST(TagReporter, TellsStateProgressAndResult) {
+    fakes::FakeEc2 ec2;
+    fakes::ManualClock clock;
+    TagReporter reporter(ec2, clock, "i-1");
+    auto record = record_in(State::convert);
+    reporter.on_update(record, {Kind::state_entered, "convert", {}});
+    EXPECT_EQ(ec2.instance_tags["i-1"],
+              (aws::Tags{{"amilift:job", "web"}, {"amilift:state", "convert"}}));
+    reporter.on_update(record, {Kind::progress, "copied 10%", 0.1});
+    EXPECT_EQ(ec2.instance_tags["i-1"]["amilift:progress"], "convert: copied 10%");
+    record.state = State::finish;
+    record.outcome = Outcome::succeeded;
+    record.image = "ami-1";
+    reporter.on_update(record, {Kind::finished, "done", {}});
+    EXPECT_EQ(ec2.instance_tags["i-1"]["amilift:state"], "succeeded");
+    EXPECT_EQ(ec2.instance_tags["i-1"]["amilift:result"], "ami-1");
+    EXPECT_FALSE(ec2.instance_tags["i-1"].contains("amilift:error"));
+}
+
+TEST(TagReporter, ProgressIsToldAtMostEveryFiveSeconds) {
+    fakes::FakeEc2 ec2;
+    fakes::ManualClock clock;
+    TagReporter reporter(ec2, clock, "i-1");
+    const auto record = record_in(State::convert);
+    for (int i = 0; i < 100; ++i) {
+        reporter.on_update(record, {Kind::progress, "copied " + std::to_string(i), 0.01 * i});
+        clock.advance(std::chrono::milliseconds(100));
+    }
+    EXPECT_EQ(ec2.count("CreateTags"), 2);
+}
+
+TEST(TagReporter, AFailureHasItsReason) {
+    fakes::FakeEc2 ec2;
+    fakes::ManualClock clock;
+    TagReporter reporter(ec2, clock, "i-1");
+    auto record = record_in(State::finish);
+    record.outcome = Outcome::failed;
+    record.error = "AMI 'ami-1' does not exist";
+    reporter.on_update(record, {Kind::finished, record.error, {}});
+    EXPECT_EQ(ec2.instance_tags["i-1"]["amilift:state"], "failed");
+    EXPECT_EQ(ec2.instance_tags["i-1"]["amilift:error"], "AMI 'ami-1' does not exist");
+}
+
+TEST(TagReporter, ATagThatCannotBeWrittenIsTriedAgainWithTheNext) {
+    fakes::FakeEc2 ec2;
+    fakes::ManualClock clock;
+    TagReporter reporter(ec2, clock, "i-1");
+    ec2.hook = [](const std::string&, bool) -> core::Result<> {
+        return core::fail(core::Errc::conflict, "ConcurrentTagAccess");
+    };
+    reporter.on_update(record_in(State::preflight), {Kind::state_entered, "", {}});
+    ec2.hook = nullptr;
+    reporter.on_update(record_in(State::convert), {Kind::state_entered, "", {}});
+    EXPECT_EQ(ec2.instance_tags["i-1"]["amilift:job"], "web");
+}
+
+TEST(TagReporter, AnEc2ThatDoesNotAnswerIsAskedAgainOnlyAtTheEnd) {
+    fakes::FakeEc2 ec2;
+    fakes::ManualClock clock;
+    TagReporter reporter(ec2, clock, "i-1");
+    ec2.hook = [](const std::string&, bool) -> core::Result<> {
+        return core::fail(core::Errc::unavailable, "no answer");
+    };
+    auto record = record_in(State::preflight);
+    reporter.on_update(record, {Kind::state_entered, "", {}});
+    reporter.on_update(record_in(State::convert), {Kind::state_entered, "", {}});
+    reporter.on_update(record_in(State::convert), {Kind::progress, "copied 10%", 0.1});
+    EXPECT_EQ(ec2.count("CreateTags"), 1);
+    ec2.hook = nullptr;
+    record.outcome = Outcome::failed;
+    record.error = "no answer";
+    reporter.on_update(record, {Kind::finished, "", {}});
+    EXPECT_EQ(ec2.instance_tags["i-1"]["amilift:state"], "failed");
+    EXPECT_EQ(ec2.instance_tags["i-1"]["amilift:job"], "web");
+}
+
+TEST_F(ReportFiles, StatusFileHoldsTheNewestState) {
+    StatusFileReporter reporter(path("status.json"));
+    auto record = record_in(State::convert);
+    reporter.on_update(record, {Kind::state_entered, "convert", {}});
+    reporter.on_update(record, {Kind::warning, "entry 2 names a missing file", {}});
+    reporter.on_update(record, {Kind::progress, "copied 42%", 0.42});
+    const auto json = nlohmann::json::parse(core::read_file(path("status.json"), 100000).value());
+    EXPECT_EQ(json["version"], 1);
+    EXPECT_EQ(json["state"], "convert");
+    EXPECT_EQ(json["outcome"], "running");
+    EXPECT_EQ(json["progress"], "copied 42%");
+    EXPECT_EQ(json["warnings"][0], "entry 2 names a missing file");
+}
+
+TEST_F(ReportFiles, ConsoleLinesArePlainAndProgressIsSparse) {
+    const auto file = path("console");
+    {
+        ASSERT_TRUE(core::open_file(file, O_CREAT | O_WRONLY));
+    }
+    ConsoleReporter reporter(file);
+    auto record = record_in(State::convert);
+    reporter.on_update(record, {Kind::state_entered, "convert", {}});
+    std::string before = core::read_file(file, 100000).value();
+    EXPECT_EQ(before, "amilift web: convert\n");
+    // Each line is written to a console that was opened anew: in a file they overwrite each other.
+    reporter.on_update(record, {Kind::message, "bad\x1b[2J\nbytes", {}});
+    EXPECT_EQ(core::read_file(file, 100000).value().substr(0, 37),
+              "amilift web: convert: bad [2J bytes\n");
+}
+
+TEST(Catalog, ExplainsEveryMessageThatIsSent) {
+    const auto catalog = core::read_file("units/amilift.catalog", 100000);
+    ASSERT_TRUE(catalog) << catalog.error().message();
+    for (const auto* id : {kMessageStateEntered, kMessageSucceeded, kMessageFailed}) {
+        EXPECT_NE(catalog->find(std::string("-- ") + id + "\nSubject: "), std::string::npos) << id;
+    }
+}
+
+}  // namespace
+}  // namespace amilift::report

@@ -1,0 +1,568 @@
+// SPDX-License-Identifier: Apache-2.0
+// Conversions of real filesystems on loop devices. Needs root.
+#include "worker/conversion.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "modules/partition.hpp"
+#include "tests/agent/worker/pv_image.hpp"
+
+namespace amilift::worker {
+namespace {
+
+namespace fs = std::filesystem;
+using core::Errc;
+using modules::kRootOffset;
+using test::describe_tree;
+using test::make_ext_image;
+using test::read_text;
+using test::TestMount;
+using test::write_text;
+
+class Notes final : public ConversionObserver {
+  public:
+    void on_stage(const std::string& stage) override { stages.push_back(stage); }
+    void on_finding(const image::Finding& finding) override { findings.push_back(finding.id); }
+    void on_step(std::size_t index, std::size_t count, const std::string& text) override {
+        EXPECT_EQ(index, steps.size());
+        EXPECT_LT(index, count);
+        steps.push_back(text);
+        if (cancel != nullptr && index == cancel_at) cancel->request("the test says so");
+    }
+    void on_progress(const dev::CopyProgress& p) override { last = p; }
+    std::vector<std::string> stages;
+    std::vector<std::string> findings;
+    std::vector<std::string> steps;
+    dev::CopyProgress last;
+    core::Cancel* cancel = nullptr;
+    std::size_t cancel_at = 0;
+};
+
+class Conversion : public ::testing::Test {
+  protected:
+    void SetUp() override {
+        if (::geteuid() != 0) GTEST_SKIP() << "needs root for loop devices and mounts";
+        source = work / "source.img";
+        output = work / "output.img";
+    }
+    void TearDown() override {
+        EXPECT_EQ(test::loops_on(work.path()), std::vector<std::string>{});
+        EXPECT_EQ(test::image_mounts(), std::vector<std::string>{});
+    }
+
+    void make_source(const std::string& type = "ext3",
+                     const std::vector<std::string>& options = {"-b", "4096", "-I", "128"}) {
+        if (!fs::exists(work / "tree")) test::write_pv_tree(work / "tree");
+        make_ext_image(source, work / "tree", 48, type, options);
+    }
+    ConversionRequest request() {
+        ConversionRequest r;
+        r.source.path = source;
+        r.target.path = output;
+        return r;
+    }
+    core::Result<ConversionResult> run() { return run(request()); }
+    core::Result<ConversionResult> run(const ConversionRequest& r) {
+        return convert(r, commands, notes, cancel);
+    }
+    /// Runs a conversion that must fail, and checks that it left nothing behind.
+    core::Error failure(const ConversionRequest& r) {
+        const bool had_output = fs::exists(r.target.path);
+        const auto before = fs::exists(source) ? read_text(source) : "";
+        const auto result = run(r);
+        EXPECT_FALSE(result);
+        EXPECT_EQ(fs::exists(r.target.path), had_output);
+        if (fs::exists(source)) {
+            EXPECT_TRUE(before == read_text(source)) << "source changed";
+        }
+        EXPECT_EQ(test::loops_on(work.path()), std::vector<std::string>{});
+        return result ? core::Error{} : result.error();
+    }
+    core::Error failure() { return failure(request()); }
+
+    test::TemporaryDirectory work;
+    std::string source;
+    std::string output;
+    core::ProcessRunner commands;
+    core::Cancel cancel;
+    Notes notes;
+};
+
+/// What the manifest says must be exactly what differs between the two trees.
+void expect_only_manifest_differs(const std::string& before_image, const std::string& after_image,
+                                  const modules::Manifest& manifest) {
+    const TestMount before(before_image, 0);
+    const TestMount after(after_image, kRootOffset);
+    const auto old_lines = describe_tree(before.path());
+    const auto new_lines = describe_tree(after.path());
+    std::vector<std::string> differing;
+    std::ranges::set_symmetric_difference(old_lines, new_lines, std::back_inserter(differing));
+    std::vector<std::string> paths;
+    for (const auto& line : differing) paths.push_back(line.substr(0, line.find(" mode=")));
+    std::ranges::sort(paths);
+    paths.erase(std::unique(paths.begin(), paths.end()), paths.end());
+
+    std::vector<std::string> listed{std::string(modules::kManifestPath)};
+    for (const auto& entry : manifest.entries()) listed.push_back(entry.path);
+    std::ranges::sort(listed);
+    // A new directory is a link more in its parent, which is no change of the parent's content.
+    std::erase_if(paths, [&](const std::string& path) {
+        if (std::ranges::find(listed, path) != listed.end()) return false;
+        std::vector<std::string> lines;
+        for (const auto& line : differing) {
+            if (line.starts_with(path + " mode=")) lines.push_back(line);
+        }
+        for (auto& line : lines) {
+            const auto at = line.find(" links=");
+            line.erase(at, line.find(' ', at + 1) - at);
+        }
+        return lines.size() == 2 && lines[0] == lines[1];
+    });
+    if (differing.size() > 100) differing.resize(100);
+    EXPECT_EQ(paths, listed) << fmt::format("{}", fmt::join(differing, "\n"));
+}
+
+TEST_F(Conversion, OfBareExt3GivesADiskThatTheManifestExplains) {
+    make_source();
+    const auto before = read_text(source);
+    const auto result = run();
+    ASSERT_TRUE(result) << result.error().message();
+    EXPECT_TRUE(before == read_text(source)) << "the source must stay as it is";
+    EXPECT_EQ(notes.stages, (std::vector<std::string>{"inspect", "plan", "apply", "verify"}));
+    EXPECT_EQ(notes.steps, result->plan.steps);
+    EXPECT_EQ(notes.last.done_bytes, notes.last.total_bytes);
+    EXPECT_EQ(fs::file_size(output), result->plan.target_bytes);
+    EXPECT_GT(result->copy.read_bytes, 0U);
+
+    const auto fsck = commands.run({.argv = {"e2fsck", "-fn", output + "?offset=1048576"}});
+    ASSERT_TRUE(fsck);
+    EXPECT_EQ(fsck->exit_code, 0) << fsck->out;
+    expect_only_manifest_differs(source, output, result->manifest);
+
+    const TestMount after(output, kRootOffset);
+    EXPECT_EQ(read_text(after.path() + std::string(modules::kManifestPath)),
+              result->manifest.to_json());
+    EXPECT_NE(read_text(after.path() + "/boot/grub/grub.conf").find("root (hd0,0)"),
+              std::string::npos);
+    EXPECT_TRUE(fs::is_symlink(after.path() + "/boot/grub/menu.lst"));
+
+    const auto proofs = fmt::format("{}", fmt::join(result->proofs, "\n"));
+    EXPECT_NE(proofs.find("grub-fstest reads /boot/vmlinuz-2.6.32-754.el6.x86_64 (crc32 "),
+              std::string::npos)
+        << proofs;
+    EXPECT_NE(proofs.find("grub-fstest reads /boot/initramfs-2.6.32-754.el6.x86_64.img (crc32 "),
+              std::string::npos)
+        << proofs;
+}
+
+TEST_F(Conversion, WorksOnEveryExtOfTheField) {
+    struct Kind {
+        const char* type;
+        std::vector<std::string> options;
+    };
+    for (const auto& kind :
+         {Kind{"ext2", {"-b", "1024", "-I", "128"}}, Kind{"ext3", {"-b", "1024"}}, Kind{"ext4", {}},
+          Kind{"ext4", {"-O", "^64bit,^metadata_csum,^has_journal"}},
+          Kind{"ext4",
+               {"-O",
+                "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,"
+                "flex_bg,sparse_super,large_file,huge_file,uninit_bg,dir_nlink,"
+                "extra_isize"}}}) {
+        SCOPED_TRACE(fmt::format("{} {}", kind.type, fmt::join(kind.options, " ")));
+        fs::remove(output);
+        notes.steps.clear();
+        make_source(kind.type, kind.options);
+        const auto result = run();
+        ASSERT_TRUE(result) << result.error().message();
+        expect_only_manifest_differs(source, output, result->manifest);
+    }
+}
+
+TEST_F(Conversion, DoneTwiceGivesTheSameGapAndTheSameManifest) {
+    make_source("ext4", {});
+    const auto first = run();
+    ASSERT_TRUE(first) << first.error().message();
+    const auto gap = read_text(output).substr(0, kRootOffset);
+    fs::remove(output);
+    notes.steps.clear();
+    const auto second = run();
+    ASSERT_TRUE(second) << second.error().message();
+    EXPECT_TRUE(gap == read_text(output).substr(0, kRootOffset));
+    EXPECT_EQ(first->manifest.to_json(), second->manifest.to_json());
+    EXPECT_EQ(first->plan.steps, second->plan.steps);
+}
+
+TEST_F(Conversion, PlanWritesNothingAndIsWhatConvertDoes) {
+    make_source();
+    const auto before = read_text(source);
+    const auto text = plan(request(), commands, notes);
+    ASSERT_TRUE(text) << text.error().message();
+    EXPECT_FALSE(fs::exists(output));
+    EXPECT_TRUE(before == read_text(source));
+    EXPECT_EQ(text->target_bytes, (49U << 20));
+    EXPECT_GT(text->used_bytes, 0U);
+    EXPECT_LT(text->used_bytes, 48U << 20);
+    const auto result = run();
+    ASSERT_TRUE(result);
+    EXPECT_EQ(text->steps, result->plan.steps);
+}
+
+/// The plan as users read it, for a tree that is the same on every machine.
+TEST_F(Conversion, PlanTextIsGolden) {
+    make_source();
+    const auto text = plan(request(), commands, notes);
+    ASSERT_TRUE(text) << text.error().message();
+    auto steps = text->steps;
+    // How many bytes are in use, and how large GRUB is, depends on the helper's packages.
+    for (auto& step : steps) {
+        for (const auto& [prefix, until] :
+             {std::pair{std::string("copy: copy "), std::string(" MiB in use")},
+              std::pair{std::string("core image of "), std::string()}}) {
+            const auto at = step.find(prefix);
+            if (at == std::string::npos) continue;
+            const auto from = at + prefix.size();
+            const auto to = until.empty() ? step.size() : step.find(until);
+            step.replace(from, to - from, "N");
+        }
+    }
+    const auto seen = fmt::format("{}\n", fmt::join(steps, "\n"));
+    EXPECT_EQ(seen, read_text("tests/data/plans/centos6-ext3.golden"));
+}
+
+TEST_F(Conversion, LegacyGrubOfTheImageCanBeUsed) {
+    const auto fetched = commands.run({.argv = {"tests/modules/vendor/fetch_grub_legacy"}});
+    ASSERT_TRUE(fetched);
+    if (fetched->exit_code != 0) GTEST_SKIP() << fetched->err;
+    const auto package = fetched->out.substr(0, fetched->out.find('\n'));
+    test::write_pv_tree(work / "tree");
+    for (const char* stage : {"stage1", "stage2", "e2fs_stage1_5"}) {
+        write_text(work / (std::string("tree/usr/share/grub/x86_64-redhat/") + stage),
+                   read_text(package + "/usr/lib/grub/x86_64-pc/" + stage));
+    }
+    make_source();
+    auto r = request();
+    r.options.bootloader = job::Bootloader::grub_legacy;
+    const auto result = run(r);
+    ASSERT_TRUE(result) << result.error().message();
+    expect_only_manifest_differs(source, output, result->manifest);
+    const TestMount after(output, kRootOffset);
+    EXPECT_TRUE(read_text(after.path() + "/boot/grub/stage2") ==
+                read_text(package + "/usr/lib/grub/x86_64-pc/stage2"));
+}
+
+TEST_F(Conversion, XfsRootIsConverted) {
+    std::ifstream filesystems("/proc/filesystems");
+    const std::string known{std::istreambuf_iterator<char>(filesystems), {}};
+    if (known.find("xfs") == std::string::npos) GTEST_SKIP() << "this kernel cannot mount XFS";
+    test::write_pv_tree(work / "tree");
+    modules::test::make_file(source, 320U << 20);
+    const auto made = commands.run_ok({.argv = {"mkfs.xfs", "-q", "-L", "/", source}});
+    ASSERT_TRUE(made) << made.error().message();
+    {
+        const TestMount filled(source, 0, "rw");
+        ASSERT_TRUE(commands.run_ok({.argv = {"cp", "-a", work / "tree/.", filled.path()}}));
+    }
+    const auto result = run();
+    ASSERT_TRUE(result) << result.error().message();
+    EXPECT_EQ(result->plan.inspection.filesystem.type, dev::Filesystem::xfs);
+    const TestMount after(output, kRootOffset, "ro,nouuid");
+    EXPECT_TRUE(fs::exists(after.path() + std::string(modules::kManifestPath)));
+}
+
+// --- refusals: each leaves the source as it is and nothing behind ---
+
+TEST_F(Conversion, OutputThatExistsIsNotTouched) {
+    make_source();
+    write_text(output, "precious");
+    const auto error = failure();
+    EXPECT_TRUE(error.is(Errc::already_exists)) << error.message();
+    EXPECT_EQ(read_text(output), "precious");
+}
+
+TEST_F(Conversion, SourceAsTargetIsRefused) {
+    make_source();
+    auto r = request();
+    r.target.path = source;
+    EXPECT_TRUE(failure(r).is(Errc::invalid_input));
+    fs::create_symlink(source, work / "alias");
+    r.target.path = work / "alias";
+    EXPECT_TRUE(failure(r).is(Errc::invalid_input));
+    fs::create_hard_link(source, work / "second name");
+    r.target.path = work / "second name";
+    EXPECT_TRUE(failure(r).is(Errc::invalid_input));
+    r.target.path.clear();
+    EXPECT_TRUE(failure(r).is(Errc::invalid_input));
+}
+
+TEST_F(Conversion, MissingSourceAndMissingDirectoryAreNotFound) {
+    EXPECT_TRUE(failure().is(Errc::not_found));
+    make_source();
+    auto r = request();
+    r.target.path = work / "no/such/directory/out.img";
+    const auto error = failure(r);
+    EXPECT_TRUE(error.is(Errc::not_found)) << error.message();
+}
+
+TEST_F(Conversion, MountedSourceIsAConflict) {
+    make_source();
+    const TestMount mounted(source, 0, "rw");
+    const auto result = run();
+    ASSERT_FALSE(result);
+    EXPECT_TRUE(result.error().is(Errc::conflict)) << result.error().message();
+    EXPECT_FALSE(fs::exists(output));
+}
+
+TEST_F(Conversion, MountedSourceDeviceIsAConflict) {
+    make_source();
+    const TestMount mounted(source, 0, "rw");
+    auto r = request();
+    r.source.path = "/dev/" + test::loops_on(work.path()).at(0);
+    const auto result = run(r);
+    ASSERT_FALSE(result);
+    EXPECT_TRUE(result.error().is(Errc::conflict)) << result.error().message();
+}
+
+TEST_F(Conversion, ReadOnlyLoopOnTheSourceIsNoConflict) {
+    make_source();
+    const TestMount mounted(source, 0);
+    const auto result = run();
+    EXPECT_TRUE(result) << result.error().message();
+}
+
+TEST_F(Conversion, TruncatedImageIsRefused) {
+    make_source();
+    fs::resize_file(source, 40U << 20);
+    const auto error = failure();
+    EXPECT_EQ(error.id, "truncated") << error.message();
+    EXPECT_NE(error.what.find("41943040"), std::string::npos) << error.what;
+}
+
+TEST_F(Conversion, PartitionedDiskIsRefused) {
+    make_source();
+    ASSERT_TRUE(run());
+    auto r = request();
+    r.source.path = output;
+    r.target.path = work / "second.img";
+    const auto error = failure(r);
+    EXPECT_EQ(error.id, "already-hvm") << error.message();
+    EXPECT_TRUE(error.is(Errc::refused));
+}
+
+TEST_F(Conversion, EmptyAndUnknownDisksAreRefused) {
+    modules::test::make_file(source, 16U << 20);
+    EXPECT_EQ(failure().id, "empty-disk");
+    std::string text(16U << 20, '\0');
+    for (std::size_t i = 0; i < text.size(); i += 7) text[i] = static_cast<char>(i);
+    write_text(source, text);
+    EXPECT_EQ(failure().id, "unknown-filesystem");
+    ASSERT_TRUE(commands.run_ok({.argv = {"mkswap", source}}));
+    EXPECT_EQ(failure().id, "unknown-filesystem");
+}
+
+TEST_F(Conversion, DirtyJournalIsRefusedOnAUsersImageAndReplayedOnOurOwn) {
+    make_source();
+    // Pulling the plug: the image as it is on the disk while it is mounted and has been written.
+    {
+        const TestMount mounted(source, 0, "rw");
+        write_text(mounted.path() + "/written", "before the crash");
+        ::sync();
+        fs::copy_file(source, work / "crashed.img");
+    }
+    fs::rename(work / "crashed.img", source);
+    const auto error = failure();
+    EXPECT_EQ(error.id, "dirty-filesystem") << error.message();
+
+    auto r = request();
+    r.may_replay_source_journal = true;
+    const auto result = run(r);
+    ASSERT_TRUE(result) << result.error().message();
+    const TestMount after(output, kRootOffset);
+    EXPECT_EQ(read_text(after.path() + "/written"), "before the crash");
+}
+
+TEST_F(Conversion, FilesystemWithErrorsIsRefused) {
+    make_source();
+    ASSERT_TRUE(commands.run_ok({.argv = {"debugfs", "-w", "-R", "ssv state 2", source}}));
+    EXPECT_EQ(failure().id, "filesystem-has-errors");
+}
+
+TEST_F(Conversion, FeaturesThatGrubCannotReadAreRefusedBeforeAnyByteIsWritten) {
+    make_source("ext4", {"-O", "inline_data"});
+    EXPECT_EQ(failure().id, "grub-cannot-read");
+    EXPECT_TRUE(notes.steps.empty());
+}
+
+TEST_F(Conversion, ContentThatCannotBootIsRefusedWithAllFindings) {
+    test::write_pv_tree(work / "tree");
+    fs::remove_all(work / "tree/boot");
+    fs::create_directories(work / "tree/boot");
+    make_source();
+    const auto error = failure();
+    EXPECT_EQ(error.id, "no-menu") << error.message();
+    EXPECT_NE(std::ranges::find(notes.findings, "no-menu"), notes.findings.end());
+    // inspect() shows the same as a finding.
+    const auto seen = inspect({source, {}}, commands, notes);
+    ASSERT_TRUE(seen) << seen.error().message();
+    ASSERT_NE(seen->facts.first_refusal(), nullptr);
+    EXPECT_EQ(seen->facts.first_refusal()->id, "no-menu");
+}
+
+TEST_F(Conversion, PlacesThatAreTakenAreRefusedBeforeAnyByteIsWritten) {
+    for (const char* path : {"boot/amilift", "var/lib/amilift", "boot/amilift/grubenv/x"}) {
+        fs::remove_all(work / "tree");
+        test::write_pv_tree(work / "tree");
+        write_text(work / (std::string("tree/") + path), "somebody's file");
+        make_source();
+        EXPECT_EQ(failure().id, "path-taken") << path;
+        EXPECT_TRUE(notes.steps.empty());
+    }
+}
+
+TEST_F(Conversion, FullFilesystemIsRefusedBeforeAnyByteIsWritten) {
+    make_source();
+    {
+        const TestMount mounted(source, 0, "rw");
+        std::ofstream(mounted.path() + "/filler", std::ios::binary) << std::string(47U << 20, 'x');
+    }
+    const auto error = failure();
+    EXPECT_EQ(error.id, "filesystem-full") << error.message();
+    EXPECT_TRUE(notes.steps.empty());
+}
+
+TEST_F(Conversion, FilesystemThatWasInUseIsCopiedWholeWithAWarning) {
+    make_source("ext2", {"-b", "4096", "-I", "128"});
+    ASSERT_TRUE(commands.run_ok({.argv = {"debugfs", "-w", "-R", "ssv state 0", source}}));
+    const auto result = run();
+    ASSERT_TRUE(result) << result.error().message();
+    EXPECT_NE(std::ranges::find(notes.findings, "filesystem-not-clean"), notes.findings.end());
+    EXPECT_EQ(result->plan.used_bytes, 48U << 20);
+}
+
+/// A bitmap that calls the kernel's blocks free makes the copy leave them out. Linux and GRUB then
+/// agree about the target: only the source tells.
+TEST_F(Conversion, KernelThatDidNotArriveIsFound) {
+    make_source();
+    const std::string kernel = "/boot/vmlinuz-2.6.32-754.el6.x86_64";
+    const auto first =
+        commands.run_ok({.argv = {"debugfs", "-R", "bmap " + kernel + " 4", source}});
+    ASSERT_TRUE(first) << first.error().message();
+    const auto block = std::stoul(first->out);
+    const auto header = commands.run_ok({.argv = {"dumpe2fs", "-h", source}});
+    ASSERT_TRUE(header) << header.error().message();
+    const std::string field = "Free blocks:";
+    const auto free_blocks =
+        std::stoul(header->out.substr(header->out.find(field) + field.size())) + 4;
+    // The counts agree with the bitmap, so that Linux sees nothing wrong (one block group).
+    for (const auto& command :
+         {fmt::format("freeb {} 4", block), fmt::format("ssv free_blocks_count {}", free_blocks),
+          fmt::format("set_bg 0 free_blocks_count {}", free_blocks)}) {
+        ASSERT_TRUE(commands.run_ok({.argv = {"debugfs", "-w", "-R", command, source}}));
+    }
+    const auto error = failure();
+    EXPECT_TRUE(error.is(Errc::corrupt)) << error.message();
+    EXPECT_NE(error.what.find(kernel), std::string::npos) << error.what;
+}
+
+TEST_F(Conversion, CancelAtAnyStepLeavesNothing) {
+    make_source();
+    const auto text = plan(request(), commands, notes);
+    ASSERT_TRUE(text);
+    for (std::size_t step = 0; step < text->steps.size(); ++step) {
+        core::Cancel stop;
+        Notes listener;
+        listener.cancel = &stop;
+        listener.cancel_at = step;
+        const auto result = convert(request(), commands, listener, stop);
+        ASSERT_FALSE(result) << step;
+        EXPECT_TRUE(result.error().is(Errc::cancelled)) << result.error().message();
+        EXPECT_FALSE(fs::exists(output)) << step;
+        EXPECT_EQ(test::loops_on(work.path()), std::vector<std::string>{});
+    }
+}
+
+// --- a target that exists: a block device ---
+
+class LoopTarget {
+  public:
+    LoopTarget(const std::string& file, core::CommandRunner& runner) : runner_(runner) {
+        const auto made = runner.run_ok({.argv = {"losetup", "--find", "--show", file}});
+        EXPECT_TRUE(made) << made.error().message();
+        if (made) path_ = made->out.substr(0, made->out.find('\n'));
+    }
+    LoopTarget(const LoopTarget&) = delete;
+    LoopTarget& operator=(const LoopTarget&) = delete;
+    ~LoopTarget() { EXPECT_TRUE(runner_.run_ok({.argv = {"losetup", "-d", path_}})); }
+    [[nodiscard]] const std::string& path() const { return path_; }
+
+  private:
+    core::CommandRunner& runner_;
+    std::string path_;
+};
+
+TEST_F(Conversion, BlockDeviceThatHeldSomethingElseIsOverwritten) {
+    make_source();
+    const auto disk = work / "disk";
+    write_text(disk, std::string(52U << 20, '\xff'));
+    {
+        const LoopTarget target(disk, commands);
+        auto r = request();
+        r.target.path = target.path();
+        const auto result = run(r);
+        ASSERT_TRUE(result) << result.error().message();
+    }
+    const auto fsck = commands.run({.argv = {"e2fsck", "-fn", disk + "?offset=1048576"}});
+    ASSERT_TRUE(fsck);
+    EXPECT_EQ(fsck->exit_code, 0) << fsck->out;
+}
+
+TEST_F(Conversion, LoopDeviceOfTheSourceIsNoTarget) {
+    make_source();
+    const auto before = read_text(source);
+    {
+        const LoopTarget target(source, commands);
+        auto r = request();
+        r.target.path = target.path();
+        const auto result = run(r);
+        ASSERT_FALSE(result);
+        EXPECT_TRUE(result.error().is(Errc::invalid_input)) << result.error().message();
+    }
+    EXPECT_TRUE(before == read_text(source));
+}
+
+TEST_F(Conversion, SmallTargetIsRefusedBeforeAnyByteIsWritten) {
+    make_source();
+    const auto disk = work / "disk";
+    write_text(disk, std::string(48U << 20, '\xff'));
+    {
+        const LoopTarget target(disk, commands);
+        auto r = request();
+        r.target.path = target.path();
+        const auto result = run(r);
+        ASSERT_FALSE(result);
+        EXPECT_TRUE(result.error().is(Errc::no_space)) << result.error().message();
+    }
+    EXPECT_EQ(read_text(disk).find_first_not_of('\xff'), std::string::npos);
+}
+
+TEST_F(Conversion, TargetThatIsNotTheVolumeIsRefusedBeforeAnyByteIsWritten) {
+    make_source();
+    const auto disk = work / "disk";
+    write_text(disk, std::string(52U << 20, '\xff'));
+    {
+        const LoopTarget target(disk, commands);
+        auto r = request();
+        r.target = {target.path(), "vol-0123456789abcdef0"};
+        const auto result = run(r);
+        ASSERT_FALSE(result);
+        EXPECT_TRUE(result.error().is(Errc::conflict)) << result.error().message();
+    }
+    EXPECT_EQ(read_text(disk).find_first_not_of('\xff'), std::string::npos);
+}
+
+}  // namespace
+}  // namespace amilift::worker

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "worker/protocol.hpp"
+
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <random>
+#include <thread>
+
+namespace amilift::worker {
+namespace {
+
+using core::Errc;
+
+struct SocketPair {
+    SocketPair() {
+        std::array<int, 2> ends{};
+        EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
+        a = core::Fd(ends[0]);
+        b = core::Fd(ends[1]);
+    }
+    core::Fd a;
+    core::Fd b;
+};
+
+std::string frame(std::string_view json) {
+    std::string text{'\0', '\0', static_cast<char>(json.size() >> 8U),
+                     static_cast<char>(json.size() & 0xffU)};
+    return text + std::string(json);
+}
+
+ConversionRequest sample_request() {
+    ConversionRequest request;
+    request.source = {"/dev/nvme1n1", "vol-0123456789abcdef0"};
+    request.target = {"/dev/nvme2n1", "vol-0123456789abcdef1"};
+    request.options.bootloader = job::Bootloader::grub_legacy;
+    request.options.consoles = {"ttyS1,9600"};
+    request.may_replay_source_journal = true;
+    request.target_content = dev::TargetContent::zeros;
+    return request;
+}
+
+TEST(Protocol, RequestArrivesAsItWasSent) {
+    const auto request = decode_request(encode_request(sample_request()));
+    ASSERT_TRUE(request) << request.error().message();
+    EXPECT_EQ(request->source.path, "/dev/nvme1n1");
+    EXPECT_EQ(request->source.volume_id, "vol-0123456789abcdef0");
+    EXPECT_EQ(request->target.path, "/dev/nvme2n1");
+    EXPECT_EQ(request->target.volume_id, "vol-0123456789abcdef1");
+    EXPECT_EQ(request->options.bootloader, job::Bootloader::grub_legacy);
+    EXPECT_EQ(request->options.consoles, std::vector<std::string>{"ttyS1,9600"});
+    EXPECT_TRUE(request->may_replay_source_journal);
+    EXPECT_EQ(request->target_content, dev::TargetContent::zeros);
+}
+
+TEST(Protocol, EveryKindOfMessageArrivesAsItWasSent) {
+    const auto again = [](const WorkerMessage& message) {
+        auto decoded = decode(encode(message));
+        EXPECT_TRUE(decoded) << decoded.error().message();
+        return *std::move(decoded);
+    };
+    EXPECT_EQ(std::get<StageMessage>(again(StageMessage{"verify"})).stage, "verify");
+    const auto step = std::get<StepMessage>(again(StepMessage{2, 5, "copy"}));
+    EXPECT_EQ(step.index, 2U);
+    EXPECT_EQ(step.count, 5U);
+    EXPECT_EQ(step.text, "copy");
+    const auto progress = std::get<dev::CopyProgress>(again(dev::CopyProgress{1, 1ULL << 44}));
+    EXPECT_EQ(progress.done_bytes, 1U);
+    EXPECT_EQ(progress.total_bytes, 1ULL << 44);
+    const auto finding = std::get<image::Finding>(again(
+        image::Finding{image::Severity::warning, "id", "where", "seen", "consequence", "action"}));
+    EXPECT_EQ(finding.severity, image::Severity::warning);
+    EXPECT_EQ(finding.id + finding.where + finding.seen + finding.consequence + finding.action,
+              "idwhereseenconsequenceaction");
+    WorkerOutcome outcome;
+    outcome.os_pretty_name = "Some Linux 6";
+    outcome.filesystem_uuid = "u";
+    outcome.kernel_version = "2.6.32";
+    outcome.ena_driver = "built in";
+    outcome.steps = {"a", "b"};
+    outcome.used_bytes = 1;
+    outcome.target_bytes = 2;
+    outcome.manifest_json = "{}";
+    outcome.proofs = {"p"};
+    outcome.read_bytes = 3;
+    outcome.written_bytes = 4;
+    outcome.copy_seconds = 1.5;
+    const auto back = std::get<WorkerOutcome>(again(outcome));
+    EXPECT_EQ(back.os_pretty_name, outcome.os_pretty_name);
+    EXPECT_EQ(back.filesystem_uuid, "u");
+    EXPECT_EQ(back.kernel_version, "2.6.32");
+    EXPECT_EQ(back.ena_driver, "built in");
+    EXPECT_EQ(back.steps, outcome.steps);
+    EXPECT_EQ(back.used_bytes, 1U);
+    EXPECT_EQ(back.target_bytes, 2U);
+    EXPECT_EQ(back.manifest_json, "{}");
+    EXPECT_EQ(back.proofs, outcome.proofs);
+    EXPECT_EQ(back.read_bytes, 3U);
+    EXPECT_EQ(back.written_bytes, 4U);
+    EXPECT_DOUBLE_EQ(back.copy_seconds, 1.5);
+}
+
+TEST(Protocol, EveryErrorCodeArrivesAsItWasSent) {
+    for (const auto code : {Errc::invalid_input, Errc::refused, Errc::not_found,
+                            Errc::already_exists, Errc::permission_denied, Errc::unavailable,
+                            Errc::timed_out, Errc::io_error, Errc::corrupt, Errc::no_space,
+                            Errc::conflict, Errc::cancelled, Errc::not_installed, Errc::internal}) {
+        const auto decoded = decode(encode(core::Error{code, "what", "hint", "id", 5}));
+        ASSERT_TRUE(decoded) << decoded.error().message();
+        const auto& error = std::get<core::Error>(*decoded);
+        EXPECT_EQ(error.code, code);
+        EXPECT_EQ(error.what + error.hint + error.id, "whathintid");
+        EXPECT_EQ(error.sys_errno, 5);
+    }
+}
+
+TEST(Protocol, TextThatIsNoUtf8IsSentReadably) {
+    const auto decoded = decode(encode(StepMessage{0, 1, "caf\xe9"}));
+    ASSERT_TRUE(decoded) << decoded.error().message();
+    EXPECT_EQ(std::get<StepMessage>(*decoded).text, "caf\xef\xbf\xbd");
+}
+
+TEST(Protocol, WhatIsNotUnderstoodNamesTheField) {
+    struct Case {
+        const char* json;
+        const char* said;
+    };
+    for (const auto& wrong : {
+             Case{"", "parse error"},
+             Case{"[]", "expected an object"},
+             Case{"{}", "field 'v' is missing"},
+             Case{R"({"v":2,"type":"stage","stage":"x"})", "different builds"},
+             Case{R"({"v":1})", "field 'type' is missing"},
+             Case{R"({"v":1,"type":"shell"})", "unknown value 'shell'"},
+             Case{R"({"v":1,"type":"stage","stage":7})", "field 'stage'"},
+             Case{R"({"v":1,"type":"step","index":5,"count":5,"text":""})", "'index'"},
+             Case{R"({"v":1,"type":"step","index":-1,"count":5,"text":""})", "'index'"},
+             Case{R"({"v":1,"type":"progress","done_bytes":2,"total_bytes":1})", "'done_bytes'"},
+             Case{R"({"v":1,"type":"progress","done_bytes":1e9,"total_bytes":2})", "'done_bytes'"},
+             Case{R"({"v":1,"type":"error","code":"odd","what":"","hint":"","id":"","errno":0})",
+                  "'code'"},
+             Case{R"({"v":1,"type":"error","code":"refused","what":"","hint":"","id":"",)"
+                  R"("errno":99999999999})",
+                  "'errno'"},
+             Case{R"({"v":1,"type":"finding","severity":"fatal"})", "'severity'"},
+         }) {
+        const auto decoded = decode(wrong.json);
+        ASSERT_FALSE(decoded) << wrong.json;
+        EXPECT_TRUE(decoded.error().is(Errc::corrupt));
+        EXPECT_NE(decoded.error().what.find(wrong.said), std::string::npos) << decoded.error().what;
+    }
+}
+
+TEST(Protocol, TextsAreBounded) {
+    EXPECT_TRUE(decode(encode(StepMessage{0, 1, std::string(64U << 10, 'x')})));
+    EXPECT_FALSE(decode(encode(StepMessage{0, 1, std::string((64U << 10) + 1, 'x')})));
+    EXPECT_FALSE(decode(R"({"v":1,"type":"stage","stage":")" + std::string(100, 'x') + "\"}"));
+}
+
+TEST(Protocol, DeepNestingIsRefusedWithoutRunningOutOfStack) {
+    const std::string deep = std::string(2U << 20, '[');
+    EXPECT_FALSE(decode(deep));
+    const std::string balanced =
+        R"({"v":)" + std::string(1U << 20, '[') + std::string(1U << 20, ']') + "}";
+    EXPECT_FALSE(decode(balanced));
+}
+
+TEST(Protocol, DamagedMessagesNeverCrash) {
+    std::mt19937 random(20061121);
+    WorkerOutcome outcome;
+    outcome.steps = {"a"};
+    const std::array samples{encode_request(sample_request()), encode(outcome),
+                             encode(core::Error{Errc::refused, "w", "h", "i", 1}),
+                             encode(dev::CopyProgress{1, 2})};
+    for (int round = 0; round < 4000; ++round) {
+        auto text = samples[random() % samples.size()];
+        for (unsigned change = 0; change <= random() % 3; ++change) {
+            const auto at = random() % text.size();
+            switch (random() % 3) {
+                case 0:
+                    text[at] = static_cast<char>(random());
+                    break;
+                case 1:
+                    text.erase(at, 1 + random() % 8);
+                    break;
+                default:
+                    text.insert(at, text.substr(random() % text.size(), 1 + random() % 8));
+            }
+            if (text.empty()) text = "x";
+        }
+        if (const auto decoded = decode(text); !decoded) {
+            EXPECT_TRUE(decoded.error().is(Errc::corrupt));
+        }
+        if (const auto decoded = decode_request(text); !decoded) {
+            EXPECT_TRUE(decoded.error().is(Errc::corrupt));
+        }
+    }
+}
+
+TEST(MessageReader, CutsMessagesOutOfAnyPieces) {
+    const std::string stream = frame("first") + frame("second") + frame("x");
+    for (std::size_t piece = 1; piece <= stream.size(); ++piece) {
+        MessageReader reader;
+        std::vector<std::string> seen;
+        for (std::size_t at = 0; at < stream.size(); at += piece) {
+            reader.feed(std::string_view(stream).substr(at, piece));
+            while (true) {
+                const auto message = reader.next();
+                ASSERT_TRUE(message);
+                if (!*message) break;
+                seen.push_back(**message);
+            }
+        }
+        EXPECT_EQ(seen, (std::vector<std::string>{"first", "second", "x"})) << piece;
+        EXPECT_FALSE(reader.in_the_middle());
+    }
+}
+
+TEST(MessageReader, RefusesLengthsOutOfBounds) {
+    for (const auto& header : {std::string("\0\0\0\0", 4), std::string("\xff\xff\xff\xff"),
+                               std::string("\x00\x80\x00\x01", 4), std::string("GET ")}) {
+        MessageReader reader;
+        reader.feed(header);
+        const auto message = reader.next();
+        ASSERT_FALSE(message) << header;
+        EXPECT_TRUE(message.error().is(Errc::corrupt));
+    }
+}
+
+TEST(Messages, CrossASocketWhateverTheirSize) {
+    SocketPair pair;
+    for (const std::size_t size : {1UL, 4UL, 65536UL, 3UL << 20, kMessageLimit}) {
+        const std::string text(size, 'm');
+        std::jthread sender([&] { EXPECT_TRUE(send_message(pair.a, text)); });
+        MessageReader reader;
+        const auto received = receive_message(pair.b, reader, std::chrono::seconds(10));
+        ASSERT_TRUE(received) << received.error().message();
+        EXPECT_EQ(*received, text);
+    }
+    EXPECT_FALSE(send_message(pair.a, std::string(kMessageLimit + 1, 'm')));
+    EXPECT_FALSE(send_message(pair.a, ""));
+}
+
+TEST(Messages, SilenceEndAndBrokenOffMessagesAreDifferentErrors) {
+    SocketPair pair;
+    MessageReader reader;
+    auto received = receive_message(pair.b, reader, std::chrono::milliseconds(20));
+    ASSERT_FALSE(received);
+    EXPECT_TRUE(received.error().is(Errc::timed_out));
+
+    ASSERT_EQ(::send(pair.a.get(), "\0\0\0\x09half", 8, 0), 8);
+    pair.a.reset();
+    received = receive_message(pair.b, reader, std::chrono::seconds(5));
+    ASSERT_FALSE(received);
+    EXPECT_TRUE(received.error().is(Errc::unavailable));
+    EXPECT_NE(received.error().what.find("within a message"), std::string::npos);
+
+    SocketPair closed;
+    closed.a.reset();
+    MessageReader fresh;
+    received = receive_message(closed.b, fresh, std::chrono::seconds(5));
+    ASSERT_FALSE(received);
+    EXPECT_NE(received.error().what.find("closed"), std::string::npos);
+    const auto sent = send_message(closed.b, "x");
+    ASSERT_FALSE(sent);
+    EXPECT_TRUE(sent.error().is(Errc::unavailable)) << sent.error().message();
+}
+
+}  // namespace
+}  // namespace amilift::worker

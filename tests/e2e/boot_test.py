@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Converts the image of a paravirtual AMI with the built amilift and boots the result.
+
+    boot_test.py --amilift BUILD/amilift [--bus nvme|virtio|ide] [--bootloader grub2|grub-legacy] [--keep DIRECTORY]
+
+The source comes from tests/cloud/images/build-source (cached). The converted disk boots in QEMU from its own boot record,
+with BIOS and without any -kernel, until it asks for a login on the serial console. Ends with 77 (skipped, with the reason)
+where the test cannot run, with 1 where the disk does not boot; the end of the console is printed then.
+"""
+import argparse
+import os
+import re
+import selectors
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+SKIPPED = 77
+ROOT = Path(__file__).resolve().parents[2]
+BUSES = {
+    'nvme': ['-device', 'nvme,drive=disk,serial=vol0123456789abcdef0'],
+    'virtio': ['-device', 'virtio-blk-pci,drive=disk'],
+    'ide': ['-device', 'ide-hd,drive=disk'],
+}
+# What a disk that does not boot says, from the firmware to init.
+FAILURES = re.compile(rb'Kernel panic|No bootable device|ALERT!|grub rescue>|grub> |emergency mode|Error \d+:|'
+                      rb'Geom Error|Read Error|Hard Disk Error|Dropping to a shell')
+LOGIN = re.compile(rb'login: ')
+ESCAPES = re.compile(rb'\x1b\[[0-9;?]*[A-Za-z]')
+
+
+def skip(reason: str) -> None:
+    print(f'SKIPPED: {reason}')
+    sys.exit(SKIPPED)
+
+
+def build_source() -> Path:
+    """The cached source image; a copy is not needed, because a conversion never writes to its source."""
+    built = subprocess.run([ROOT / 'tests/cloud/images/build-source'], stdout=subprocess.PIPE, text=True, timeout=1500)
+    if built.returncode != 0:
+        skip('tests/cloud/images/build-source could not make the source image')
+    for line in built.stdout.splitlines():
+        if line.startswith('source='):
+            return Path(line.removeprefix('source='))
+    sys.exit(f'build-source did not say where the image is:\n{built.stdout}')
+
+
+def boot(disk: Path, bus: str, seconds: float) -> tuple[bool, bytes, float]:
+    """Boots `disk` (which stays as it is) until login, failure or timeout: success, console text, seconds taken."""
+    command = ['qemu-system-x86_64', '-accel', 'tcg', '-m', '768', '-nographic', '-no-reboot', '-net', 'none',
+               '-drive', f'file={disk},format=raw,if=none,id=disk,snapshot=on', *BUSES[bus]]
+    begun = time.monotonic()
+    console = b''
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as qemu:
+        try:
+            waiting = selectors.DefaultSelector()
+            waiting.register(qemu.stdout, selectors.EVENT_READ)
+            while time.monotonic() - begun < seconds:
+                if not waiting.select(timeout=1):
+                    continue
+                chunk = os.read(qemu.stdout.fileno(), 65536)
+                if not chunk:
+                    break
+                console += chunk
+                plain = ESCAPES.sub(b'', console)
+                if LOGIN.search(plain):
+                    return True, plain, time.monotonic() - begun
+                if FAILURES.search(plain):
+                    break
+        finally:
+            qemu.kill()
+    return False, ESCAPES.sub(b'', console), time.monotonic() - begun
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--amilift', type=Path, required=True, help='the built program')
+    parser.add_argument('--bus', choices=BUSES, default='nvme')
+    parser.add_argument('--bootloader', choices=['grub2', 'grub-legacy'], default='grub2')
+    parser.add_argument('--source', type=Path, help='use this source image')
+    parser.add_argument('--timeout', type=float, default=300, help='seconds for the boot')
+    parser.add_argument('--keep', type=Path, help='leave the converted disk in this directory')
+    arguments = parser.parse_args()
+    if os.geteuid() != 0:
+        skip('needs root for loop devices')
+    if not shutil.which('qemu-system-x86_64'):
+        skip('qemu-system-x86_64 is not installed')
+    source = arguments.source or build_source()
+
+    with tempfile.TemporaryDirectory(prefix='amilift-boot-') as directory:
+        disk = Path(arguments.keep or directory) / 'converted.img'
+        command = [arguments.amilift, 'convert', '--source', source, '--output', disk]
+        if arguments.bootloader != 'grub2':
+            job = Path(directory) / 'job.yaml'
+            job.write_text(f'source:\n  ami: ami-0123456789abcdef0\nconversion:\n'
+                           f'  bootloader: {arguments.bootloader}\n')
+            command += ['--job', job]
+        begun = time.monotonic()
+        if subprocess.run(command, timeout=600).returncode != 0:
+            sys.exit('FAILED: amilift convert')
+        print(f'converted in {time.monotonic() - begun:.1f} s')
+        booted, console, seconds = boot(disk, arguments.bus, arguments.timeout)
+        if not booted:
+            sys.stdout.buffer.write(console[-4000:] + b'\n')
+            sys.exit(f'FAILED: no login on {arguments.bus} within {seconds:.0f} s')
+        print(f'{arguments.bootloader} on {arguments.bus}: login after {seconds:.1f} s')
+
+
+if __name__ == '__main__':
+    main()

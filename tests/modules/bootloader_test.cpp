@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "modules/bootloader.hpp"
+
+#include <fmt/format.h>
+
+#include "modules/grub2_image.hpp"
+#include "modules/grub_legacy.hpp"
+#include "modules/partition.hpp"
+#include "tests/modules/module_fixture.hpp"
+
+namespace amilift::modules {
+namespace {
+
+using core::Errc;
+using test::open_root_of;
+using test::PlanFixture;
+using test::TemporaryDirectory;
+using test::write_text;
+
+/// A made-up loader with the marks of boot.img and core.img, for tests without a helper's GRUB.
+Grub2Image made_up_grub2(std::size_t core_bytes = 1500) {
+    Grub2Image image;
+    image.boot.assign(512, std::byte{0xb0});
+    image.core.assign(core_bytes, std::byte{0xc0});
+    return image;
+}
+
+Sector old_sector() {
+    Sector sector{};
+    for (std::size_t i = 0; i < sector.size(); ++i) sector[i] = static_cast<std::byte>(i * 7);
+    return sector;
+}
+
+std::string hex(std::span<const std::byte> bytes, std::size_t offset, std::size_t count) {
+    std::string text;
+    for (std::size_t i = offset; i < offset + count; ++i) {
+        text += fmt::format("{:02x}", std::to_integer<unsigned>(bytes[i]));
+    }
+    return text;
+}
+
+TEST(Grub2BootArea, KeepsWhatBelongsToTheDisk) {
+    const auto old = old_sector();
+    const auto area = make_grub2_boot_area(made_up_grub2(), old);
+    ASSERT_TRUE(area) << area.error().message();
+    const auto same = [&](std::size_t from, std::size_t to) {
+        return std::equal(old.begin() + static_cast<std::ptrdiff_t>(from),
+                          old.begin() + static_cast<std::ptrdiff_t>(to),
+                          area->begin() + static_cast<std::ptrdiff_t>(from));
+    };
+    EXPECT_TRUE(same(0x03, 0x5a)) << "BIOS parameter block";
+    EXPECT_TRUE(same(0x1b8, 0x1fe)) << "disk signature and partition table";
+    EXPECT_EQ(hex(*area, 0x00, 3), "b0b0b0");
+    EXPECT_EQ(hex(*area, 0x5a, 2), "b0b0");
+    EXPECT_EQ(hex(*area, 0x1fe, 2), "b0b0") << "the loader's own signature";
+}
+
+TEST(Grub2BootArea, PointsToTheCoreImageInTheGap) {
+    const auto area = make_grub2_boot_area(made_up_grub2(1500), Sector{});
+    ASSERT_TRUE(area);
+    EXPECT_EQ(area->size(), 4U * 512) << "1500 bytes take three sectors";
+    EXPECT_EQ(hex(*area, 0x5c, 8), "0100000000000000");
+    EXPECT_EQ(hex(*area, 0x64, 4), "ffb09090");
+    EXPECT_EQ(hex(*area, 512 + 0x1f4, 12), "020000000000000002002008");
+    EXPECT_EQ(hex(*area, 512 + 1500, 4), "00000000") << "padding";
+}
+
+TEST(Grub2BootArea, MustFitIntoTheGap) {
+    EXPECT_TRUE(make_grub2_boot_area(made_up_grub2(2047 * 512), Sector{}));
+    const auto area = make_grub2_boot_area(made_up_grub2(2047 * 512 + 1), Sector{});
+    ASSERT_FALSE(area);
+    EXPECT_TRUE(area.error().is(Errc::no_space));
+    EXPECT_NE(area.error().what.find("2049 sectors"), std::string::npos) << area.error().what;
+}
+
+TEST(Grub2Config, ShowsTheImagesOwnMenu) {
+    const auto config = grub2_config("/boot/grub/menu.lst");
+    ASSERT_TRUE(config);
+    EXPECT_NE(config->find("\nlegacy_configfile '/boot/grub/menu.lst'\n"), std::string::npos);
+    EXPECT_NE(config->find("\nexport timeout\n"), std::string::npos);
+}
+
+TEST(Grub2Config, PathThatCouldEndTheQuoteIsRefused) {
+    for (const char* path : {"/boot/x'; reboot; '", "/boot/a\nb", "", "boot/menu.lst"}) {
+        const auto config = grub2_config(path);
+        ASSERT_FALSE(config) << path;
+        EXPECT_EQ(config.error().id, "menu-path-unusual");
+    }
+}
+
+TEST(Grub2Environment, IsABlockOf1024Bytes) {
+    const auto block = grub2_environment();
+    EXPECT_EQ(block.size(), 1024U);
+    EXPECT_TRUE(block.starts_with("# GRUB Environment Block\n#"));
+    EXPECT_EQ(block.back(), '#');
+}
+
+TEST(Grub2Image, MissingFilesNameTheirPackage) {
+    core::ProcessRunner commands;
+    TemporaryDirectory empty;
+    const auto image = build_grub2_image(commands, empty.path());
+    ASSERT_FALSE(image);
+    EXPECT_TRUE(image.error().is(Errc::not_installed));
+    EXPECT_EQ(image.error().hint, "install the package grub-pc-bin");
+}
+
+TEST(Grub2Image, ForeignBootRecordIsNotPatched) {
+    core::ProcessRunner commands;
+    TemporaryDirectory other;
+    std::filesystem::copy(kGrub2Directory, other / "i386-pc",
+                          std::filesystem::copy_options::recursive);
+    auto boot = test::read_text(other / "i386-pc/boot.img");
+    boot[0x66] = '\x74';
+    write_text(other / "i386-pc/boot.img", boot);
+    const auto image = build_grub2_image(commands, other / "i386-pc");
+    ASSERT_FALSE(image);
+    EXPECT_TRUE(image.error().is(Errc::corrupt));
+    EXPECT_NE(image.error().what.find("has 74 05 at byte 0x66, expected eb 05"), std::string::npos)
+        << image.error().what;
+}
+
+TEST(Grub2Image, SameGrubGivesTheSameBytes) {
+    core::ProcessRunner commands;
+    const auto one = build_grub2_image(commands);
+    const auto two = build_grub2_image(commands);
+    ASSERT_TRUE(one && two) << one.error().message();
+    EXPECT_EQ(one->core, two->core);
+    EXPECT_GT(one->core.size(), 100000U);
+}
+
+/// A made-up stage1 and stage1_5 with the marks of GRUB 0.97.
+class LegacyTree : public ::testing::Test {
+  protected:
+    static std::string stage1() {
+        std::string s(512, '\x11');
+        put(s, 0x3e, {3, 2, 0xff});
+        put(s, 0x42, {0x00, 0x80, 1, 0, 0, 0, 0x00, 0x08, 0xfa, 0xeb, 0x07});
+        put(s, 0x1fe, {0x55, 0xaa});
+        return s;
+    }
+    static std::string stage2(int id, const std::string& config, std::size_t bytes = 9460) {
+        std::string s(bytes, '\x22');
+        put(s, 0x1f8, {2, 0, 0, 0, 0, 0, 0x20, 0x02});
+        put(s, 0x200, {0xea, 0x70, 0x22, 0, 0});
+        put(s, 0x206, {3, 2});
+        put(s, 0x210, {id, 0});
+        s.replace(0x212, 5, std::string("0.97\0", 5));
+        if (id == 2) {
+            put(s, 0x217, {0xff, 0xff, 0xff, 0xff});
+            s.replace(0x21b, config.size() + 1, config + '\0');
+        } else {
+            s.replace(0x217, config.size() + 1, config + '\0');
+        }
+        return s;
+    }
+    static void put(std::string& text, std::size_t offset, std::initializer_list<int> bytes) {
+        for (const int byte : bytes) text[offset++] = static_cast<char>(byte);
+    }
+    void write_stages(const std::string& directory) {
+        write_text(tree / (directory + "/stage1"), stage1());
+        write_text(tree / (directory + "/e2fs_stage1_5"), stage2(2, "/boot/grub/stage2"));
+        write_text(tree / (directory + "/stage2"), stage2(0, "/boot/grub/menu.lst"));
+    }
+    TemporaryDirectory tree;
+    image::SafeRoot root = open_root_of(tree.path());
+};
+
+TEST_F(LegacyTree, PackagesOwnCopiesComeFirst) {
+    write_stages("boot/grub");
+    EXPECT_EQ(find_legacy_stages(root)->directory, "/boot/grub");
+    write_stages("usr/share/grub/x86_64-redhat");
+    EXPECT_EQ(find_legacy_stages(root)->directory, "/usr/share/grub/x86_64-redhat");
+    write_stages("usr/lib/grub/x86_64-pc");
+    const auto stages = find_legacy_stages(root);
+    ASSERT_TRUE(stages) << stages.error().message();
+    EXPECT_EQ(stages->directory, "/usr/lib/grub/x86_64-pc");
+    EXPECT_EQ(stages->stage2_source, "/boot/grub/stage2");
+    EXPECT_EQ(stages->menu_path, "/boot/grub/menu.lst");
+}
+
+TEST_F(LegacyTree, ImageWithoutStagesIsRefused) {
+    write_text(tree / "boot/grub/stage1", stage1());
+    const auto stages = find_legacy_stages(root);
+    ASSERT_FALSE(stages);
+    EXPECT_EQ(stages.error().id, "no-grub-legacy");
+    EXPECT_TRUE(stages.error().is(Errc::refused));
+}
+
+TEST_F(LegacyTree, OtherVersionsAreNotPatched) {
+    struct Damage {
+        const char* file;
+        std::size_t offset;
+        char byte;
+    };
+    for (const auto& damage :
+         {Damage{"stage1", 0x3e, 4}, Damage{"stage1", 0x4b, 0x74}, Damage{"stage1", 0x1ff, 0},
+          Damage{"e2fs_stage1_5", 0x1f8, 3}, Damage{"e2fs_stage1_5", 0x206, 4},
+          Damage{"e2fs_stage1_5", 0x210, 5}, Damage{"e2fs_stage1_5", 0x215, '5'},
+          Damage{"stage2", 0x210, 2}, Damage{"stage2", 0x206, 1}}) {
+        write_stages("boot/grub");
+        const auto path = tree / (std::string("boot/grub/") + damage.file);
+        auto text = test::read_text(path);
+        text[damage.offset] = damage.byte;
+        write_text(path, text);
+        const auto stages = find_legacy_stages(root);
+        ASSERT_FALSE(stages) << damage.file << " " << damage.offset;
+        EXPECT_TRUE(stages.error().is(Errc::corrupt)) << stages.error().message();
+        EXPECT_NE(stages.error().what.find(damage.file), std::string::npos);
+    }
+}
+
+TEST_F(LegacyTree, TruncatedAndHugeStagesAreErrors) {
+    for (const std::size_t bytes : {0UL, 100UL, 511UL, 513UL, 600UL << 10}) {
+        for (const char* file : {"stage1", "e2fs_stage1_5", "stage2"}) {
+            write_stages("boot/grub");
+            test::make_file(tree / (std::string("boot/grub/") + file), bytes);
+            EXPECT_FALSE(find_legacy_stages(root)) << file << " of " << bytes;
+        }
+    }
+}
+
+TEST_F(LegacyTree, BootAreaHasTheShellsValues) {
+    write_stages("boot/grub");
+    const auto old = old_sector();
+    const auto area = make_legacy_boot_area(*find_legacy_stages(root), 1, old);
+    ASSERT_TRUE(area) << area.error().message();
+    EXPECT_EQ(area->size(), 20U * 512) << "stage1 and 19 sectors";
+    EXPECT_EQ(hex(*area, 0x40, 1), "ff");
+    EXPECT_EQ(hex(*area, 0x42, 8), "0020010000000002");
+    EXPECT_EQ(hex(*area, 0x4a, 3), "fa9090");
+    EXPECT_EQ(hex(*area, 0x1b8, 4), hex(old, 0x1b8, 4));
+    EXPECT_EQ(hex(*area, 512 + 0x1f8, 8), "0200000012002002");
+    EXPECT_EQ(hex(*area, 512 + 0x217, 4), "ffff01ff") << "partition 1 of the boot drive";
+    std::string paths;
+    for (std::size_t i = 512 + 0x21b; i < 512 + 0x270; ++i) {
+        paths.push_back(static_cast<char>(std::to_integer<unsigned char>((*area)[i])));
+    }
+    EXPECT_EQ(paths.substr(0, 38), std::string("/boot/grub/stage2 /boot/grub/menu.lst") + '\0');
+    EXPECT_EQ(paths.find_first_not_of('\0', 38), std::string::npos);
+    EXPECT_EQ(hex(*area, 512 + 0x270, 1), "22") << "code begins here";
+}
+
+TEST_F(LegacyTree, PathsThatWouldOverwriteCodeAreAnError) {
+    write_stages("boot/grub");
+    auto stages = *find_legacy_stages(root);
+    stages.menu_path = "/" + std::string(80, 'x');
+    const auto area = make_legacy_boot_area(stages, 0, Sector{});
+    ASSERT_FALSE(area);
+    EXPECT_TRUE(area.error().is(Errc::corrupt));
+}
+
+class BootloaderPlan : public PlanFixture {
+  protected:
+    core::Error refusal() {
+        const auto steps = bootloader_module().plan(context());
+        EXPECT_FALSE(steps);
+        return steps ? core::Error{} : steps.error();
+    }
+};
+
+TEST_F(BootloaderPlan, Grub2StepsAreReadable) {
+    const auto steps = bootloader_module().plan(context());
+    ASSERT_TRUE(steps) << steps.error().message();
+    ASSERT_EQ(steps->size(), 3U);
+    EXPECT_EQ((*steps)[0].text,
+              "write /boot/amilift/grub.cfg: GRUB 2 shows the menu /boot/grub/menu.lst");
+    EXPECT_EQ((*steps)[1].text, "write /boot/amilift/grubenv: empty environment block");
+    EXPECT_TRUE((*steps)[2].text.starts_with("write GRUB 2: boot record to sector 0, core image"));
+}
+
+TEST_F(BootloaderPlan, FeaturesThatGrubCannotReadAreRefused) {
+    filesystem.type = dev::Filesystem::ext4;
+    for (const std::uint32_t bit : {0x8000U, 0x20000U, 0x400U}) {
+        filesystem.feature_incompat = 0x2 | bit;
+        EXPECT_EQ(refusal().id, "grub-cannot-read") << bit;
+    }
+    filesystem.feature_incompat = 0x2c2;
+    EXPECT_TRUE(bootloader_module().plan(context()));
+    // The same bits mean something else in other filesystems.
+    filesystem.type = dev::Filesystem::xfs;
+    filesystem.feature_incompat = 0x8000;
+    EXPECT_TRUE(bootloader_module().plan(context()));
+}
+
+TEST_F(BootloaderPlan, NoEntryNoKernelNoMenuAreRefused) {
+    facts.boot_entry.reset();
+    EXPECT_EQ(refusal().id, "no-bootable-entry");
+    facts.boot_entry = 7;
+    EXPECT_EQ(refusal().id, "no-bootable-entry");
+    facts.boot_entry = 0;
+    facts.kernel_of_entry = {std::nullopt};
+    EXPECT_EQ(refusal().id, "no-bootable-entry");
+    facts.kernel_of_entry = {3};
+    EXPECT_EQ(refusal().id, "no-bootable-entry");
+    facts.kernel_of_entry = {0};
+    facts.menu_path.clear();
+    EXPECT_EQ(refusal().id, "no-bootable-entry");
+}
+
+TEST_F(BootloaderPlan, LegacyRefusesWhatItCannotRead) {
+    options.bootloader = job::Bootloader::grub_legacy;
+    EXPECT_EQ(refusal().id, "no-grub-legacy");
+    filesystem.type = dev::Filesystem::xfs;
+    EXPECT_EQ(refusal().id, "grub-legacy-cannot-read");
+    filesystem.type = dev::Filesystem::ext4;
+    filesystem.feature_incompat = 0x2c2;  // 64bit
+    EXPECT_EQ(refusal().id, "grub-legacy-cannot-read");
+    filesystem.feature_incompat = 0x242;
+    filesystem.feature_ro_compat = 0x400;  // metadata_csum
+    EXPECT_EQ(refusal().id, "grub-legacy-cannot-read");
+}
+
+TEST_F(BootloaderPlan, CrcOfACraftedDiskIsGrubs) {
+    const auto disk = tree / "disk.img";
+    test::make_file(disk, 16U << 20);
+    ASSERT_TRUE(
+        commands.run_ok({.argv = {"mke2fs", "-q", "-t", "ext3", "-F", "-d", tree / "boot", disk}}));
+    const auto crc = crc32_as_grub_reads(commands, disk, "(loop0)/vmlinuz");
+    ASSERT_TRUE(crc) << crc.error().message();
+    EXPECT_EQ(*crc, 0x5dd29aabU) << fmt::format("{:08x}", *crc);
+    const auto missing = crc32_as_grub_reads(commands, disk, "(loop0)/nothing");
+    ASSERT_FALSE(missing);
+    EXPECT_TRUE(missing.error().is(Errc::corrupt));
+    EXPECT_NE(missing.error().what.find("not found"), std::string::npos) << missing.error().what;
+}
+
+}  // namespace
+}  // namespace amilift::modules

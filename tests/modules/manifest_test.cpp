@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "modules/manifest.hpp"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/modules/module_fixture.hpp"
+
+namespace amilift::modules {
+namespace {
+
+using test::open_root_of;
+using test::read_text;
+using test::TemporaryDirectory;
+using test::write_text;
+
+class ManifestTest : public ::testing::Test {
+  protected:
+    TemporaryDirectory tree;
+    image::SafeRoot root = open_root_of(tree.path());
+    Manifest manifest;
+};
+
+TEST_F(ManifestTest, ListsAnAddedFileAndTheDirectoriesThatItNeeded) {
+    ASSERT_TRUE(manifest.write(root, "bootloader", "/boot/amilift/grub.cfg", "set x\n"));
+    ASSERT_EQ(manifest.entries().size(), 3U);
+    EXPECT_EQ(manifest.entries()[0].path, "/boot");
+    EXPECT_EQ(manifest.entries()[0].kind, "directory");
+    EXPECT_EQ(manifest.entries()[1].path, "/boot/amilift");
+    const auto& file = manifest.entries()[2];
+    EXPECT_EQ(file.path, "/boot/amilift/grub.cfg");
+    EXPECT_EQ(file.module, "bootloader");
+    EXPECT_FALSE(file.before);
+    ASSERT_TRUE(file.after);
+    EXPECT_EQ(file.after->size_bytes, 6U);
+    EXPECT_EQ(file.after->sha256, image::sha256_hex("set x\n"));
+    EXPECT_EQ(read_text(tree / "boot/amilift/grub.cfg"), "set x\n");
+}
+
+TEST_F(ManifestTest, KeepsBothVersionsOfAChangedFile) {
+    write_text(tree / "etc/fstab", "old\n");
+    ASSERT_TRUE(manifest.write(root, "fstab", "/etc/fstab", "new\n"));
+    ASSERT_EQ(manifest.entries().size(), 1U);
+    EXPECT_EQ(manifest.entries()[0].before->sha256, image::sha256_hex("old\n"));
+    EXPECT_EQ(manifest.entries()[0].after->sha256, image::sha256_hex("new\n"));
+}
+
+TEST_F(ManifestTest, WriteThatChangesNothingIsNeitherDoneNorListed) {
+    write_text(tree / "etc/fstab", "same\n");
+    struct stat before{};
+    ASSERT_EQ(::stat((tree / "etc/fstab").c_str(), &before), 0);
+    ASSERT_TRUE(manifest.write(root, "fstab", "/etc/fstab", "same\n"));
+    struct stat after{};
+    ASSERT_EQ(::stat((tree / "etc/fstab").c_str(), &after), 0);
+    EXPECT_TRUE(manifest.entries().empty());
+    EXPECT_EQ(before.st_ino, after.st_ino);
+}
+
+TEST_F(ManifestTest, ListsWhatALinkLeadsTo) {
+    write_text(tree / "boot/grub/grub.conf", "a");
+    ASSERT_EQ(::symlink("/boot/grub", (tree / "grubdir").c_str()), 0);
+    ASSERT_EQ(::symlink("grub.conf", (tree / "boot/grub/menu.lst").c_str()), 0);
+    ASSERT_TRUE(manifest.write(root, "menu", "/grubdir/menu.lst", "b"));
+    ASSERT_EQ(manifest.entries().size(), 1U);
+    EXPECT_EQ(manifest.entries()[0].path, "/boot/grub/grub.conf");
+    EXPECT_TRUE(std::filesystem::is_symlink(tree / "boot/grub/menu.lst"));
+    EXPECT_EQ(read_text(tree / "boot/grub/grub.conf"), "b");
+}
+
+TEST_F(ManifestTest, NewFileBehindALinkedDirectoryHasItsRealPath) {
+    std::filesystem::create_directories(tree / "usr/lib");
+    ASSERT_EQ(::symlink("usr/lib", (tree / "lib").c_str()), 0);
+    ASSERT_TRUE(manifest.write(root, "x", "/lib/amilift/file", "b"));
+    EXPECT_EQ(manifest.entries().back().path, "/usr/lib/amilift/file");
+}
+
+TEST_F(ManifestTest, TwoChangesOfOnePathAreOneEntry) {
+    write_text(tree / "f", "1");
+    ASSERT_TRUE(manifest.write(root, "a", "/f", "2"));
+    ASSERT_TRUE(manifest.write(root, "b", "/f", "3"));
+    ASSERT_EQ(manifest.entries().size(), 1U);
+    EXPECT_EQ(manifest.entries()[0].before->sha256, image::sha256_hex("1"));
+    EXPECT_EQ(manifest.entries()[0].after->sha256, image::sha256_hex("3"));
+    ASSERT_TRUE(manifest.write(root, "c", "/f", "1"));
+    EXPECT_TRUE(manifest.entries().empty()) << "the file is as it was before";
+}
+
+TEST_F(ManifestTest, AddedThenRemovedLeavesNoEntry) {
+    ASSERT_TRUE(manifest.write(root, "a", "/f", "2"));
+    ASSERT_TRUE(manifest.remove(root, "a", "/f"));
+    EXPECT_TRUE(manifest.entries().empty());
+}
+
+TEST_F(ManifestTest, RefusesADirectoryADanglingLinkAndADevice) {
+    std::filesystem::create_directories(tree / "d");
+    ASSERT_EQ(::symlink("nowhere", (tree / "dangling").c_str()), 0);
+    ASSERT_EQ(::mkfifo((tree / "fifo").c_str(), 0600), 0);
+    for (const char* path : {"/d", "/dangling", "/fifo"}) {
+        const auto written = manifest.write(root, "m", path, "x");
+        ASSERT_FALSE(written) << path;
+        EXPECT_TRUE(written.error().is(core::Errc::conflict)) << written.error().message();
+        EXPECT_NE(written.error().what.find(path), std::string::npos);
+    }
+    EXPECT_TRUE(manifest.entries().empty());
+    EXPECT_FALSE(std::filesystem::exists(tree / "nowhere"));
+}
+
+TEST_F(ManifestTest, LinksAreMadeOnceAndRemovedAsLinks) {
+    ASSERT_TRUE(manifest.make_link(root, "m", "/a/link", "../target"));
+    ASSERT_TRUE(manifest.make_link(root, "m", "/a/link", "../target"));
+    ASSERT_EQ(manifest.entries().size(), 2U);
+    EXPECT_EQ(manifest.entries()[1].kind, "link");
+    EXPECT_EQ(manifest.entries()[1].after->sha256, image::sha256_hex("../target"));
+    const auto other = manifest.make_link(root, "m", "/a/link", "elsewhere");
+    ASSERT_FALSE(other);
+    EXPECT_TRUE(other.error().is(core::Errc::already_exists));
+
+    write_text(tree / "kept", "x");
+    ASSERT_EQ(::symlink("kept", (tree / "old").c_str()), 0);
+    ASSERT_TRUE(manifest.remove(root, "m", "/old"));
+    EXPECT_EQ(manifest.entries().back().kind, "link");
+    EXPECT_FALSE(manifest.entries().back().after);
+    EXPECT_EQ(read_text(tree / "kept"), "x");
+    EXPECT_TRUE(manifest.remove(root, "m", "/never/was"));
+}
+
+TEST_F(ManifestTest, JsonRoundTripIsByteExact) {
+    write_text(tree / "etc/fstab", "old\n");
+    write_text(tree / "gone", "old\n");
+    ASSERT_TRUE(manifest.write(root, "fstab", "/etc/fstab", "new\n"));
+    ASSERT_TRUE(manifest.remove(root, "console", "/gone"));
+    ASSERT_TRUE(manifest.make_link(root, "menu", "/new/link", "text"));
+    const auto again = Manifest::from_json(manifest.to_json());
+    ASSERT_TRUE(again) << again.error().message();
+    EXPECT_EQ(again->entries(), manifest.entries());
+    EXPECT_EQ(again->to_json(), manifest.to_json());
+}
+
+TEST_F(ManifestTest, PathsThatAreNoUtf8DoNotBreakTheDocument) {
+    ASSERT_TRUE(manifest.write(root, "m", "/caf\xe9", "x"));
+    EXPECT_TRUE(Manifest::from_json(manifest.to_json()));
+}
+
+TEST_F(ManifestTest, WritesItselfLastAndListsEverythingButItself) {
+    ASSERT_TRUE(manifest.write(root, "m", "/f", "x"));
+    ASSERT_TRUE(manifest.write_itself(root));
+    const auto document = Manifest::from_json(read_text(tree / std::string(kManifestPath)));
+    ASSERT_TRUE(document) << document.error().message();
+    EXPECT_EQ(document->entries(), manifest.entries());
+    for (const auto& entry : manifest.entries()) EXPECT_NE(entry.path, kManifestPath);
+    EXPECT_EQ(manifest.entries().back().path, "/var/lib/amilift");
+}
+
+TEST_F(ManifestTest, PlaceIsAFileOrNothingBelowDirectories) {
+    write_text(tree / "file", "x");
+    ASSERT_EQ(::symlink("nowhere", (tree / "dangling").c_str()), 0);
+    std::filesystem::create_directories(tree / "d/e");
+    ASSERT_EQ(::symlink("d", (tree / "linked").c_str()), 0);
+    for (const char* path : {"/file", "/d/new", "/linked/e/new", "/new/deep/file", "/top"}) {
+        EXPECT_TRUE(Manifest::require_place(root, path)) << path;
+    }
+    ASSERT_EQ(::symlink("file", (tree / "link-to-file").c_str()), 0);
+    EXPECT_FALSE(Manifest::require_place(root, "/link-to-file")) << "it is another's file";
+    for (const char* path : {"/d", "/dangling", "/file/new", "/file/deep/new", "/dangling/x"}) {
+        const auto place = Manifest::require_place(root, path);
+        ASSERT_FALSE(place) << path;
+        EXPECT_EQ(place.error().id, "path-taken") << path;
+        EXPECT_FALSE(manifest.write(root, "m", path, "x")) << path;
+    }
+}
+
+TEST(ManifestJson, RefusesWhatIsNoManifest) {
+    const std::string digest(64, 'a');
+    const auto entry = [&](const std::string& fields) {
+        return R"({"schema":1,"tool":"amilift","version":"0","entries":[{)" + fields + "}]}";
+    };
+    const std::string version = R"({"sha256":")" + digest + R"(","size_bytes":1})";
+    ASSERT_TRUE(
+        Manifest::from_json(entry(R"("path":"/f","module":"m","kind":"file","after":)" + version)));
+    for (const auto& text :
+         {std::string(), std::string("{"), std::string("[]"), std::string(R"({"schema":1})"),
+          std::string(R"({"schema":2,"entries":[]})"), std::string(R"({"schema":1,"entries":{}})"),
+          entry(R"("path":"f","module":"m","kind":"file","after":)" + version),
+          entry(R"("path":"/f","module":"m","kind":"pipe","after":)" + version),
+          entry(R"("path":"/f","module":"m","kind":"file")"),
+          entry(R"("path":"/f","module":7,"kind":"file","after":)" + version),
+          entry(R"("path":"/f","module":"m","kind":"file","after":{"sha256":"zz","size_bytes":1})"),
+          entry(R"("path":"/f","module":"m","kind":"file","after":{"size_bytes":-1})"),
+          std::string((16U << 20) + 1, ' ')}) {
+        const auto parsed = Manifest::from_json(text);
+        ASSERT_FALSE(parsed) << text.substr(0, 200);
+        EXPECT_TRUE(parsed.error().is(core::Errc::corrupt));
+    }
+}
+
+}  // namespace
+}  // namespace amilift::modules
