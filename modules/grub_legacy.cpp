@@ -36,7 +36,8 @@ constexpr unsigned kIdStage2 = 0;
 constexpr unsigned kIdExt2 = 2;
 
 constexpr std::size_t kStageLimit = 512U << 10;
-constexpr std::size_t kStage15Limit = std::size_t{64} * 512;  // it must end below stage2's own buffers
+constexpr std::size_t kStage15Limit =
+    std::size_t{64} * 512;  // it must end below stage2's own buffers
 
 /// Offset of what follows the version string "0.97".
 Result<std::size_t> behind_version(std::span<const std::byte> stage, const std::string& name) {
