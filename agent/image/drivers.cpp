@@ -85,6 +85,22 @@ core::Result<bool> is_blocked(const SafeRoot& root, std::string_view driver) {
 
 }  // namespace
 
+std::string_view to_string(InitramfsBuilder builder) noexcept {
+    switch (builder) {
+        case InitramfsBuilder::dracut:
+            return "dracut";
+        case InitramfsBuilder::initramfs_tools:
+            return "initramfs-tools";
+        case InitramfsBuilder::mkinitrd_nash:
+            return "mkinitrd (nash)";
+        case InitramfsBuilder::mkinitrd_suse:
+            return "mkinitrd (SUSE)";
+        case InitramfsBuilder::unknown:
+            break;
+    }
+    return "unknown";
+}
+
 core::Result<std::string> find_driver(const SafeRoot& root, const std::string& version,
                                       std::string_view driver) {
     // The version comes from the kernel's header: it names one directory and nothing above it.

@@ -36,6 +36,10 @@ class Inspector {
         AMILIFT_CHECK(find_menu());
         if (!facts_.menu_path.empty()) {
             facts_.menu = parse_menu(facts_.menu_text);
+            facts_.menu_kind = BootMenuKind::grub_legacy;
+            for (const auto& entry : facts_.menu.entries) {
+                facts_.boot_entries.push_back(boot_entry_of(entry));
+            }
             report_menu_form();
             AMILIFT_CHECK(choose_boot_entry(root_, facts_));
             AMILIFT_CHECK(report_grub2_config());
@@ -51,6 +55,16 @@ class Inspector {
     }
 
   private:
+    [[nodiscard]] BootEntry boot_entry_of(const MenuEntry& entry) const {
+        BootEntry out{.title = entry.title,
+                      .where = fmt::format("{}:{}", facts_.menu_path, entry.line),
+                      .kernel = entry.kernel,
+                      .initrds = {},
+                      .arguments = entry.arguments};
+        if (!entry.initrd.empty()) out.initrds.push_back(entry.initrd);
+        return out;
+    }
+
     Result<> find_menu() {
         for (const auto name : kMenuNames) {
             AMILIFT_CHECK(look_at_menu(name, name == kMenuNames.back()));
@@ -184,6 +198,22 @@ std::string_view to_string(Severity s) noexcept {
             break;
     }
     return "refusal";
+}
+
+std::string_view to_string(BootMenuKind kind) noexcept {
+    switch (kind) {
+        case BootMenuKind::grub_legacy:
+            return "GRUB 0.97 menu";
+        case BootMenuKind::grub2:
+            return "GRUB 2 configuration";
+        case BootMenuKind::boot_loader_spec:
+            return "boot loader specification entries";
+        case BootMenuKind::extlinux:
+            return "extlinux configuration";
+        case BootMenuKind::none:
+            break;
+    }
+    return "none";
 }
 
 const Finding* ImageFacts::first_refusal() const {

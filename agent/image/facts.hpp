@@ -29,6 +29,20 @@ struct Finding {
     std::string action;       ///< what amilift does, or what the user can do
 };
 
+/// What reads the entries at boot.
+enum class BootMenuKind { none, grub_legacy, grub2, boot_loader_spec, extlinux };
+[[nodiscard]] std::string_view to_string(BootMenuKind kind) noexcept;
+
+/// One entry of the image's boot menu, whatever loader reads it. Of a GRUB 0.97 menu they are its
+/// entries, in the same order.
+struct BootEntry {
+    std::string title;
+    std::string where;                 ///< "/boot/grub/grub.cfg:120"
+    std::string kernel;                ///< path from the image's root; empty: starts no Linux
+    std::vector<std::string> initrds;  ///< paths from the image's root, in the order of loading
+    std::string arguments;             ///< kernel command line without the path
+};
+
 struct ImageFacts {
     std::string os_id;  ///< os-release ID or what the release files tell ("centos", "amzn")
     std::string os_version;
@@ -41,7 +55,9 @@ struct ImageFacts {
         menu_links;  ///< names that lead to it: /boot/grub/menu.lst, /etc/grub.conf
     std::string menu_text;
     Menu menu;
-    /// The entry that will boot after the conversion; absent if none can.
+    BootMenuKind menu_kind = BootMenuKind::none;
+    std::vector<BootEntry> boot_entries;
+    /// Index of the entry in boot_entries that will boot after the conversion; absent if none can.
     std::optional<std::size_t> boot_entry;
     /// The menu's own default (and fallbacks) do not lead to boot_entry under GRUB 2: the menu
     /// module makes it the default.

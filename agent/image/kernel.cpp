@@ -175,7 +175,10 @@ core::Result<Kernel> inspect_kernel(const SafeRoot& root, std::string_view path)
         if (config) kernel.config_path = config_path;
     }
 
-    AMILIFT_TRY(kernel.ena_driver, find_driver(root, kernel.version, "ena"));
+    AMILIFT_TRY(kernel.nvme.place, find_driver(root, kernel.version, "nvme"));
+    AMILIFT_TRY(kernel.ena.place, find_driver(root, kernel.version, "ena"));
+    AMILIFT_TRY(kernel.xen_blkfront.place, find_driver(root, kernel.version, "xen-blkfront"));
+    AMILIFT_TRY(kernel.xen_netfront.place, find_driver(root, kernel.version, "xen-netfront"));
 
     switch (header.format) {
         case KernelFormat::bz_image:

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "core/result.hpp"
+#include "image/drivers.hpp"
 #include "image/safe_root.hpp"
 
 namespace amilift::image {
@@ -27,10 +28,14 @@ struct Kernel {
     bool is_64_bit = true;
     /// Absent: it can boot HVM. Else why not ("config has CONFIG_X86_XEN").
     std::optional<std::string> cannot_boot_hvm;
-    std::string initrd;       ///< as the menu names it; empty if none
-    std::string config_path;  ///< /boot/config-<version> if it exists
-    /// "built in" or the module's path; empty: no driver for the network of Nitro instances.
-    std::string ena_driver;
+    std::string initrd;                       ///< as the menu names it; empty if none
+    std::string config_path;                  ///< /boot/config-<version> if it exists
+    Initramfs initramfs;                      ///< what `initrd` holds
+    Driver nvme;                              ///< the disks of Nitro instances
+    Driver ena;                               ///< the network of Nitro instances
+    Driver xen_blkfront;                      ///< the disks of Xen instances
+    Driver xen_netfront;                      ///< the network of Xen instances
+    std::optional<NvmeTimeout> nvme_timeout;  ///< absent: no NVMe driver, or one without it
 };
 
 /// What the first bytes of a kernel file say.

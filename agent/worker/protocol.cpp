@@ -265,7 +265,7 @@ WorkerOutcome outcome_of(const ConversionResult& result) {
     if (facts.boot_entry) {
         if (const auto kernel = facts.kernel_of_entry.at(*facts.boot_entry)) {
             outcome.kernel_version = facts.kernels.at(*kernel).version;
-            outcome.ena_driver = facts.kernels.at(*kernel).ena_driver;
+            outcome.ena_driver = facts.kernels.at(*kernel).ena.place;
         }
     }
     outcome.steps = result.plan.steps;
