@@ -258,26 +258,15 @@ Result<std::string> prove_boot_area(const VerifyContext& context) {
     return fmt::format("sectors 0..{} hold the boot loader", wanted.size() / 512 - 1);
 }
 
-Result<std::string> prove_readable(const VerifyContext& context, const std::string& path) {
-    AMILIFT_TRY(const auto wanted, crc32_of(context.target_root, path));
-    AMILIFT_TRY(const auto seen, crc32_as_grub_reads(context.commands, context.target.path(),
-                                                     "(loop0,msdos1)" + path));
-    if (seen != wanted) {
-        return fail(Errc::corrupt,
-                    fmt::format("GRUB reads '{}' on '{}' as crc32 {:08x}, Linux as {:08x}", path,
-                                context.target.path(), seen, wanted),
-                    "report this image: its filesystem is one that GRUB misreads");
-    }
-    for (const auto& file : context.boot_files) {
-        if (file.path == path && file.crc32 != wanted) {
-            return fail(Errc::corrupt,
-                        fmt::format("'{}' has crc32 {:08x} on '{}' and {:08x} in the source", path,
-                                    wanted, context.target.path(), file.crc32),
-                        "the source's block bitmap may be wrong: run 'e2fsck -f' on a copy of the "
-                        "source and convert that");
-        }
-    }
-    return fmt::format("grub-fstest reads {} (crc32 {:08x})", path, seen);
+/// The file as grub-fstest names it on the target; empty where another loader than GRUB reads it.
+std::string path_for_grub(const image::ImageFacts& facts, const std::string& path) {
+    const auto& disk = facts.disk;
+    if (!disk.is_partitioned()) return "(loop0,msdos1)" + path;
+    if (disk.code != image::BootCode::grub2 && disk.code != image::BootCode::grub_legacy) return {};
+    const auto* volume = disk.holder_of(path);
+    if (volume == nullptr) return {};
+    return fmt::format("(loop0,{}{}){}", disk.is_gpt ? "gpt" : "msdos", volume->partition,
+                       image::path_on_volume(*volume, path));
 }
 
 Result<std::vector<std::string>> verify(const VerifyContext& context) {
@@ -298,9 +287,9 @@ Result<std::vector<std::string>> verify(const VerifyContext& context) {
     }
     proofs.push_back(fmt::format("entry {} '{}' of {} will boot", index, menu.entries[index].title,
                                  context.facts.menu_path));
-    AMILIFT_TRY(proofs.emplace_back(), prove_readable(context, kernel->path));
+    AMILIFT_TRY(proofs.emplace_back(), prove_boot_file(context, kernel->path));
     if (!kernel->initrd.empty()) {
-        AMILIFT_TRY(proofs.emplace_back(), prove_readable(context, kernel->initrd));
+        AMILIFT_TRY(proofs.emplace_back(), prove_boot_file(context, kernel->initrd));
     }
     return proofs;
 }
@@ -319,6 +308,30 @@ Result<std::vector<BootFile>> read_boot_files(const image::ImageFacts& facts,
         files.push_back({path, crc32});
     }
     return files;
+}
+
+Result<std::string> prove_boot_file(const VerifyContext& context, const std::string& path) {
+    AMILIFT_TRY(const auto wanted, crc32_of(context.target_root, path));
+    for (const auto& file : context.boot_files) {
+        if (file.path == path && file.crc32 != wanted) {
+            return fail(Errc::corrupt,
+                        fmt::format("'{}' has crc32 {:08x} on '{}' and {:08x} in the source", path,
+                                    wanted, context.target.path(), file.crc32),
+                        "the source's block bitmap may be wrong: run 'e2fsck -f' on a copy of the "
+                        "source and convert that");
+        }
+    }
+    const auto grub_path = path_for_grub(context.facts, path);
+    if (grub_path.empty()) return fmt::format("{} has crc32 {:08x}", path, wanted);
+    AMILIFT_TRY(const auto seen,
+                crc32_as_grub_reads(context.commands, context.target.path(), grub_path));
+    if (seen != wanted) {
+        return fail(Errc::corrupt,
+                    fmt::format("GRUB reads '{}' on '{}' as crc32 {:08x}, Linux as {:08x}", path,
+                                context.target.path(), seen, wanted),
+                    "report this image: its filesystem is one that GRUB misreads");
+    }
+    return fmt::format("grub-fstest reads {} (crc32 {:08x})", path, seen);
 }
 
 const Module& bootloader_module() {

@@ -38,13 +38,13 @@ Json inspection_body(const worker::Inspection& seen) {
                            {"initrd", k.initrd}});
     }
     Json entries = Json::array();
-    for (std::size_t i = 0; i < seen.facts.menu.entries.size(); ++i) {
-        const auto& e = seen.facts.menu.entries[i];
+    for (std::size_t i = 0; i < seen.facts.boot_entries.size(); ++i) {
+        const auto& e = seen.facts.boot_entries[i];
         entries.push_back({{"title", e.title},
-                           {"line", e.line},
+                           {"where", e.where},
                            {"kernel", e.kernel},
                            {"arguments", e.arguments},
-                           {"initrd", e.initrd},
+                           {"initrds", e.initrds},
                            {"boots", seen.facts.boot_entry == i}});
     }
     Json findings = Json::array();
@@ -56,7 +56,21 @@ Json inspection_body(const worker::Inspection& seen) {
                             {"consequence", f.consequence},
                             {"action", f.action}});
     }
+    Json partitions = Json::array();
+    for (const auto& p : seen.partitions) {
+        const auto* volume = seen.facts.disk.partition(p.number);
+        partitions.push_back({{"number", p.number},
+                              {"offset_bytes", p.offset_bytes},
+                              {"size_bytes", p.size_bytes},
+                              {"type", p.type},
+                              {"holds", dev::to_string(p.content)},
+                              {"filesystem", dev::to_string(p.filesystem.type)},
+                              {"uuid", p.filesystem.uuid},
+                              {"mount_point", volume == nullptr ? "" : volume->mount_point}});
+    }
     return {{"layout", layout_name(seen.disk.layout)},
+            {"partitions", partitions},
+            {"boot_code", image::to_string(seen.facts.disk.code)},
             {"filesystem",
              {{"type", dev::to_string(seen.filesystem.type)},
               {"size_bytes", seen.filesystem.size_bytes},
@@ -116,11 +130,28 @@ void print_inspection(const std::string& source, const worker::Inspection& seen)
     if (!seen.filesystem.label.empty()) {
         fmt::print(", label '{}'", printable(seen.filesystem.label));
     }
+    for (const auto& p : seen.partitions) {
+        fmt::print("\npartition {}: {}, {}", p.number, format_bytes(p.size_bytes),
+                   p.content == dev::PartitionContent::filesystem
+                       ? dev::to_string(p.filesystem.type)
+                       : dev::to_string(p.content));
+        const auto* volume = facts.disk.partition(p.number);
+        if (volume != nullptr && !volume->mount_point.empty()) {
+            fmt::print(" at {}", printable(volume->mount_point));
+        }
+    }
+    if (!seen.partitions.empty()) {
+        fmt::print("\nboot code: {}", image::to_string(facts.disk.code));
+        if (!facts.disk.evidence.empty()) fmt::print(" ({})", facts.disk.evidence);
+    }
     fmt::print("\nsystem: {}\n",
                facts.os_pretty_name.empty() ? "unknown" : printable(facts.os_pretty_name));
-    if (!facts.menu_path.empty()) fmt::print("menu: {}\n", printable(facts.menu_path));
-    for (std::size_t i = 0; i < facts.menu.entries.size(); ++i) {
-        const auto& e = facts.menu.entries[i];
+    if (!facts.menu_path.empty()) {
+        fmt::print("menu: {} ({})\n", printable(facts.menu_path),
+                   image::to_string(facts.menu_kind));
+    }
+    for (std::size_t i = 0; i < facts.boot_entries.size(); ++i) {
+        const auto& e = facts.boot_entries[i];
         fmt::print("  {} {} '{}': {}\n", facts.boot_entry == i ? "*" : " ", i, printable(e.title),
                    printable(e.kernel));
     }

@@ -337,6 +337,11 @@ bool is_menu_place(std::string_view resolved_path) {
 std::vector<std::string> old_root_devices(const ImageFacts& facts) {
     std::vector<std::string> names;
     for (const std::string_view disk : {"sda", "xvda", "hda", "xvde"}) {
+        if (facts.disk.is_partitioned()) {
+            const auto* root = facts.disk.holder_of("/");
+            if (root != nullptr) names.push_back(fmt::format("/dev/{}{}", disk, root->partition));
+            continue;
+        }
         names.push_back(fmt::format("/dev/{}", disk));
         names.push_back(fmt::format("/dev/{}1", disk));
     }

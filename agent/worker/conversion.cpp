@@ -4,10 +4,13 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+
 #include "modules/bootloader.hpp"
 #include "modules/module.hpp"
 #include "modules/partition.hpp"
 #include "modules/registry.hpp"
+#include "worker/mounted_tree.hpp"
 #include "worker/source_image.hpp"
 #include "worker/target_disk.hpp"
 
@@ -52,8 +55,13 @@ Result<Inspection> inspect_content(const SourceImage& source, ConversionObserver
     Inspection inspection;
     inspection.disk = source.contents();
     inspection.filesystem = source.filesystem();
-    AMILIFT_TRY(inspection.facts, image::inspect_image(source.root()));
-    if (!inspection.filesystem.clean) {
+    inspection.partitions = source.partitions();
+    AMILIFT_TRY(inspection.facts, image::inspect_image(source.root(), source.boot_disk()));
+    auto& findings = inspection.facts.findings;
+    findings.insert(findings.begin(), source.findings().begin(), source.findings().end());
+    const bool all_clean = std::ranges::all_of(
+        source.places(), [](const VolumePlace& place) { return place.filesystem.clean; });
+    if (!all_clean) {
         inspection.facts.findings.push_back(
             {image::Severity::warning, "filesystem-not-clean", source.disk().path(),
              "the filesystem was in use when the image was made",
@@ -76,7 +84,19 @@ struct Plan {
     PlanText text;
     std::vector<modules::Step> steps;
     std::vector<modules::BootFile> boot_files;
+    std::vector<VolumePlace> target_places;  ///< the root first
 };
+
+/// Where the target has what the source has: a bare filesystem becomes the first partition, a disk
+/// with partitions stays as it is.
+std::vector<VolumePlace> target_places(const SourceImage& source) {
+    auto places = source.places();
+    if (source.contents().layout == dev::DiskLayout::bare_filesystem) {
+        places.front().partition = 1;
+        places.front().offset_bytes = modules::kRootOffset;
+    }
+    return places;
+}
 
 Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& source,
                        std::optional<std::uint64_t> target_bytes, core::CommandRunner& commands,
@@ -92,7 +112,10 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
     observer.on_stage("plan");
     AMILIFT_TRY(const auto used, source.used_extents());
     plan.text.used_bytes = used.used_bytes;
-    plan.text.target_bytes = modules::target_bytes_needed(inspection.filesystem.size_bytes);
+    plan.target_places = target_places(source);
+    plan.text.target_bytes = inspection.facts.disk.is_partitioned()
+                                 ? source.disk().size_bytes()
+                                 : modules::target_bytes_needed(inspection.filesystem.size_bytes);
     const modules::PlanContext context{.options = request.options,
                                        .facts = inspection.facts,
                                        .filesystem = inspection.filesystem,
@@ -100,9 +123,10 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
                                        .used = used,
                                        .target_bytes = target_bytes,
                                        .commands = commands,
-                                       .source_path = source.disk().path()};
-    for (const auto& module : modules::registry()) {
-        auto steps = module.plan(context);
+                                       .source_path = source.disk().path(),
+                                       .source_bytes = source.disk().size_bytes()};
+    for (const auto* module : modules::modules_for(inspection.facts)) {
+        auto steps = module->plan(context);
         if (!steps) return std::unexpected(std::move(steps).error());
         for (auto& step : *steps) {
             plan.text.steps.push_back(fmt::format("{}: {}", step.module, step.text));
@@ -116,13 +140,13 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
 class Application final : public modules::ApplyContext {
   public:
     Application(const dev::BlockDevice& source, const dev::BlockDevice& target,
-                dev::TargetContent content, const dev::FilesystemInfo& filesystem,
+                dev::TargetContent content, const std::vector<VolumePlace>& places,
                 ConversionResult& result, core::CommandRunner& commands,
                 ConversionObserver& observer, const core::Cancel& cancel)
         : source_(source),
           target_(target),
           content_(content),
-          filesystem_(filesystem),
+          places_(places),
           result_(result),
           commands_(commands),
           observer_(observer),
@@ -133,8 +157,9 @@ class Application final : public modules::ApplyContext {
     dev::TargetContent target_content() const override { return content_; }
     Result<const image::SafeRoot*> target_root() override {
         if (!mounted_) {
-            AMILIFT_TRY(mounted_,
-                        MountedTarget::mount(target_, filesystem_, dev::Access::read_write));
+            AMILIFT_TRY(auto mounted,
+                        MountedTree::mount(target_, places_, dev::Access::read_write));
+            mounted_.emplace(std::move(mounted));
         }
         return &mounted_->root();
     }
@@ -157,12 +182,12 @@ class Application final : public modules::ApplyContext {
     const dev::BlockDevice& source_;
     const dev::BlockDevice& target_;
     dev::TargetContent content_;
-    const dev::FilesystemInfo& filesystem_;
+    const std::vector<VolumePlace>& places_;
     ConversionResult& result_;
     core::CommandRunner& commands_;
     ConversionObserver& observer_;
     const core::Cancel& cancel_;
-    std::optional<MountedTarget> mounted_;
+    std::optional<MountedTree> mounted_;
 };
 
 Result<> apply(const std::vector<modules::Step>& steps, Application& application,
@@ -181,15 +206,15 @@ Result<> apply(const std::vector<modules::Step>& steps, Application& application
 }
 
 /// From a fresh mount, so that what is proved has been on the disk and not only in memory.
-Result<> verify(const ConversionRequest& request, const std::string& target_path,
-                const std::vector<modules::BootFile>& boot_files, ConversionResult& result,
+Result<> verify(const ConversionRequest& request, const dev::BlockDevice& source,
+                const std::string& target_path, const Plan& plan, ConversionResult& result,
                 core::CommandRunner& commands, ConversionObserver& observer,
                 const core::Cancel& cancel) {
     observer.on_stage("verify");
     const auto& inspection = result.plan.inspection;
     AMILIFT_TRY(const auto target, dev::BlockDevice::open(target_path, dev::Access::read_only));
     AMILIFT_TRY(auto mounted,
-                MountedTarget::mount(target, inspection.filesystem, dev::Access::read_only));
+                MountedTree::mount(target, plan.target_places, dev::Access::read_only));
     {
         const modules::VerifyContext context{.options = request.options,
                                              .facts = inspection.facts,
@@ -198,16 +223,17 @@ Result<> verify(const ConversionRequest& request, const std::string& target_path
                                              .target_root = mounted.root(),
                                              .manifest = result.manifest,
                                              .commands = commands,
-                                             .boot_files = boot_files};
-        for (const auto& module : modules::registry()) {
+                                             .boot_files = plan.boot_files,
+                                             .source = &source};
+        for (const auto* module : modules::modules_for(inspection.facts)) {
             AMILIFT_CHECK(cancel.check());
-            auto proofs = module.verify(context);
+            auto proofs = module->verify(context);
             if (!proofs) {
                 return std::unexpected(std::move(proofs).error().with_context(
-                    fmt::format("verifying '{}'", module.name)));
+                    fmt::format("verifying '{}'", module->name)));
             }
             for (auto& proof : *proofs) {
-                result.proofs.push_back(fmt::format("{}: {}", module.name, proof));
+                result.proofs.push_back(fmt::format("{}: {}", module->name, proof));
             }
         }
     }
@@ -279,12 +305,11 @@ Result<ConversionResult> convert(const ConversionRequest& request, core::Command
     ConversionResult result;
     result.plan = std::move(plan.text);
     {
-        Application application(source.disk(), target->disk(), content,
-                                result.plan.inspection.filesystem, result, commands, observer,
-                                cancel);
+        Application application(source.disk(), target->disk(), content, plan.target_places, result,
+                                commands, observer, cancel);
         AMILIFT_CHECK(apply(plan.steps, application, observer, cancel));
     }
-    AMILIFT_CHECK(verify(request, target->disk().path(), plan.boot_files, result, commands,
+    AMILIFT_CHECK(verify(request, source.disk(), target->disk().path(), plan, result, commands,
                          observer, cancel));
     AMILIFT_CHECK(target->keep());
     return result;
