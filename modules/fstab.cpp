@@ -28,6 +28,8 @@ Result<image::FstabEdit> edit_for(const image::SafeRoot& root, const image::Imag
     edit.root_spec = root_spec(filesystem);
     edit.root_label = filesystem.label;
     edit.root_uuid = filesystem.uuid;
+    edit.keeps_partitions = facts.disk.is_partitioned();
+    edit.other_devices = image::other_partition_devices(facts);
     AMILIFT_TRY(edit.missing_device, missing_device_style(root, facts.init));
     return edit;
 }

@@ -271,6 +271,25 @@ Result<bool> is_raid_end(const BlockDevice& disk, const Partition& partition) {
     return false;
 }
 
+/// UUID of a swap area (linux/swap.h: behind 1024 bytes and three numbers); empty if it has none.
+std::string swap_uuid(std::span<const std::byte> start) {
+    constexpr std::size_t kAt = 1036;
+    if (start.size() < kAt + 16 || all_zero(start.subspan(kAt, 16))) return {};
+    std::string text;
+    for (std::size_t i = 0; i < 16; ++i) {
+        if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
+        text += fmt::format("{:02x}", std::to_integer<unsigned>(start[kAt + i]));
+    }
+    return text;
+}
+
+/// The volume serial number, which mount takes for a UUID.
+std::string fat_uuid(std::span<const std::byte> start) {
+    const std::size_t at = has_text(start, 82, "FAT32   ") ? 67 : 39;
+    const auto serial = load_le<std::uint32_t>(start, at);
+    return serial == 0 ? "" : fmt::format("{:04X}-{:04X}", serial >> 16U, serial & 0xffffU);
+}
+
 Result<> look_into(const BlockDevice& disk, Partition& partition) {
     std::vector<std::byte> start(
         static_cast<std::size_t>(std::min<std::uint64_t>(partition.size_bytes, kLookBytes)));
@@ -288,6 +307,7 @@ Result<> look_into(const BlockDevice& disk, Partition& partition) {
         partition.content = PartitionContent::btrfs;
     } else if (is_swap(bytes)) {
         partition.content = PartitionContent::swap;
+        partition.content_uuid = swap_uuid(bytes);
     } else {
         auto info =
             parse_filesystem_info(bytes, partition.size_bytes,
@@ -300,6 +320,7 @@ Result<> look_into(const BlockDevice& disk, Partition& partition) {
             partition.content = PartitionContent::empty;
         } else if (info->type == Filesystem::unknown) {
             partition.content = is_fat(bytes) ? PartitionContent::fat : PartitionContent::unknown;
+            if (is_fat(bytes)) partition.content_uuid = fat_uuid(bytes);
         } else {
             // Once more, with what the superblock alone does not tell: an XFS log to replay.
             auto whole = read_filesystem_info(disk, partition.offset_bytes);
@@ -308,10 +329,12 @@ Result<> look_into(const BlockDevice& disk, Partition& partition) {
             }
             partition.content =
                 whole ? PartitionContent::filesystem : PartitionContent::broken_filesystem;
-            if (whole)
+            if (whole) {
                 partition.filesystem = *std::move(whole);
-            else
+                partition.content_uuid = partition.filesystem.uuid;
+            } else {
                 partition.problem = whole.error().what;
+            }
         }
     }
     return {};

@@ -37,6 +37,7 @@ struct Partition {
     std::string uuid;     ///< PARTUUID: "a1b2c3d4-01" or a GUID in lower case
     bool active = false;  ///< DOS status 80, or the GPT attribute "legacy BIOS bootable"
     PartitionContent content = PartitionContent::unknown;
+    std::string content_uuid{};   ///< as blkid(8) prints it: of filesystem, FAT and swap
     FilesystemInfo filesystem{};  ///< of content `filesystem`
     std::string problem{};        ///< of content `broken_filesystem`
 };

@@ -16,6 +16,12 @@ struct BootVolume {
     std::string label;
 };
 
+/// What names a partition on every instance type.
+struct PartitionName {
+    int partition = 0;
+    std::string spec;  ///< "UUID=..."
+};
+
 /// What the BIOS would start, told from the boot sectors.
 enum class BootCode {
     none,     ///< no boot sector has code
@@ -31,6 +37,7 @@ enum class BootCode {
 struct BootDisk {
     bool is_gpt = false;
     std::vector<BootVolume> volumes{{.partition = 0, .mount_point = "/", .uuid = {}, .label = {}}};
+    std::vector<PartitionName> names{};  ///< swap and FAT included
     BootCode code = BootCode::none;
     std::string evidence;               ///< "sector 0 and the core image at sector 1"
     bool has_system_partition = false;  ///< an EFI system partition

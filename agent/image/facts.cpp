@@ -338,6 +338,7 @@ std::vector<std::string> old_root_devices(const ImageFacts& facts) {
     std::vector<std::string> names;
     for (const std::string_view disk : {"sda", "xvda", "hda", "xvde"}) {
         if (facts.disk.is_partitioned()) {
+            // The first partition of such a disk may be /boot.
             const auto* root = facts.disk.holder_of("/");
             if (root != nullptr) names.push_back(fmt::format("/dev/{}{}", disk, root->partition));
             continue;
@@ -358,6 +359,18 @@ std::vector<std::string> old_root_devices(const ImageFacts& facts) {
         if (entry.file == "/") add(entry.spec);
     }
     return names;
+}
+
+std::vector<std::pair<std::string, std::string>> other_partition_devices(const ImageFacts& facts) {
+    std::vector<std::pair<std::string, std::string>> devices;
+    const auto* root = facts.disk.holder_of("/");
+    for (const auto& name : facts.disk.names) {
+        if (name.spec.empty() || (root != nullptr && root->partition == name.partition)) continue;
+        for (const std::string_view disk : {"sda", "xvda", "hda", "xvde", "vda", "nvme0n1p"}) {
+            devices.emplace_back(fmt::format("/dev/{}{}", disk, name.partition), name.spec);
+        }
+    }
+    return devices;
 }
 
 Result<ImageFacts> inspect_image(const SafeRoot& root, const BootDisk& disk) {

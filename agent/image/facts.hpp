@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/result.hpp"
@@ -97,6 +98,11 @@ inline constexpr std::size_t kTextLimit = 1 << 20;
 /// root= of the entry that boots and the device in fstab's line of "/", where those are names that
 /// depend on the instance type. None of them is sure to exist after the move.
 [[nodiscard]] std::vector<std::string> old_root_devices(const ImageFacts& facts);
+
+/// Names that the disk's other partitions have had (/dev/sda1, /dev/xvda1, ...), each with what
+/// names that partition on every instance type; empty for a disk without a partition table.
+[[nodiscard]] std::vector<std::pair<std::string, std::string>> other_partition_devices(
+    const ImageFacts& facts);
 
 /// Looks at the image without running or changing anything. `disk` says where its filesystems lie
 /// and what boots it; without one it is a single filesystem that PV-GRUB boots. Content problems

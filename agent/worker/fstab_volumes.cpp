@@ -83,7 +83,7 @@ const dev::Partition* find_partition(const std::vector<dev::Partition>& partitio
     using dev::Partition;
     if (const auto uuid = tag(spec, "UUID")) {
         return find_if(partitions, [&](const Partition& p) {
-            return !p.filesystem.uuid.empty() && p.filesystem.uuid == lower(*uuid);
+            return !p.content_uuid.empty() && lower(p.content_uuid) == lower(*uuid);
         });
     }
     if (const auto label = tag(spec, "LABEL")) {

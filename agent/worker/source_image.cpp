@@ -356,6 +356,9 @@ void SourceImage::describe_boot_disk(const dev::BootCodeInfo& code) {
         if (partition.type == dev::kGptEfiSystem || partition.type == "ef") {
             boot_disk_.has_system_partition = true;
         }
+        if (!partition.content_uuid.empty()) {
+            boot_disk_.names.push_back({partition.number, "UUID=" + partition.content_uuid});
+        }
         if (partition.content != dev::PartitionContent::filesystem) continue;
         const auto place = std::ranges::find(places_, partition.number, &VolumePlace::partition);
         boot_disk_.volumes.push_back(

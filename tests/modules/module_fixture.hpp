@@ -12,6 +12,7 @@
 
 #include "core/command.hpp"
 #include "core/fd.hpp"
+#include "image/boot_choice.hpp"
 #include "modules/module.hpp"
 
 namespace amilift::modules::test {
