@@ -81,9 +81,8 @@ int dispatch(int argc, char** argv) {
         ->add_option("source,--source", o.inspect.source,
                      "disk image or block device; never written")
         ->required();
-    inspect
-        ->add_option("--platform", o.inspect.platform,
-                     "pv, xen, nitro or nitro-uefi: the one that the exit code is about")
+    inspect->add_option("--platform", o.inspect.platform, "the one that the exit code is about")
+        ->check(CLI::IsMember({"pv", "xen", "nitro", "nitro-uefi"}))
         ->capture_default_str();
     inspect->add_option("--html", o.inspect.html, "write a page with all of it to this file");
     inspect->add_flag("--json", o.inspect.json, "print one JSON document on standard output");
