@@ -240,11 +240,14 @@ class Assessor {
         judge_start(entry, kernel, verdicts);
         judge_pv(entry, kernel, verdicts);
         judge_root(entry, kernel, verdicts);
-        judge_disk_driver(entry, kernel, "nvme", kernel.nvme, nitro(), verdicts);
+        judge_disk_driver(entry, kernel, kernel.nvme,
+                          {"nvme", "no-nvme-driver", "nvme-not-in-initramfs"}, nitro(), verdicts);
         // A XenLinux kernel has drivers of other names, and nothing to do with HVM anyway.
         if (!kernel.cannot_boot_hvm) {
-            judge_disk_driver(entry, kernel, "xen-blkfront", kernel.xen_blkfront, {Platform::xen},
-                              verdicts);
+            judge_disk_driver(
+                entry, kernel, kernel.xen_blkfront,
+                {"xen-blkfront", "no-xen-blkfront-driver", "xen-blkfront-not-in-initramfs"},
+                {Platform::xen}, verdicts);
         }
         judge_network(entry, kernel, verdicts);
         if (!kernel.nvme_timeout && kernel.nvme.exists()) {
@@ -349,25 +352,30 @@ class Assessor {
              "amilift names the root by its label or UUID"});
     }
 
+    struct DiskDriver {
+        std::string_view name;
+        std::string_view missing;           ///< id: the kernel does not have it
+        std::string_view not_in_initramfs;  ///< id: it has, and cannot reach it
+    };
     static void judge_disk_driver(const BootEntry& entry, const Kernel& kernel,
-                                  std::string_view name, const Driver& driver,
+                                  const Driver& driver, const DiskDriver& about,
                                   const Platforms& platforms, PlatformVerdicts& verdicts) {
         if (!driver.exists()) {
             add(verdicts, platforms,
-                {Verdict::refused, fmt::format("no-{}-driver", name), entry.where,
-                 fmt::format("kernel {} has no driver {}", printable(kernel.version), name),
+                {Verdict::refused, std::string(about.missing), entry.where,
+                 fmt::format("kernel {} has no driver {}", printable(kernel.version), about.name),
                  "install a kernel that has it and create the AMI again"});
             return;
         }
         if (driver.is_there_for_root()) return;
-        if (const auto obstacle = obstacle_to_repair(kernel, name, driver)) {
+        if (const auto obstacle = obstacle_to_repair(kernel, about.name, driver)) {
             add(verdicts, platforms,
                 {Verdict::refused, obstacle->id, entry.where, obstacle->seen, obstacle->action});
             return;
         }
         add(verdicts, platforms,
-            {Verdict::repairable, fmt::format("{}-not-in-initramfs", name), entry.where,
-             fmt::format("{} has no {}", printable(kernel.initrd), name),
+            {Verdict::repairable, std::string(about.not_in_initramfs), entry.where,
+             fmt::format("{} has no {}", printable(kernel.initrd), about.name),
              fmt::format("amilift appends {}", printable(driver.place))});
     }
 
