@@ -5,7 +5,6 @@
 
 #include <array>
 
-#include "image/drivers.hpp"
 #include "image/text_lines.hpp"
 
 namespace amilift::image {
@@ -174,11 +173,6 @@ core::Result<Kernel> inspect_kernel(const SafeRoot& root, std::string_view path)
         AMILIFT_TRY(config, read_config(root, config_path));
         if (config) kernel.config_path = config_path;
     }
-
-    AMILIFT_TRY(kernel.nvme.place, find_driver(root, kernel.version, "nvme"));
-    AMILIFT_TRY(kernel.ena.place, find_driver(root, kernel.version, "ena"));
-    AMILIFT_TRY(kernel.xen_blkfront.place, find_driver(root, kernel.version, "xen-blkfront"));
-    AMILIFT_TRY(kernel.xen_netfront.place, find_driver(root, kernel.version, "xen-netfront"));
 
     switch (header.format) {
         case KernelFormat::bz_image:

@@ -60,9 +60,9 @@ inline constexpr std::size_t kKernelHeaderBytes = std::size_t{65} * 512;
 /// kernels of that name boot both ways.
 [[nodiscard]] bool has_xen_name(std::string_view version);
 
-/// Looks at the kernel file `path` (links followed inside the image). `initrd` is left empty.
-/// Errors: those of SafeRoot (not_found, corrupt for what is no regular file, refused for a link
-/// that leads out of the image).
+/// Looks at the kernel file `path` (links followed inside the image). `initrd` is left empty, the
+/// drivers and the initramfs are left to DriverFinder. Errors: those of SafeRoot (not_found,
+/// corrupt for what is no regular file, refused for a link that leads out of the image).
 [[nodiscard]] core::Result<Kernel> inspect_kernel(const SafeRoot& root, std::string_view path);
 
 }  // namespace amilift::image
