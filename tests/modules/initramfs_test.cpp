@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "modules/initramfs.hpp"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -103,19 +104,22 @@ TEST_F(InitramfsModule, AppendedFilesAreThoseOfTheImage) {
     const auto archive = image::output_of({"gzip", "-dc"}, addition.substr(addition.find('\x1f')));
     EXPECT_THAT(archive, HasSubstr(source_.text_of("/lib/modules/2/kernel/nvme-core.ko")));
     EXPECT_THAT(archive, HasSubstr(source_.text_of("/lib/modules/2/modules.dep")));
-    EXPECT_THAT(image::names_by_cpio(archive), Not(HasSubstr("lib\n")));
+    EXPECT_THAT("\n" + image::names_by_cpio(archive), Not(HasSubstr("\nlib\n")));
 }
 
-TEST_F(InitramfsModule, EachFormatIsAppendedTo) {
+class InitramfsModuleFormats : public InitramfsModule,
+                               public testing::WithParamInterface<const char*> {};
+
+TEST_P(InitramfsModuleFormats, IsAppendedTo) {
     REQUIRE_ROOT_TO_WRITE();
-    for (const auto* format : {"gzip", "xz", "zstd", "bzip2", "lz4"}) {
-        texts_.clear();
-        put_initramfs("2", usual_sample("2"), format);
-        convert(initramfs_module());
-        EXPECT_EQ(texts_.size(), 1U) << format;
-        EXPECT_TRUE(target_.text_of("/boot/initrd-2").starts_with(old_text("2"))) << format;
-    }
+    put_initramfs("2", usual_sample("2"), GetParam());
+    convert(initramfs_module());
+    EXPECT_EQ(texts_.size(), 1U);
+    EXPECT_TRUE(target_.text_of("/boot/initrd-2").starts_with(old_text("2")));
 }
+
+INSTANTIATE_TEST_SUITE_P(All, InitramfsModuleFormats,
+                         testing::Values("gzip", "xz", "zstd", "bzip2", "lz4"));
 
 TEST_F(InitramfsModule, AddsOnlyWhatIsNotThere) {
     REQUIRE_ROOT_TO_WRITE();
@@ -205,7 +209,7 @@ TEST_F(InitramfsModule, NamesOnlyModulesThatTheKernelHas) {
 TEST_F(InitramfsModule, AsksForTheRoomThatItTakes) {
     const auto steps = plan(initramfs_module());
     ASSERT_EQ(steps.size(), 1U);
-    EXPECT_GT(steps[0].added_bytes, 500U);
+    EXPECT_GT(steps[0].added_bytes, 300U);
     EXPECT_EQ(steps[0].passing_bytes, old_text("2").size());
 }
 
