@@ -52,7 +52,7 @@ Result<std::vector<MenuFile>> menus_of(const image::SafeRoot& root,
     return menus;
 }
 
-image::MenuResult edited(const MenuFile& menu, image::MenuEdit edit) {
+image::EditedText edited(const MenuFile& menu, image::MenuEdit edit) {
     // The number of the entry that boots means nothing in another menu.
     if (!menu.is_live) edit.default_entry.reset();
     return image::edit_menu(menu.text, edit);
