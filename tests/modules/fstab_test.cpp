@@ -96,8 +96,10 @@ TEST_F(FstabModule, FailsToVerifyWhatIsNotConverted) {
     plan(fstab_module());
     const auto proofs = verify(fstab_module());
     ASSERT_FALSE(proofs.has_value());
-    EXPECT_THAT(proofs.error().what,
-                HasSubstr("/etc/fstab of the target is not converted: line 1"));
+    EXPECT_THAT(
+        proofs.error().what,
+        HasSubstr(
+            "/etc/fstab of the target is not converted: still to do: edit /etc/fstab: line 1"));
 }
 
 TEST_F(FstabModule, ConvertsTheFilesOfTheField) {

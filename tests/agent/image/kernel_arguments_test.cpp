@@ -58,8 +58,7 @@ TEST(KernelArguments, AddsWhatIsMissing) {
 TEST(KernelArguments, AddsBeforeTheArgumentsOfInit) {
     EXPECT_EQ(set_arguments("ro -- single", kByte), "ro nvme.io_timeout=255 -- single");
     EXPECT_EQ(set_arguments("-- single", kByte), "nvme.io_timeout=255 -- single");
-    EXPECT_EQ(replace_pv_consoles("ro -- x", {"tty0"}, WhenNoConsole::add),
-              "ro console=tty0 -- x");
+    EXPECT_EQ(replace_pv_consoles("ro -- x", {"tty0"}, WhenNoConsole::add), "ro console=tty0 -- x");
 }
 
 TEST(KernelArguments, KeepsWhatTheAuthorSetAndMendsWhatTheKernelRefuses) {

@@ -51,6 +51,21 @@ std::string replaced(std::string text, std::string_view from, std::string_view t
     return at == std::string::npos ? text : text.replace(at, from.size(), to);
 }
 
+/// The kernels of the samples, each of which wants its own arguments.
+MenuEdit edit_with_arguments() {
+    auto edit = usual_edit();
+    const WantedArgument names{"net.ifnames", "0"};
+    const WantedArgument byte{"nvme.io_timeout", "255", 255U};
+    const WantedArgument word{"nvme_core.io_timeout", "4294967295", 4294967295U};
+    edit.kernels = {{"/boot/bz", {byte}},
+                    {"/boot/vmlinuz", {word}},
+                    {"/boot/vmlinuz-2.6.32-431.el6.x86_64", {byte}},
+                    {"/boot/vmlinuz-3.2.0-23-virtual", {word, names}},
+                    {"/boot/v", {word}}};
+    edit.later_kernels = {word, names};
+    return edit;
+}
+
 class EveryMenu : public testing::TestWithParam<MenuSample> {};
 
 TEST_P(EveryMenu, IsTheSameWhenEditedAgain) {
@@ -284,21 +299,6 @@ TEST(MenuEdit, LeavesConsolesOutWhenTheJobHasNone) {
               "title t\nkernel /v\ninitrd /i\n");
 }
 
-/// The kernels of the samples, each of which wants its own arguments.
-MenuEdit edit_with_arguments() {
-    auto edit = usual_edit();
-    const WantedArgument names{"net.ifnames", "0"};
-    const WantedArgument byte{"nvme.io_timeout", "255", 255U};
-    const WantedArgument word{"nvme_core.io_timeout", "4294967295", 4294967295U};
-    edit.kernels = {{"/boot/bz", {byte}},
-                    {"/boot/vmlinuz", {word}},
-                    {"/boot/vmlinuz-2.6.32-431.el6.x86_64", {byte}},
-                    {"/boot/vmlinuz-3.2.0-23-virtual", {word, names}},
-                    {"/boot/v", {word}}};
-    edit.later_kernels = {word, names};
-    return edit;
-}
-
 TEST(MenuEdit, F13_KeepsTheDeviceOfAnEntryWithoutInitrd) {
     EXPECT_EQ(edit_menu(sample("NoInitrdDeviceRoot"), edit_with_arguments()).text,
               "title bz\nroot (hd0,0)\nkernel /boot/bz root=/dev/sda1 ro 4 console=tty0 "
@@ -353,11 +353,12 @@ TEST(MenuEdit, F20_AddsBehindQuotedArguments) {
 }
 
 TEST(MenuEdit, GivesEachEntryTheArgumentsOfItsKernel) {
-    const auto text = edit_menu("title a\nkernel /boot/bz root=LABEL=/ console=tty0\n"
-                                "title b\nkernel /v root=LABEL=/ console=tty0\n"
-                                "title c\nkernel /boot/other root=LABEL=/ console=tty0\n"
-                                "title d\nkernel /boot/v console=tty0\n",
-                                edit_with_arguments())
+    const auto text = edit_menu(
+                          "title a\nkernel /boot/bz root=LABEL=/ console=tty0\n"
+                          "title b\nkernel /v root=LABEL=/ console=tty0\n"
+                          "title c\nkernel /boot/other root=LABEL=/ console=tty0\n"
+                          "title d\nkernel /boot/v console=tty0\n",
+                          edit_with_arguments())
                           .text;
     EXPECT_EQ(text,
               "title a\nkernel /boot/bz root=LABEL=/ console=tty0 nvme.io_timeout=255\n"
