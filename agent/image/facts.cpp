@@ -10,6 +10,7 @@
 #include "image/boot_choice.hpp"
 #include "image/boot_menu.hpp"
 #include "image/fstab.hpp"
+#include "image/guest_findings.hpp"
 #include "image/kernel_arguments.hpp"
 
 namespace amilift::image {
@@ -44,6 +45,7 @@ class Inspector {
             refuse_without_menu();
         }
         AMILIFT_CHECK(read_fstab());
+        AMILIFT_CHECK(report_guest(root_, facts_));
         return std::move(facts_);
     }
 
@@ -111,10 +113,10 @@ class Inspector {
                         "no firmware starts it", "install a boot loader, then make the image");
                     return {};
                 }
-                add(Severity::warning, "uefi-only", "sector 0",
+                add(Severity::refusal, "uefi-only", "sector 0",
                     "no boot sector of the disk has code, it has an EFI system partition",
-                    "the image boots by UEFI only, on instance types that have it",
-                    "register the AMI with boot mode uefi");
+                    "the image boots by UEFI only, and the AMI would be registered for BIOS",
+                    "install a boot loader for BIOS too, then make the image");
                 break;
             case BootCode::unknown:
                 add(Severity::warning, "boot-code-unknown", "sector 0",

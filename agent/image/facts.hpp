@@ -112,7 +112,7 @@ inline constexpr std::size_t kTextLimit = 1 << 20;
 ///   link-out-of-image (a menu that is a link to somewhere else), no-bootable-entry,
 ///   kernel-missing (every entry names a kernel file that is not there),
 ///   xen-only-kernel (no entry has a kernel that starts without Xen),
-///   fstab-unreadable; of a disk with partitions also no-boot-loader (nothing that a BIOS starts)
+///   fstab-unreadable; of a disk with partitions also no-boot-loader and uefi-only (nothing that a BIOS starts)
 ///   and default-does-not-boot (of a loader whose default amilift does not change).
 [[nodiscard]] core::Result<ImageFacts> inspect_image(const SafeRoot& root,
                                                      const BootDisk& disk = {});

@@ -369,8 +369,16 @@ void SourceImage::describe_boot_disk(const dev::BootCodeInfo& code) {
     }
 }
 
-Result<> SourceImage::require_room() const {
-    constexpr std::uint64_t kBytes = 1U << 20;
+/// The index in places_ of the filesystem that holds /boot.
+std::size_t SourceImage::boot_place() const {
+    const auto found = std::ranges::find(places_, "/boot", &VolumePlace::mount_point);
+    return found == places_.end() ? 0 : static_cast<std::size_t>(found - places_.begin());
+}
+
+Result<> SourceImage::require_room(std::uint64_t bytes) const {
+    constexpr std::uint64_t kFew = std::uint64_t{1} << 20;
+    const auto needed = kFew + bytes;
+    const auto boot = boot_place();
     constexpr std::uint64_t kInodes = 16;
     for (std::size_t i = 0; i < tree_->size(); ++i) {
         struct statvfs room{};
@@ -379,13 +387,15 @@ Result<> SourceImage::require_room() const {
             return core::fail_errno(
                 saved, fmt::format("cannot ask how full the filesystem on '{}' is", disk_.path()));
         }
+        // What is added to an initramfs lies where the kernels are.
+        const auto wanted = i == boot ? needed : kFew;
         // f_bfree, not f_bavail: root may use the blocks that ext keeps back.
         const auto free_bytes = std::uint64_t{room.f_bfree} * room.f_frsize;
-        if (free_bytes >= kBytes && (room.f_files == 0 || room.f_ffree >= kInodes)) continue;
+        if (free_bytes >= wanted && (room.f_files == 0 || room.f_ffree >= kInodes)) continue;
         return refuse(fmt::format("the filesystem of '{}' on '{}' has {} KiB and {} inodes free, a "
                                   "conversion needs {} KiB and {}",
                                   places_[i].mount_point, disk_.path(), free_bytes >> 10,
-                                  room.f_ffree, kBytes >> 10, kInodes),
+                                  room.f_ffree, (wanted + 1023) >> 10, kInodes),
                       "remove files from the source, then make the image again", "filesystem-full");
     }
     return {};

@@ -47,9 +47,9 @@ class SourceImage {
     /// What a copy must read: of the filesystem, or of the whole disk if it has partitions.
     [[nodiscard]] core::Result<dev::ExtentMap> used_extents() const;
 
-    /// Errc::refused (id "filesystem-full") when a filesystem has no room for the few files that
-    /// a conversion adds and replaces.
-    [[nodiscard]] core::Result<> require_room() const;
+    /// Errc::refused (id "filesystem-full") when the filesystem has no room for the few files that
+    /// a conversion adds and replaces, and `bytes` besides.
+    [[nodiscard]] core::Result<> require_room(std::uint64_t bytes) const;
 
     /// Nothing of the source is mounted while it is copied.
     [[nodiscard]] core::Result<> unmount();
@@ -64,6 +64,7 @@ class SourceImage {
     void describe_boot_disk(const dev::BootCodeInfo& code);
     core::Result<> prepare(VolumePlace& place, JournalReplay replay) const;
     core::Result<> replay_journal(VolumePlace& place) const;
+    [[nodiscard]] std::size_t boot_place() const;
     core::Result<dev::ExtentMap> used_of_disk() const;
     core::Result<dev::ExtentMap> used_of(const dev::Partition& partition) const;
 

@@ -423,8 +423,8 @@ TEST_F(PartitionedFacts, RefusesADiskThatNothingStarts) {
     EXPECT_EQ(refused.first_refusal()->id, "no-boot-loader");
     disk.has_system_partition = true;
     const auto by_uefi = inspect(disk);
-    EXPECT_EQ(by_uefi.first_refusal(), nullptr);
-    EXPECT_NE(find_finding(by_uefi, "uefi-only"), nullptr);
+    ASSERT_NE(by_uefi.first_refusal(), nullptr);
+    EXPECT_EQ(by_uefi.first_refusal()->id, "uefi-only");
 }
 
 TEST_F(PartitionedFacts, ReadsAnEarlierConversion) {
