@@ -92,22 +92,22 @@ Result<std::string> fstab_of(const image::SafeRoot& root) {
 Result<> refuse_partitions(const dev::BlockDevice& disk,
                            const std::vector<dev::Partition>& partitions) {
     using dev::PartitionContent;
-    struct Reason {
+    struct Obstacle {
         PartitionContent content;
         const char* id;
         const char* hint;
     };
     for (const auto& reason :
-         {Reason{PartitionContent::luks, "luks-root",
-                 "copy the decrypted files to a plain partition; EBS encrypts volumes by itself"},
-          Reason{PartitionContent::lvm, "lvm-root",
-                 "copy the files of the root volume to a plain ext4 or XFS partition"},
-          Reason{PartitionContent::raid, "raid-root",
-                 "copy the files to a plain ext4 or XFS partition; EBS keeps copies by itself"},
-          Reason{PartitionContent::btrfs, "btrfs-root",
-                 "copy the files to an ext4 or XFS partition"},
-          Reason{PartitionContent::broken_filesystem, "filesystem-has-errors",
-                 "repair it with fsck, on a copy if you need the original as it is"}}) {
+         {Obstacle{PartitionContent::luks, "luks-root",
+                   "copy the decrypted files to a plain partition; EBS encrypts volumes by itself"},
+          Obstacle{PartitionContent::lvm, "lvm-root",
+                   "copy the files of the root volume to a plain ext4 or XFS partition"},
+          Obstacle{PartitionContent::raid, "raid-root",
+                   "copy the files to a plain ext4 or XFS partition; EBS keeps copies by itself"},
+          Obstacle{PartitionContent::btrfs, "btrfs-root",
+                   "copy the files to an ext4 or XFS partition"},
+          Obstacle{PartitionContent::broken_filesystem, "filesystem-has-errors",
+                   "repair it with fsck, on a copy if you need the original as it is"}}) {
         const auto found = std::ranges::find(partitions, reason.content, &dev::Partition::content);
         if (found == partitions.end()) continue;
         return refuse(fmt::format("no partition of '{}' holds a root filesystem that amilift "
