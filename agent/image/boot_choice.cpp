@@ -39,6 +39,10 @@ bool is_this_filesystem(std::string_view device) {
     return device.empty() || device == "(hd0)" || device == "(hd0,0)";
 }
 
+/// The largest kernel or initramfs that is looked at, in bytes. All of it is read several times,
+/// and a sparse file of terabytes costs its author nothing.
+constexpr std::uint64_t kLargestBootFile = std::uint64_t{1} << 30;
+
 /// Why a file of the menu cannot be read, if it cannot; an error of the device is an Error.
 Result<std::optional<std::string>> problem_with(const SafeRoot& root, const std::string& path) {
     if (!path.starts_with('/')) return fmt::format("'{}' is no absolute path", printable(path));
@@ -50,6 +54,10 @@ Result<std::optional<std::string>> problem_with(const SafeRoot& root, const std:
     AMILIFT_TRY(const auto status, root.status(*real));
     if (status.kind != FileKind::regular) {
         return fmt::format("'{}' is no regular file", printable(*real));
+    }
+    if (status.size_bytes > kLargestBootFile) {
+        return fmt::format("'{}' has {} bytes, expected at most {}", printable(*real),
+                           status.size_bytes, kLargestBootFile);
     }
     return std::nullopt;
 }

@@ -305,7 +305,7 @@ Result<ConversionResult> convert(const ConversionRequest& request, core::Command
     }
     AMILIFT_CHECK(verify(request, target->disk().path(), plan.boot_files, result, commands,
                          observer, cancel));
-    target->keep();
+    AMILIFT_CHECK(target->keep());
     return result;
 }
 
