@@ -27,6 +27,13 @@ struct ImageOptions {
     bool json = false;
 };
 
+struct InspectOptions {
+    std::string source;
+    std::string platform = "nitro";  ///< the one that the exit code is about
+    std::string html;                ///< file for the page; empty: none
+    bool json = false;
+};
+
 struct ValidateOptions {
     std::string job;  ///< "-" is standard input
     bool json = false;
@@ -43,7 +50,7 @@ struct CleanupOptions {
 [[nodiscard]] ExitCode run_agent(const AgentOptions& options);
 [[nodiscard]] ExitCode run_convert(const ImageOptions& options);
 [[nodiscard]] ExitCode run_plan(const ImageOptions& options);
-[[nodiscard]] ExitCode run_inspect(const ImageOptions& options);
+[[nodiscard]] ExitCode run_inspect(const InspectOptions& options);
 [[nodiscard]] ExitCode run_validate(const ValidateOptions& options);
 [[nodiscard]] ExitCode run_cleanup(const CleanupOptions& options);
 

@@ -95,7 +95,7 @@ std::uint64_t room_for(const std::vector<modules::Step>& steps) {
 
 Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& source,
                        std::optional<std::uint64_t> target_bytes, core::CommandRunner& commands,
-                       ConversionObserver& observer) {
+                       ConversionObserver& observer, const core::Cancel& cancel) {
     Plan plan;
     observer.on_stage("inspect");
     AMILIFT_TRY(plan.text.inspection, inspect_content(source, observer));
@@ -120,6 +120,7 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
                                        .commands = commands,
                                        .source_path = source.disk().path()};
     for (const auto& module : modules::registry()) {
+        AMILIFT_CHECK(cancel.check());
         auto steps = module.plan(context);
         if (!steps) return std::unexpected(std::move(steps).error());
         for (auto& step : *steps) {
@@ -236,17 +237,19 @@ Result<> verify(const ConversionRequest& request, const std::string& target_path
 }  // namespace
 
 Result<Inspection> inspect(const DiskRef& source, core::CommandRunner& /*commands*/,
-                           ConversionObserver& observer) {
+                           ConversionObserver& observer, const core::Cancel& cancel) {
     AMILIFT_CHECK(enter_own_mounts());
     observer.on_stage("inspect");
     AMILIFT_TRY(auto opened, SourceImage::open(source, JournalReplay::never));
+    AMILIFT_CHECK(cancel.check());
     AMILIFT_TRY(auto inspection, inspect_content(opened, observer));
+    AMILIFT_CHECK(cancel.check());
     AMILIFT_CHECK(opened.unmount());
     return inspection;
 }
 
 Result<PlanText> plan(const ConversionRequest& request, core::CommandRunner& commands,
-                      ConversionObserver& observer) {
+                      ConversionObserver& observer, const core::Cancel& cancel) {
     AMILIFT_CHECK(enter_own_mounts());
     AMILIFT_CHECK(require_two_disks(request));
     std::optional<std::uint64_t> target_bytes;
@@ -256,7 +259,7 @@ Result<PlanText> plan(const ConversionRequest& request, core::CommandRunner& com
         target_bytes = target.size_bytes();
     }
     AMILIFT_TRY(auto source, SourceImage::open(request.source, JournalReplay::never));
-    AMILIFT_TRY(auto plan, make_plan(request, source, target_bytes, commands, observer));
+    AMILIFT_TRY(auto plan, make_plan(request, source, target_bytes, commands, observer, cancel));
     AMILIFT_CHECK(source.unmount());
     return std::move(plan.text);
 }
@@ -284,7 +287,7 @@ Result<ConversionResult> convert(const ConversionRequest& request, core::Command
     AMILIFT_TRY(auto source, SourceImage::open(request.source, request.may_replay_source_journal
                                                                    ? JournalReplay::allowed
                                                                    : JournalReplay::never));
-    AMILIFT_TRY(auto plan, make_plan(request, source, target_bytes, commands, observer));
+    AMILIFT_TRY(auto plan, make_plan(request, source, target_bytes, commands, observer, cancel));
     AMILIFT_CHECK(source.unmount());
     AMILIFT_CHECK(cancel.check());
 
