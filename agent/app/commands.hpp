@@ -21,8 +21,9 @@ struct AgentOptions {
 
 struct ImageOptions {
     std::string source;
-    std::string output;  ///< convert only
-    std::string job;     ///< convert and plan: a job file whose `conversion` part is used
+    std::string output;    ///< convert only
+    std::string job;       ///< convert and plan: a job file whose `conversion` part is used
+    std::string platform;  ///< convert and plan: "nitro", "xen"; empty: as the job says
     bool json = false;
 };
 

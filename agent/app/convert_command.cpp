@@ -69,6 +69,8 @@ core::Result<worker::ConversionRequest> make_request(const ImageOptions& options
     request.source.path = options.source;
     request.target.path = options.output;
     AMILIFT_TRY(request.options, conversion_options(options.job));
+    if (options.platform == "nitro") request.options.platform = job::Platform::nitro;
+    if (options.platform == "xen") request.options.platform = job::Platform::xen;
     return request;
 }
 

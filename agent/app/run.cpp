@@ -36,6 +36,15 @@ struct Options {
     bool version_json = false;
 };
 
+void add_conversion_arguments(CLI::App& command, ImageOptions& image) {
+    command.add_option("--job", image.job,
+                       "a job file; its 'conversion' part and target.platform are used");
+    command
+        .add_option("--platform", image.platform,
+                    "nitro or xen: refuse what cannot run there; else as the job says")
+        ->check(CLI::IsMember({"nitro", "xen"}));
+}
+
 void add_image_arguments(CLI::App& command, ImageOptions& image) {
     command.add_option("--source", image.source, "disk image or block device; never written")
         ->required();
@@ -70,11 +79,11 @@ int dispatch(int argc, char** argv) {
     add_image_arguments(*convert, o.image);
     convert->add_option("--output", o.image.output, "new disk image, or a block device")
         ->required();
-    convert->add_option("--job", o.image.job, "a job file; its 'conversion' part is used");
+    add_conversion_arguments(*convert, o.image);
 
     auto* plan = app.add_subcommand("plan", "print the steps of a conversion, change nothing");
     add_image_arguments(*plan, o.image);
-    plan->add_option("--job", o.image.job, "a job file; its 'conversion' part is used");
+    add_conversion_arguments(*plan, o.image);
 
     auto* inspect = app.add_subcommand("inspect", "print what an image is and where it can run");
     inspect

@@ -6,7 +6,6 @@
 #include <array>
 
 #include "core/fd.hpp"
-#include "image/drivers.hpp"
 #include "image/text_lines.hpp"
 
 namespace amilift::image {
@@ -68,7 +67,7 @@ core::Result<std::string> read_compression(const SafeRoot& root, const std::stri
     if (!core::read_exactly_at(file, bytes, header.payload_at, path)) return std::string();
     std::string text;
     for (const auto byte : bytes) text += static_cast<char>(byte);
-    return std::string(compression_of(text));
+    return std::string(payload_compression(text));
 }
 
 /// The first word of the version string, if it is one: letters, digits and .-_+~
@@ -196,7 +195,7 @@ KernelHeader parse_kernel_header(std::string_view bytes) {
     return header;
 }
 
-std::string_view compression_of(std::string_view payload) {
+std::string_view payload_compression(std::string_view payload) {
     struct Magic {
         std::string_view bytes;
         std::string_view name;
@@ -261,11 +260,6 @@ core::Result<Kernel> inspect_kernel(const SafeRoot& root, std::string_view path)
         kernel.starts_on_efi = config_value(*config, "CONFIG_EFI");
     }
     if (header.has_efi_stub) kernel.starts_on_efi = true;
-
-    AMILIFT_TRY(kernel.nvme.place, find_driver(root, kernel.version, "nvme"));
-    AMILIFT_TRY(kernel.ena.place, find_driver(root, kernel.version, "ena"));
-    AMILIFT_TRY(kernel.xen_blkfront.place, find_driver(root, kernel.version, "xen-blkfront"));
-    AMILIFT_TRY(kernel.xen_netfront.place, find_driver(root, kernel.version, "xen-netfront"));
 
     switch (header.format) {
         case KernelFormat::bz_image:

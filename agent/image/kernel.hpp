@@ -62,7 +62,7 @@ inline constexpr std::size_t kKernelHeaderBytes = std::size_t{65} * 512;
 
 /// What the first bytes of a packed kernel show: see Kernel::compression. Source: the kernel's
 /// lib/decompress.c and scripts/Makefile.lib.
-[[nodiscard]] std::string_view compression_of(std::string_view payload);
+[[nodiscard]] std::string_view payload_compression(std::string_view payload);
 
 /// Can a kernel with this config start as a Xen PV guest? CONFIG_XEN says so up to 4.12,
 /// CONFIG_XEN_PV from then on, CONFIG_X86_XEN of the forward-ported ones. Absent: no line of it.
@@ -76,9 +76,9 @@ inline constexpr std::size_t kKernelHeaderBytes = std::size_t{65} * 512;
 /// kernels of that name boot both ways.
 [[nodiscard]] bool has_xen_name(std::string_view version);
 
-/// Looks at the kernel file `path` (links followed inside the image). `initrd` is left empty.
-/// Errors: those of SafeRoot (not_found, corrupt for what is no regular file, refused for a link
-/// that leads out of the image).
+/// Looks at the kernel file `path` (links followed inside the image). `initrd` is left empty, the
+/// drivers and the initramfs are left to DriverFinder. Errors: those of SafeRoot (not_found,
+/// corrupt for what is no regular file, refused for a link that leads out of the image).
 [[nodiscard]] core::Result<Kernel> inspect_kernel(const SafeRoot& root, std::string_view path);
 
 }  // namespace amilift::image

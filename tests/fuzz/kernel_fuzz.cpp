@@ -16,7 +16,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                       return c == '/' || c <= ' ' || c >= 0x7f;
                   }));
     fuzz::require(header.format == image::KernelFormat::bz_image || header.payload_at == 0);
-    (void)image::compression_of(bytes);
+    (void)image::payload_compression(bytes);
     (void)image::config_has_xen_pv(bytes);
     (void)image::xen_only_option(bytes);
     return 0;

@@ -79,19 +79,19 @@ TEST(Kernel, FindsThePackedKernel) {
 }
 
 TEST(Kernel, KnowsHowAKernelIsPacked) {
-    EXPECT_EQ(compression_of("\x1f\x8b\x08"), "gzip");
-    EXPECT_EQ(compression_of("BZh9"), "bzip2");
-    EXPECT_EQ(compression_of(std::string_view("\x5d\0\0\x80", 4)), "lzma");
-    EXPECT_EQ(compression_of(std::string_view("\xfd"
-                                              "7zXZ\0",
-                                              6)),
+    EXPECT_EQ(payload_compression("\x1f\x8b\x08"), "gzip");
+    EXPECT_EQ(payload_compression("BZh9"), "bzip2");
+    EXPECT_EQ(payload_compression(std::string_view("\x5d\0\0\x80", 4)), "lzma");
+    EXPECT_EQ(payload_compression(std::string_view("\xfd"
+                                                   "7zXZ\0",
+                                                   6)),
               "xz");
-    EXPECT_EQ(compression_of("\x89LZO"), "lzo");
-    EXPECT_EQ(compression_of("\x02\x21\x4c\x18"), "lz4");
-    EXPECT_EQ(compression_of("\x28\xb5\x2f\xfd"), "zstd");
-    EXPECT_EQ(compression_of(kElf), "none");
-    EXPECT_EQ(compression_of("xxxx"), "");
-    EXPECT_EQ(compression_of(""), "");
+    EXPECT_EQ(payload_compression("\x89LZO"), "lzo");
+    EXPECT_EQ(payload_compression("\x02\x21\x4c\x18"), "lz4");
+    EXPECT_EQ(payload_compression("\x28\xb5\x2f\xfd"), "zstd");
+    EXPECT_EQ(payload_compression(kElf), "none");
+    EXPECT_EQ(payload_compression("xxxx"), "");
+    EXPECT_EQ(payload_compression(""), "");
 }
 
 TEST(Kernel, ReadsCompressionEfiAndXenPvOfAFile) {
