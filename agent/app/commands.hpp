@@ -23,6 +23,7 @@ struct ImageOptions {
     std::string source;
     std::string output;  ///< convert only
     std::string job;     ///< convert and plan: a job file whose `conversion` part is used
+    std::string size;    ///< convert and plan: "20GiB"; wins over the job's
     bool json = false;
 };
 

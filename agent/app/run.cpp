@@ -17,6 +17,7 @@ namespace amilift::app {
 namespace {
 
 constexpr int kWorkerSocket = 3;
+constexpr const char* kSizeHelp = "20GiB: size of the new disk, which the filesystem is grown to";
 
 int to_int(ExitCode code) {
     return static_cast<int>(code);
@@ -65,11 +66,15 @@ int dispatch(int argc, char** argv) {
     add_image_arguments(*convert, o.image);
     convert->add_option("--output", o.image.output, "new disk image, or a block device")
         ->required();
-    convert->add_option("--job", o.image.job, "a job file; its 'conversion' part is used");
+    convert->add_option("--job", o.image.job, "a job file; what it says of the conversion is used");
+
+    convert->add_option("--size", o.image.size, kSizeHelp);
 
     auto* plan = app.add_subcommand("plan", "print the steps of a conversion, change nothing");
     add_image_arguments(*plan, o.image);
-    plan->add_option("--job", o.image.job, "a job file; its 'conversion' part is used");
+    plan->add_option("--job", o.image.job, "a job file; what it says of the conversion is used");
+
+    plan->add_option("--size", o.image.size, kSizeHelp);
 
     auto* inspect = app.add_subcommand("inspect", "print what an image is and what would boot");
     add_image_arguments(*inspect, o.image);

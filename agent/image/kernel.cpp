@@ -13,6 +13,7 @@ namespace amilift::image {
 namespace {
 
 // Offsets of Documentation/arch/x86/boot.rst, "The Real-Mode Kernel Header".
+constexpr std::size_t kPeHeaderPointer = 0x3c;
 constexpr std::size_t kSetupSectors = 0x1f1;
 constexpr std::size_t kBootFlag = 0x1fe;
 constexpr std::size_t kMagic = 0x202;
@@ -133,6 +134,9 @@ KernelHeader parse_kernel_header(std::string_view bytes) {
     }
     header.format = KernelFormat::bz_image;
     header.protocol = u16_at(bytes, kProtocol);
+    const std::size_t pe_header = u16_at(bytes, kPeHeaderPointer);
+    header.has_efi_stub = bytes.starts_with("MZ") && pe_header <= bytes.size() &&
+                          bytes.substr(pe_header).starts_with(std::string_view("PE\0\0", 4));
     const auto pointer = u16_at(bytes, kVersionPointer);
     // 0 stands for 4: images of before the field existed.
     const unsigned setup = static_cast<unsigned char>(bytes[kSetupSectors]);
@@ -164,6 +168,7 @@ core::Result<Kernel> inspect_kernel(const SafeRoot& root, std::string_view path)
     Kernel kernel;
     kernel.path = path;
     kernel.format = header.format;
+    kernel.has_efi_stub = header.has_efi_stub;
     const auto name_version = version_of_name(real);
     kernel.version = header.version.empty() ? name_version : header.version;
 

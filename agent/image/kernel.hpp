@@ -26,6 +26,7 @@ struct Kernel {
     std::string version;  ///< "6.1.0-56-cloud-amd64", from the header, else from the file name
     KernelFormat format = KernelFormat::unknown;
     bool is_64_bit = true;
+    bool has_efi_stub = false;  ///< UEFI firmware, or a loader of its own, can start it
     /// Absent: it can boot HVM. Else why not ("config has CONFIG_X86_XEN").
     std::optional<std::string> cannot_boot_hvm;
     std::string initrd;                       ///< as the menu names it; empty if none
@@ -44,6 +45,9 @@ struct KernelHeader {
     std::uint16_t protocol = 0;     ///< 0x020c; 0 unless bz_image
     std::string version;            ///< first word of the version string; empty if there is none
     std::optional<bool> is_64_bit;  ///< absent before protocol 2.12
+    /// The file is a PE program as well, which CONFIG_EFI_STUB makes of it. Source:
+    /// Documentation/admin-guide/efi-stub.rst, arch/x86/boot/header.S.
+    bool has_efi_stub = false;
 };
 
 /// Bytes of a kernel file that the header and its version string lie in: 64 setup sectors + boot.
