@@ -8,6 +8,7 @@
 #include "modules/copy.hpp"
 #include "modules/fstab.hpp"
 #include "modules/grow.hpp"
+#include "modules/initramfs.hpp"
 #include "modules/menu.hpp"
 #include "modules/partition.hpp"
 
@@ -15,9 +16,9 @@ namespace amilift::modules {
 
 std::span<const Module> registry() {
     // The boot loader comes last: a target that was left half done does not boot by accident.
-    static const std::array kModules{partition_module(), copy_module(),  grow_module(),
-                                     menu_module(),      fstab_module(), console_module(),
-                                     bootloader_module()};
+    static const std::array kModules{partition_module(), copy_module(),      grow_module(),
+                                     menu_module(),      fstab_module(),     console_module(),
+                                     initramfs_module(), bootloader_module()};
     return kModules;
 }
 

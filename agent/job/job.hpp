@@ -32,6 +32,11 @@ enum class NameCollision {
 enum class FinishAction { terminate, stop, keep };
 
 inline constexpr std::uint32_t kMaxSizeGib = 16384;
+/// Where the new AMI must be able to run.
+enum class Platform {
+    nitro,  ///< disks are NVMe, the network is ENA, 64 bits only
+    xen     ///< disks are xen-blkfront
+};
 
 /// What of the conversion itself the user chose. This part also serves local conversions.
 struct ConversionOptions {
@@ -42,6 +47,9 @@ struct ConversionOptions {
     std::uint32_t size_gib = 0;
     /// Kernel console arguments that replace hvc0/xvc0, in order.
     std::vector<std::string> consoles{"tty0", "ttyS0,115200n8"};
+    /// target.platform of a job: what cannot run there is refused. Absent: nothing is refused for
+    /// it, and the image runs where its drivers let it.
+    std::optional<Platform> platform;
 };
 
 struct Source {

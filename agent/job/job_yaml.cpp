@@ -36,11 +36,10 @@ constexpr std::string_view kPointerKey = "job";
 constexpr std::array<std::string_view, 7> kJobKeys{"id",     "source",   "target",   "conversion",
                                                    "finish", "deadline", "endpoints"};
 constexpr std::array<std::string_view, 1> kSourceKeys{"ami"};
-constexpr std::array<std::string_view, 10> kTargetKeys{"name",           "description",
-                                                       "tags",           "copy_source_tags",
-                                                       "virtualization", "root_device_name",
-                                                       "volume_type",    "on_name_collision",
-                                                       "layout",         "size"};
+constexpr std::array<std::string_view, 11> kTargetKeys{
+    "name",     "description",      "tags",        "copy_source_tags",  "virtualization",
+    "platform", "root_device_name", "volume_type", "on_name_collision", "layout",
+    "size"};
 constexpr std::array<std::string_view, 2> kConversionKeys{"bootloader", "consoles"};
 constexpr std::array<std::string_view, 2> kFinishKeys{"on_success", "on_failure"};
 constexpr std::array<std::string_view, 3> kEndpointKeys{"ec2", "s3", "sts"};
@@ -266,18 +265,22 @@ void Reader::read_target(const YamlNode& node, Job& job) {
                 case 4:
                     return read_choice<std::string>(value, path, {{"hvm", "hvm"}}, virtualization);
                 case 5:
-                    return read_text(value, path, kRootDeviceRule, out.root_device_name);
+                    return read_choice<std::optional<Platform>>(
+                        value, path, {{"nitro", Platform::nitro}, {"xen", Platform::xen}},
+                        job.conversion.platform);
                 case 6:
+                    return read_text(value, path, kRootDeviceRule, out.root_device_name);
+                case 7:
                     // A root volume cannot be st1 or sc1; io1 and io2 need a number of IOPS.
                     return read_choice<std::string>(
                         value, path, {{"gp3", "gp3"}, {"gp2", "gp2"}, {"standard", "standard"}},
                         out.volume_type);
-                case 7:
+                case 8:
                     return read_choice<NameCollision>(
                         value, path,
                         {{"fail", NameCollision::fail}, {"suffix", NameCollision::suffix}},
                         out.on_name_collision);
-                case 8:
+                case 9:
                     return read_choice<Layout>(value, path,
                                                {{"mbr", Layout::mbr}, {"gpt", Layout::gpt}},
                                                job.conversion.layout);

@@ -113,6 +113,9 @@ constexpr std::array kBootloaders{
     Choice<job::Bootloader>{"grub-legacy", job::Bootloader::grub_legacy}};
 constexpr std::array kLayouts{Choice<job::Layout>{"mbr", job::Layout::mbr},
                               Choice<job::Layout>{"gpt", job::Layout::gpt}};
+constexpr std::array kPlatforms{Choice<std::optional<job::Platform>>{"any", std::nullopt},
+                                Choice<std::optional<job::Platform>>{"nitro", job::Platform::nitro},
+                                Choice<std::optional<job::Platform>>{"xen", job::Platform::xen}};
 constexpr std::array kContents{Choice<dev::TargetContent>{"zeros", dev::TargetContent::zeros},
                                Choice<dev::TargetContent>{"unknown", dev::TargetContent::unknown}};
 constexpr std::array kSeverities{Choice<image::Severity>{"info", image::Severity::info},
@@ -269,7 +272,8 @@ WorkerOutcome outcome_of(const ConversionResult& result) {
     if (facts.boot_entry) {
         if (const auto kernel = facts.kernel_of_entry.at(*facts.boot_entry)) {
             outcome.kernel_version = facts.kernels.at(*kernel).version;
-            outcome.ena_driver = facts.kernels.at(*kernel).ena.place;
+            const auto& ena = facts.kernels.at(*kernel).ena;
+            if (ena.exists() && ena.blocked_by.empty()) outcome.ena_driver = ena.place;
         }
     }
     outcome.boots_by_uefi = result.boots_by_uefi;
@@ -291,6 +295,7 @@ std::string encode_request(const ConversionRequest& request) {
                  {"layout", name_of(request.options.layout, kLayouts)},
                  {"size_gib", request.options.size_gib},
                  {"consoles", request.options.consoles},
+                 {"platform", name_of(request.options.platform, kPlatforms)},
                  {"may_replay_source_journal", request.may_replay_source_journal},
                  {"target_content", name_of(request.target_content, kContents)}},
                 "convert");
@@ -313,6 +318,7 @@ Result<ConversionRequest> decode_request(std::string_view text) {
         }
         request.options.size_gib = static_cast<std::uint32_t>(size_gib);
         request.options.consoles = fields.texts("consoles");
+        request.options.platform = fields.choice("platform", kPlatforms);
         request.may_replay_source_journal = fields.flag("may_replay_source_journal");
         request.target_content = fields.choice("target_content", kContents);
         return request;
