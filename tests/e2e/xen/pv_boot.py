@@ -18,6 +18,7 @@ import os
 import re
 import selectors
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -119,6 +120,8 @@ def main() -> None:
     parser.add_argument('--loader', choices=LOADERS, default='pygrub')
     parser.add_argument('--timeout', type=float, default=TIMEOUT, help='seconds for the boot')
     arguments = parser.parse_args()
+    # As an exception, so that QEMU ends and the logs vanish.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         image = arguments.image or build(BUILD_SOURCE)['source']
         if not image.is_file():
