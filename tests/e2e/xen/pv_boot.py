@@ -40,11 +40,11 @@ ESCAPES = re.compile(rb'\x1b[\[(][0-9;?]*[A-Za-z]?')
 PROGRAMS = {'qemu-system-x86_64': 'qemu-system-x86', 'setpriv': 'util-linux', 'debootstrap': 'debootstrap'}
 
 
-class CannotRun(Exception):
+class CannotRun(RuntimeError):
     """This machine lacks something; says what."""
 
 
-class BuildFailed(Exception):
+class BuildFailed(RuntimeError):
     """An image could not be made; its script has said why."""
 
 
