@@ -48,7 +48,7 @@ struct Boot {
     std::vector<std::string> initrds;
 };
 
-/// Every kernel that an entry can boot on HVM with an initramfs, once.
+/// Every kernel that an entry can boot on HVM with an initramfs, each with its files once.
 std::vector<Boot> boots_of(const image::ImageFacts& facts) {
     std::vector<Boot> boots;
     for (std::size_t i = 0; i < facts.kernel_of_entry.size() && i < facts.boot_entries.size();
@@ -58,8 +58,13 @@ std::vector<Boot> boots_of(const image::ImageFacts& facts) {
         const auto& kernel = facts.kernels[*index];
         const auto& initrds = facts.boot_entries[i].initrds;
         if (kernel.cannot_boot_hvm || initrds.empty()) continue;
+        // Entries that differ in what their command lines forbid are different boots.
         const bool known = std::ranges::any_of(boots, [&](const Boot& b) {
-            return b.kernel->version == kernel.version && b.initrds == initrds;
+            return b.kernel->version == kernel.version && b.initrds == initrds &&
+                   std::ranges::all_of(kDrivers, [&](const DriverName& wanted) {
+                       return (b.kernel->*wanted.driver).blocked_by ==
+                              (kernel.*wanted.driver).blocked_by;
+                   });
         });
         if (!known) boots.push_back({&kernel, initrds});
     }
@@ -143,6 +148,21 @@ Result<bool> knows_gzip(const image::SafeRoot& root, const image::Kernel& kernel
            fmt::format("\n{}\n", *config).find("\nCONFIG_RD_GZIP=y\n") != std::string::npos;
 }
 
+/// What the boot loader puts before the last of these files: early microcode, as a rule.
+Result<image::InitramfsContents> files_before(const image::SafeRoot& root,
+                                              const std::vector<std::string>& initrds) {
+    image::InitramfsContents contents;
+    for (std::size_t i = 0; i + 1 < initrds.size(); ++i) {
+        const auto bytes = root.read(initrds[i], image::kInitramfsLimit);
+        if (bytes) {
+            image::read_further_initramfs(*bytes, image::kUnpackedLimit, contents);
+        } else if (!is_content_problem(bytes.error())) {
+            return std::unexpected(bytes.error());
+        }
+    }
+    return contents;
+}
+
 /// Looks at `root` with the kernels of `facts`, whose Driver::in_initramfs may be of another state
 /// of it: what is in the files now is what counts.
 Result<std::vector<Repair>> find_repairs(const image::SafeRoot& root,
@@ -178,7 +198,8 @@ Result<std::vector<Repair>> find_repairs(const image::SafeRoot& root,
         Repair repair;
         repair.path = path;
         repair.size_bytes = bytes->size();
-        const auto contents = image::read_initramfs(*bytes);
+        AMILIFT_TRY(auto contents, files_before(root, boots[path].front().second.initrds));
+        image::read_further_initramfs(*bytes, image::kUnpackedLimit, contents);
         if (!contents.problem.empty()) continue;
         image::InitramfsFiles files;
         bool gzip_is_known = true;
@@ -378,43 +399,52 @@ class PlatformCheck {
 
     void require(const image::Driver& driver, std::string_view name, std::string_view what,
                  std::string_view platform) {
-        if (is_usable(driver)) return;
-        add(fmt::format("no-{}-driver", name), driver.exists() ? driver.blocked_by : kernel_.path,
-            driver.exists()
-                ? fmt::format("kernel {} has the driver {}, which is kept from loading",
-                              image::printable(kernel_.version, 80), name)
-                : fmt::format("kernel {} has no driver {}, neither built in nor as a module that "
-                              "modules.dep names",
-                              image::printable(kernel_.version, 80), name),
-            fmt::format("on {} it does not find {}", platform, what),
-            driver.exists() ? "remove that line, then make the image again"
-                            : "install a kernel that has the driver, then make the image again");
+        const auto consequence = fmt::format("on {} it does not find {}", platform, what);
+        const auto version = image::printable(kernel_.version, 80);
+        if (!driver.exists()) {
+            add(fmt::format("no-{}-driver", name), kernel_.path,
+                fmt::format("kernel {} has no driver {}, neither built in nor as a module that "
+                            "modules.dep names",
+                            version, name),
+                consequence, "install a kernel that has the driver, then make the image again");
+        } else if (!driver.blocked_by.empty()) {
+            add("driver-blocked", driver.blocked_by,
+                fmt::format("kernel {} has the driver {}, which is kept from loading", version,
+                            name),
+                consequence, "remove that line, then make the image again");
+        }
     }
 
     void require_in_initramfs(const image::Driver& driver, std::string_view name) {
         if (!is_usable(driver) || driver.is_there_for_root()) return;
         const auto& initramfs = kernel_.initramfs;
-        std::string why;
+        const auto add_with = [&](std::string id, const std::string& where, std::string seen) {
+            add(std::move(id), where, std::move(seen),
+                fmt::format("the driver {} is a module: the kernel does not find its root "
+                            "filesystem on a disk that needs it",
+                            name),
+                fmt::format("make the initramfs again in the source, with the module {}, then make "
+                            "the image again",
+                            name));
+        };
         if (initramfs.path.empty()) {
-            why = "the kernel boots without an initramfs, and the driver is a module";
+            add_with("driver-needs-initramfs", kernel_.path,
+                     fmt::format("kernel {} boots without an initramfs",
+                                 image::printable(kernel_.version, 80)));
         } else if (!initramfs.problem.empty()) {
-            why = fmt::format("it cannot be read to its end: {}", initramfs.problem);
+            add_with("initramfs-unreadable", initramfs.path,
+                     fmt::format("it cannot be read to its end: {}", initramfs.problem));
         } else if (initramfs.builder == image::InitramfsBuilder::mkinitrd_nash) {
-            why =
-                "it was made by mkinitrd with nash, whose /init loads the modules that it names "
-                "and no others";
-        } else if (!initramfs.segments.empty() && initramfs.segments.back() == "lzma cpio") {
-            why = "it ends with an lzma stream, behind which not every kernel goes on reading";
-        } else {
-            return;
+            add_with("initramfs-not-repairable", initramfs.path,
+                     fmt::format("it was made by mkinitrd with nash, which loads the modules that "
+                                 "its script names and no others, and {} is not among them",
+                                 name));
+        } else if (image::ends_with_lzma(initramfs)) {
+            add_with("initramfs-not-repairable", initramfs.path,
+                     fmt::format("it has no {}, and ends with an lzma stream, behind which not "
+                                 "every kernel goes on reading",
+                                 name));
         }
-        add("initramfs-not-repairable", initramfs.path.empty() ? kernel_.path : initramfs.path,
-            fmt::format("it has no {}, and {}", name, why),
-            fmt::format("the kernel does not find its root filesystem where that is on {} disks",
-                        name),
-            fmt::format("make the initramfs again in the source, with the module {}, then make the "
-                        "image again",
-                        name));
     }
 
     std::vector<image::Finding> take(image::Severity severity) {

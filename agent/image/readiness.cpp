@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "image/fstab.hpp"
+#include "image/initramfs.hpp"
 #include "image/kernel_arguments.hpp"
 #include "image/text_lines.hpp"
 
@@ -80,6 +81,13 @@ std::optional<Obstacle> obstacle_to_repair(const Kernel& kernel, std::string_vie
                         fmt::format("make it again with 'mkinitrd --with={}' and create the AMI "
                                     "again",
                                     name)};
+    }
+    if (ends_with_lzma(kernel.initramfs)) {
+        return Obstacle{"initramfs-not-repairable",
+                        fmt::format("{} ends with an lzma stream, behind which not every kernel "
+                                    "goes on reading",
+                                    printable(kernel.initrd)),
+                        "make it again, packed by gzip, and create the AMI again"};
     }
     return std::nullopt;
 }

@@ -116,6 +116,10 @@ TEST_F(ReadinessTest, SaysWhyAnInitramfsCannotBeRepaired) {
     kernel().nvme.place = "/lib/modules/6.1.0/kernel/nvme.ko";
     kernel().initramfs.builder = InitramfsBuilder::mkinitrd_nash;
     EXPECT_THAT(ids(Platform::nitro), ElementsAre("initramfs-not-repairable"));
+    kernel().initramfs.builder = InitramfsBuilder::dracut;
+    EXPECT_THAT(ids(Platform::nitro), ElementsAre("nvme-not-in-initramfs"));
+    kernel().initramfs.segments = {"cpio", "lzma cpio"};
+    EXPECT_THAT(ids(Platform::nitro), ElementsAre("initramfs-not-repairable"));
     kernel().initramfs.problem = "cut off";
     EXPECT_THAT(ids(Platform::nitro), ElementsAre("initramfs-unreadable"));
     kernel().initramfs = {};
