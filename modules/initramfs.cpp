@@ -399,52 +399,43 @@ class PlatformCheck {
 
     void require(const image::Driver& driver, std::string_view name, std::string_view what,
                  std::string_view platform) {
-        const auto consequence = fmt::format("on {} it does not find {}", platform, what);
-        const auto version = image::printable(kernel_.version, 80);
-        if (!driver.exists()) {
-            add(fmt::format("no-{}-driver", name), kernel_.path,
-                fmt::format("kernel {} has no driver {}, neither built in nor as a module that "
-                            "modules.dep names",
-                            version, name),
-                consequence, "install a kernel that has the driver, then make the image again");
-        } else if (!driver.blocked_by.empty()) {
-            add("driver-blocked", driver.blocked_by,
-                fmt::format("kernel {} has the driver {}, which is kept from loading", version,
-                            name),
-                consequence, "remove that line, then make the image again");
-        }
+        if (is_usable(driver)) return;
+        add(fmt::format("no-{}-driver", name), driver.exists() ? driver.blocked_by : kernel_.path,
+            driver.exists()
+                ? fmt::format("kernel {} has the driver {}, which is kept from loading",
+                              image::printable(kernel_.version, 80), name)
+                : fmt::format("kernel {} has no driver {}, neither built in nor as a module that "
+                              "modules.dep names",
+                              image::printable(kernel_.version, 80), name),
+            fmt::format("on {} it does not find {}", platform, what),
+            driver.exists() ? "remove that line, then make the image again"
+                            : "install a kernel that has the driver, then make the image again");
     }
 
     void require_in_initramfs(const image::Driver& driver, std::string_view name) {
         if (!is_usable(driver) || driver.is_there_for_root()) return;
         const auto& initramfs = kernel_.initramfs;
-        const auto add_with = [&](std::string id, const std::string& where, std::string seen) {
-            add(std::move(id), where, std::move(seen),
-                fmt::format("the driver {} is a module: the kernel does not find its root "
-                            "filesystem on a disk that needs it",
-                            name),
-                fmt::format("make the initramfs again in the source, with the module {}, then make "
-                            "the image again",
-                            name));
-        };
+        std::string why;
         if (initramfs.path.empty()) {
-            add_with("driver-needs-initramfs", kernel_.path,
-                     fmt::format("kernel {} boots without an initramfs",
-                                 image::printable(kernel_.version, 80)));
+            why = "the kernel boots without an initramfs, and the driver is a module";
         } else if (!initramfs.problem.empty()) {
-            add_with("initramfs-unreadable", initramfs.path,
-                     fmt::format("it cannot be read to its end: {}", initramfs.problem));
+            why = fmt::format("it cannot be read to its end: {}", initramfs.problem);
         } else if (initramfs.builder == image::InitramfsBuilder::mkinitrd_nash) {
-            add_with("initramfs-not-repairable", initramfs.path,
-                     fmt::format("it was made by mkinitrd with nash, which loads the modules that "
-                                 "its script names and no others, and {} is not among them",
-                                 name));
-        } else if (image::ends_with_lzma(initramfs)) {
-            add_with("initramfs-not-repairable", initramfs.path,
-                     fmt::format("it has no {}, and ends with an lzma stream, behind which not "
-                                 "every kernel goes on reading",
-                                 name));
+            why =
+                "it was made by mkinitrd with nash, whose /init loads the modules that it names "
+                "and no others";
+        } else if (!initramfs.segments.empty() && initramfs.segments.back() == "lzma cpio") {
+            why = "it ends with an lzma stream, behind which not every kernel goes on reading";
+        } else {
+            return;
         }
+        add("initramfs-not-repairable", initramfs.path.empty() ? kernel_.path : initramfs.path,
+            fmt::format("it has no {}, and {}", name, why),
+            fmt::format("the kernel does not find its root filesystem where that is on {} disks",
+                        name),
+            fmt::format("make the initramfs again in the source, with the module {}, then make the "
+                        "image again",
+                        name));
     }
 
     std::vector<image::Finding> take(image::Severity severity) {

@@ -17,8 +17,8 @@ namespace amilift::modules {
 [[nodiscard]] const Module& initramfs_module();
 
 /// What keeps the kernel that will boot from running on `platform`: refusals with the ids
-/// "not-64-bit", "no-nvme-driver", "no-ena-driver", "no-xen-blkfront-driver", "driver-blocked",
-/// "driver-needs-initramfs", "initramfs-unreadable" and "initramfs-not-repairable". Without a
+/// "not-64-bit", "no-nvme-driver", "no-ena-driver", "no-xen-blkfront-driver" and
+/// "initramfs-not-repairable", the same as image::assess() gives. Without a
 /// platform nothing is refused: what cannot be repaired is a warning. Empty if nothing will boot,
 /// which is another's finding.
 [[nodiscard]] std::vector<image::Finding> platform_findings(

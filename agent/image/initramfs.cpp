@@ -214,10 +214,6 @@ std::string module_directory(const InitramfsContents& contents, std::string_view
     return fmt::format("{}lib/modules/{}", merged ? "usr/" : "", version);
 }
 
-bool ends_with_lzma(const Initramfs& initramfs) {
-    return !initramfs.segments.empty() && initramfs.segments.back() == "lzma cpio";
-}
-
 bool can_be_extended(const InitramfsContents& contents) {
     return contents.problem.empty() && contents.last != Compression::lzma;
 }

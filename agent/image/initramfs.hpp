@@ -60,9 +60,6 @@ using InitramfsFiles = std::map<std::string, std::string>;
                                                       const InitramfsFiles& files,
                                                       bool gzip_is_known);
 
-/// Is the last segment packed by lzma? See can_be_extended().
-[[nodiscard]] bool ends_with_lzma(const Initramfs& initramfs);
-
 /// May bytes be appended, and will the kernel read them? Behind an lzma stream they are not safe:
 /// where it ends is not told the same by all kernels.
 [[nodiscard]] bool can_be_extended(const InitramfsContents& contents);

@@ -273,7 +273,7 @@ TEST_F(InitramfsModule, PlatformNitroWantsItsDrivers) {
     EXPECT_THAT(ids(findings(job::Platform::nitro)), IsEmpty());
     EXPECT_THAT(ids(findings(std::nullopt)), IsEmpty());
     source_.file("/etc/modprobe.d/x.conf", "blacklist ena\n");
-    EXPECT_THAT(ids(findings(job::Platform::nitro)), ElementsAre("refusal driver-blocked"));
+    EXPECT_THAT(ids(findings(job::Platform::nitro)), ElementsAre("refusal no-ena-driver"));
     EXPECT_EQ(findings(job::Platform::nitro)[0].where, "/etc/modprobe.d/x.conf:1");
     source_.file("/lib/modules/2/modules.dep", "");
     source_.file("/boot/vmlinuz-2", image::bz_image("2", false));
@@ -301,14 +301,16 @@ TEST_F(InitramfsModule, PlatformWantsAnInitramfsThatCanBeRepaired) {
                                                          "warning initramfs-not-repairable"));
     EXPECT_THAT(findings(job::Platform::nitro)[0].seen, HasSubstr("nash"));
     source_.file("/boot/initrd-2", "no archive");
-    EXPECT_THAT(ids(findings(job::Platform::nitro)), ElementsAre("refusal initramfs-unreadable"));
+    EXPECT_THAT(ids(findings(job::Platform::nitro)),
+                ElementsAre("refusal initramfs-not-repairable"));
     put_initramfs("2", usual_sample("2"), "lzma");
     EXPECT_THAT(ids(findings(job::Platform::nitro)),
                 ElementsAre("refusal initramfs-not-repairable"));
     auto text = std::string(image::kTwoEntries);
     text.replace(text.find("initrd /boot/initrd-2"), 21, "");
     source_.file("/boot/grub/menu.lst", text);
-    EXPECT_THAT(ids(findings(job::Platform::nitro)), ElementsAre("refusal driver-needs-initramfs"));
+    EXPECT_THAT(ids(findings(job::Platform::nitro)),
+                ElementsAre("refusal initramfs-not-repairable"));
 }
 
 }  // namespace
