@@ -48,7 +48,7 @@ struct Boot {
     std::vector<std::string> initrds;
 };
 
-/// Every kernel that an entry can boot on HVM with an initramfs, once.
+/// Every kernel that an entry can boot on HVM with an initramfs, each with its files once.
 std::vector<Boot> boots_of(const image::ImageFacts& facts) {
     std::vector<Boot> boots;
     for (std::size_t i = 0; i < facts.kernel_of_entry.size() && i < facts.boot_entries.size();
@@ -58,8 +58,13 @@ std::vector<Boot> boots_of(const image::ImageFacts& facts) {
         const auto& kernel = facts.kernels[*index];
         const auto& initrds = facts.boot_entries[i].initrds;
         if (kernel.cannot_boot_hvm || initrds.empty()) continue;
+        // Entries that differ in what their command lines forbid are different boots.
         const bool known = std::ranges::any_of(boots, [&](const Boot& b) {
-            return b.kernel->version == kernel.version && b.initrds == initrds;
+            return b.kernel->version == kernel.version && b.initrds == initrds &&
+                   std::ranges::all_of(kDrivers, [&](const DriverName& wanted) {
+                       return (b.kernel->*wanted.driver).blocked_by ==
+                              (kernel.*wanted.driver).blocked_by;
+                   });
         });
         if (!known) boots.push_back({&kernel, initrds});
     }
@@ -143,6 +148,21 @@ Result<bool> knows_gzip(const image::SafeRoot& root, const image::Kernel& kernel
            fmt::format("\n{}\n", *config).find("\nCONFIG_RD_GZIP=y\n") != std::string::npos;
 }
 
+/// What the boot loader puts before the last of these files: early microcode, as a rule.
+Result<image::InitramfsContents> files_before(const image::SafeRoot& root,
+                                              const std::vector<std::string>& initrds) {
+    image::InitramfsContents contents;
+    for (std::size_t i = 0; i + 1 < initrds.size(); ++i) {
+        const auto bytes = root.read(initrds[i], image::kInitramfsLimit);
+        if (bytes) {
+            image::read_further_initramfs(*bytes, image::kUnpackedLimit, contents);
+        } else if (!is_content_problem(bytes.error())) {
+            return std::unexpected(bytes.error());
+        }
+    }
+    return contents;
+}
+
 /// Looks at `root` with the kernels of `facts`, whose Driver::in_initramfs may be of another state
 /// of it: what is in the files now is what counts.
 Result<std::vector<Repair>> find_repairs(const image::SafeRoot& root,
@@ -178,7 +198,8 @@ Result<std::vector<Repair>> find_repairs(const image::SafeRoot& root,
         Repair repair;
         repair.path = path;
         repair.size_bytes = bytes->size();
-        const auto contents = image::read_initramfs(*bytes);
+        AMILIFT_TRY(auto contents, files_before(root, boots[path].front().second.initrds));
+        image::read_further_initramfs(*bytes, image::kUnpackedLimit, contents);
         if (!contents.problem.empty()) continue;
         image::InitramfsFiles files;
         bool gzip_is_known = true;

@@ -165,6 +165,38 @@ TEST_F(InitramfsModule, EntriesThatShareAKernelMakeOneStep) {
     EXPECT_EQ(manifest_.entries().size(), 1U);
 }
 
+TEST_F(InitramfsModule, AppendsToTheLastOfTwoFiles) {
+    REQUIRE_ROOT_TO_WRITE();
+    source_.file("/boot/ucode", cpio_of({{"kernel/x86/microcode/GenuineIntel.bin", "x"}}));
+    (void)plan(initramfs_module());
+    auto facts = facts_;
+    facts.boot_entries[0].initrds = {"/boot/ucode", "/boot/initrd-2"};
+    const auto root = source_.open();
+    const auto steps = initramfs_module().plan(PlanContext{.options = options_,
+                                                           .facts = facts,
+                                                           .filesystem = filesystem_,
+                                                           .source_root = root,
+                                                           .used = used_,
+                                                           .target_bytes = std::nullopt,
+                                                           .commands = commands_,
+                                                           .source_path = {}});
+    ASSERT_TRUE(steps.has_value()) << steps.error().message();
+    ASSERT_TRUE(apply(*steps).has_value());
+    EXPECT_EQ(target_.text_of("/boot/ucode"), source_.text_of("/boot/ucode"));
+    EXPECT_TRUE(contents("2").members.contains("usr/lib/modules/2/kernel/nvme.ko"));
+}
+
+TEST_F(InitramfsModule, OneEntryThatForbidsADriverDoesNotForbidItToTheOther) {
+    REQUIRE_ROOT_TO_WRITE();
+    source_.file("/boot/grub/menu.lst",
+                 "title a\nroot (hd0)\nkernel /boot/vmlinuz-2 modprobe.blacklist=nvme\n"
+                 "initrd /boot/initrd-2\n"
+                 "title b\nroot (hd0)\nkernel /boot/vmlinuz-2 ro\ninitrd /boot/initrd-2\n");
+    convert(initramfs_module());
+    EXPECT_EQ(texts_.size(), 1U);
+    EXPECT_TRUE(contents("2").members.contains("usr/lib/modules/2/kernel/nvme.ko"));
+}
+
 TEST_F(InitramfsModule, LeavesWhatItCannotRepair) {
     REQUIRE_ROOT_TO_WRITE();
     auto sample = usual_sample("2");
@@ -269,7 +301,16 @@ TEST_F(InitramfsModule, PlatformWantsAnInitramfsThatCanBeRepaired) {
                                                          "warning initramfs-not-repairable"));
     EXPECT_THAT(findings(job::Platform::nitro)[0].seen, HasSubstr("nash"));
     source_.file("/boot/initrd-2", "no archive");
-    EXPECT_THAT(findings(job::Platform::nitro)[0].seen, HasSubstr("cannot be read to its end"));
+    EXPECT_THAT(ids(findings(job::Platform::nitro)),
+                ElementsAre("refusal initramfs-not-repairable"));
+    put_initramfs("2", usual_sample("2"), "lzma");
+    EXPECT_THAT(ids(findings(job::Platform::nitro)),
+                ElementsAre("refusal initramfs-not-repairable"));
+    auto text = std::string(image::kTwoEntries);
+    text.replace(text.find("initrd /boot/initrd-2"), 21, "");
+    source_.file("/boot/grub/menu.lst", text);
+    EXPECT_THAT(ids(findings(job::Platform::nitro)),
+                ElementsAre("refusal initramfs-not-repairable"));
 }
 
 }  // namespace
