@@ -478,6 +478,34 @@ EditedText edit_kernel_cmdline(std::string_view text, const ArgumentEdit& edit) 
     return out.take();
 }
 
+EditedText edit_sysconfig_bootloader(std::string_view text, const ArgumentEdit& edit) {
+    Output out;
+    for (const auto& line : split_lines(text)) {
+        const auto equals = line.body.find("_APPEND=\"");
+        const auto begin = equals == std::string_view::npos ? 0 : line.body.find('"') + 1;
+        const auto end = line.body.find('"', begin);
+        const bool is_ours = begin > 0 && end != std::string_view::npos &&
+                             std::ranges::all_of(line.body.substr(0, equals), is_name_byte) &&
+                             !line.body.starts_with("XEN_");
+        const auto value = line.body.substr(begin, is_ours ? end - begin : 0);
+        // An empty one is switched off: the installer fills what it uses.
+        const auto edited = trim(value).empty()
+                                ? std::string(value)
+                                : edit_arguments(value, edit, edit.later_kernels,
+                                                 WhenNoConsole::add, WhenNoArgument::add, true);
+        if (edited == value) {
+            out.keep(line);
+        } else {
+            out.replace(
+                line,
+                fmt::format("{}{}{}", line.body.substr(0, begin), edited, line.body.substr(end)),
+                fmt::format("{}APPEND: {}", line.body.substr(0, equals + 1),
+                            describe_difference(value, edited)));
+        }
+    }
+    return out.take();
+}
+
 Result<EditedText> edit_grubenv(std::string_view block, const ArgumentEdit& edit) {
     if (block.size() != kEnvironmentBytes || !block.starts_with(kEnvironmentHead)) {
         return fail(Errc::corrupt,

@@ -61,6 +61,21 @@ TEST_F(GuestFindings, TellsWhatTheResumeDeviceBecomes) {
     EXPECT_EQ(facts_.findings[0].where, "/boot/grub/menu.lst:3");
 }
 
+TEST_F(GuestFindings, TellsOfTheTimeOutOfNvme) {
+    facts_.boot_entries = {
+        {.title = "a", .where = "/m:3", .kernel = "/v", .initrds = {}, .arguments = "ro"}};
+    facts_.kernel_of_entry = {0};
+    facts_.kernels.emplace_back();
+    facts_.boot_entry = 0;
+    EXPECT_THAT(ids(), IsEmpty());
+    facts_.kernels[0].nvme_timeout = NvmeTimeout{"nvme.io_timeout", 255U};
+    EXPECT_THAT(ids(), ElementsAre("nvme-timeout-missing"));
+    facts_.boot_entries[0].arguments = "nvme.io_timeout=4294967295";
+    EXPECT_THAT(ids(), ElementsAre("nvme-timeout-out-of-range"));
+    facts_.boot_entries[0].arguments = "nvme.io_timeout=60";
+    EXPECT_THAT(ids(), IsEmpty());
+}
+
 TEST_F(GuestFindings, TellsOfEncryptedVolumesAndOldDrivers) {
     image_.file("/etc/crypttab", "data /dev/xvdf none luks\n");
     image_.file("/etc/modprobe.conf", "options x y\nalias eth0 xennet\n");
