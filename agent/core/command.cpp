@@ -11,10 +11,13 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <string_view>
+#include <thread>
 
 #include "core/fd.hpp"
 
@@ -58,13 +61,21 @@ class Child {
         while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
         }
     }
-    /// The wait status, once the child has ended.
-    int wait() {
+    /// The wait status, once the child has ended; absent if it has not by the deadline. A child may
+    /// go on long after it has closed its output.
+    std::optional<int> wait(const Deadline& deadline, const SystemClock& clock) {
+        constexpr auto kPause = std::chrono::milliseconds(2);
         int status = 0;
-        while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+        while (true) {
+            const pid_t ended = ::waitpid(pid_, &status, WNOHANG);
+            if (ended == pid_) {
+                pid_ = -1;
+                return status;
+            }
+            if (ended < 0 && errno != EINTR) return std::nullopt;
+            if (deadline.left(clock) == Duration::zero()) return std::nullopt;
+            std::this_thread::sleep_for(kPause);
         }
-        pid_ = -1;
-        return status;
     }
 
   private:
@@ -153,16 +164,17 @@ Result<CommandOutput> ProcessRunner::run(const Command& command) {
     else
         ::fcntl(in.write.get(), F_SETFL, O_NONBLOCK);
     std::array<char, 16384> chunk{};
+    const auto timed_out = [&command] {
+        return fail(Errc::timed_out,
+                    fmt::format("'{}' did not end within {} ms and was killed",
+                                fmt::join(command.argv, " "), command.timeout.count()));
+    };
     while (out.read || err.read) {
         std::array<pollfd, 3> polled{pollfd{out.read.get(), POLLIN, 0},
                                      pollfd{err.read.get(), POLLIN, 0},
                                      pollfd{in.write.get(), POLLOUT, 0}};
         const auto left = deadline.left(clock);
-        if (left == Duration::zero()) {
-            return fail(Errc::timed_out,
-                        fmt::format("'{}' did not end within {} ms and was killed",
-                                    fmt::join(command.argv, " "), command.timeout.count()));
-        }
+        if (left == Duration::zero()) return timed_out();
         const int ready = ::poll(polled.data(), polled.size(), static_cast<int>(left.count()));
         if (ready < 0 && errno != EINTR) {
             const int saved = errno;
@@ -198,12 +210,13 @@ Result<CommandOutput> ProcessRunner::run(const Command& command) {
             }
         }
     }
-    const int status = child.wait();
-    if (WIFSIGNALED(status)) {
+    const auto status = child.wait(deadline, clock);
+    if (!status) return timed_out();
+    if (WIFSIGNALED(*status)) {
         return fail(Errc::io_error, fmt::format("'{}' was ended by signal {}",
-                                                fmt::join(command.argv, " "), WTERMSIG(status)));
+                                                fmt::join(command.argv, " "), WTERMSIG(*status)));
     }
-    output.exit_code = WEXITSTATUS(status);
+    output.exit_code = WEXITSTATUS(*status);
     return output;
 }
 

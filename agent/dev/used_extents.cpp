@@ -66,7 +66,38 @@ std::string ext_message(errcode_t code) {
     return error_message(code);
 }
 
-/// Empty when libext2fs does not know a feature of the filesystem.
+/// Has each block group as many free blocks as its descriptor counts? Bitmaps of before
+/// metadata_csum have no checksum, but the kernel keeps these two equal.
+bool agrees_with_descriptors(struct_ext2_filsys* fs, const std::vector<Extent>& free_ranges) {
+    const auto* super = fs->super;
+    const std::uint64_t first_block = super->s_first_data_block;
+    const std::uint64_t group_blocks = super->s_blocks_per_group;
+    const auto cluster_blocks = static_cast<std::uint64_t>(EXT2FS_CLUSTER_RATIO(fs));
+    std::vector<std::uint64_t> free_clusters(fs->group_desc_count, 0);
+    for (const auto& range : free_ranges) {
+        std::uint64_t block = range.offset / fs->blocksize;
+        const std::uint64_t end = block + range.length / fs->blocksize;
+        while (block < end) {
+            const auto group = (block - first_block) / group_blocks;
+            const auto group_end = std::min(first_block + (group + 1) * group_blocks, end);
+            if (group >= free_clusters.size()) return false;
+            free_clusters[group] += (group_end - block + cluster_blocks - 1) / cluster_blocks;
+            block = group_end;
+        }
+    }
+    for (dgrp_t group = 0; group < fs->group_desc_count; ++group) {
+        if (ext2fs_bg_free_blocks_count(fs, group) != free_clusters[group]) {
+            core::log_debug(fmt::format("group {} counts {} free clusters, its bitmap {}", group,
+                                        ext2fs_bg_free_blocks_count(fs, group),
+                                        free_clusters[group]));
+            return false;
+        }
+    }
+    return true;
+}
+
+/// Empty when libext2fs does not know a feature of the filesystem, or its free space contradicts
+/// itself.
 Result<std::optional<ExtentMap>> map_ext(const BlockDevice& device, const FilesystemInfo& info) {
     ext2_filsys raw = nullptr;
     // Checksums stay on: a bitmap that fails its own must not decide what is copied.
@@ -122,6 +153,8 @@ Result<std::optional<ExtentMap>> map_ext(const BlockDevice& device, const Filesy
         free_ranges.push_back({first * block_bytes, (after - first) * block_bytes});
         at = after;
     }
+    // A damaged bitmap may call a file's blocks free. All of it is copied then.
+    if (!agrees_with_descriptors(fs.get(), free_ranges)) return std::optional<ExtentMap>();
     return std::optional(without(info.size_bytes, std::move(free_ranges), "ext2fs"));
 }
 

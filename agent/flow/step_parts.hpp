@@ -14,6 +14,10 @@ namespace amilift::flow::steps {
 /// The source AMI, described once for each run of the agent.
 [[nodiscard]] core::Result<const aws::Image*> source_image(Run& run);
 [[nodiscard]] core::Result<job::TemplateValues> template_values(Run& run);
+/// All tags of the new AMI: the source's, the job's and provenance(). Errc::refused (id
+/// "too-many-tags") when they are more than EC2 takes.
+[[nodiscard]] core::Result<aws::Tags> image_tags(const Run& run, const aws::Image& source,
+                                                 const job::TemplateValues& values);
 
 // One function for each state, see states.hpp.
 [[nodiscard]] core::Result<> fetch_job(Run& run);

@@ -66,6 +66,32 @@ aws::Tags provenance(const Run& run) {
             {kTagVersion, run.services.version}};
 }
 
+Result<aws::Tags> image_tags(const Run& run, const aws::Image& source,
+                             const job::TemplateValues& values) {
+    // EC2 User Guide, "Tag restrictions"; tags that AWS sets itself do not count.
+    constexpr std::size_t kMostTags = 50;
+    const auto& target = run.job->target;
+    aws::Tags tags;
+    if (target.copy_source_tags) {
+        for (const auto& [key, value] : source.tags) {
+            if (!key.starts_with("aws:") && !key.starts_with("amilift:")) tags[key] = value;
+        }
+    }
+    for (const auto& [key, value] : target.tags) {
+        AMILIFT_TRY(tags[key], job::expand_text(value, values, "target.tags." + key));
+    }
+    for (const auto& [key, value] : provenance(run)) tags.try_emplace(key, value);
+    if (tags.size() > kMostTags) {
+        return fail(Errc::refused,
+                    fmt::format("the new AMI would have {} tags: those of '{}', of the job and of "
+                                "amilift; EC2 takes {}",
+                                tags.size(), source.id, kMostTags),
+                    "set target.copy_source_tags: false, or take tags out of the job",
+                    "too-many-tags");
+    }
+    return tags;
+}
+
 Result<const aws::Image*> source_image(Run& run) {
     if (!run.source) {
         const auto& id = run.job->source.ami;
@@ -148,9 +174,7 @@ Result<> preflight(Run& run) {
     for (const auto& note : mapped.notes) run.say(Update::Kind::warning, note);
     AMILIFT_TRY(const auto values, template_values(run));
     AMILIFT_CHECK(job::expand_text(run.job->target.description, values, "target.description"));
-    for (const auto& [key, value] : run.job->target.tags) {
-        AMILIFT_CHECK(job::expand_text(value, values, "target.tags." + key));
-    }
+    AMILIFT_CHECK(image_tags(run, *source, values));
     AMILIFT_TRY(run.record.image_name, choose_name(run));
     run.say(Update::Kind::message,
             fmt::format("source {} '{}' ({}, {}), new AMI will be '{}'", source->id, source->name,

@@ -36,15 +36,7 @@ Result<aws::RegisterImageRequest> image_request(Run& run) {
     AMILIFT_TRY(auto mapped, map_block_devices(*source, target, run.record.snapshot,
                                                snapshots.front().size_gib));
     request.block_devices = std::move(mapped.mappings);
-    if (target.copy_source_tags) {
-        for (const auto& [key, value] : source->tags) {
-            if (!key.starts_with("aws:") && !key.starts_with("amilift:")) request.tags[key] = value;
-        }
-    }
-    for (const auto& [key, value] : target.tags) {
-        AMILIFT_TRY(request.tags[key], job::expand_text(value, values, "target.tags." + key));
-    }
-    request.tags.merge(provenance(run));
+    AMILIFT_TRY(request.tags, image_tags(run, *source, values));
     return request;
 }
 

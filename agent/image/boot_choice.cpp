@@ -7,6 +7,7 @@
 #include <map>
 #include <utility>
 
+#include "image/drivers.hpp"
 #include "image/kernel_arguments.hpp"
 
 namespace amilift::image {
@@ -38,6 +39,10 @@ bool is_this_filesystem(std::string_view device) {
     return device.empty() || device == "(hd0)" || device == "(hd0,0)";
 }
 
+/// The largest kernel or initramfs that is looked at, in bytes. All of it is read several times,
+/// and a sparse file of terabytes costs its author nothing.
+constexpr std::uint64_t kLargestBootFile = std::uint64_t{1} << 30;
+
 /// Why a file of the menu cannot be read, if it cannot; an error of the device is an Error.
 Result<std::optional<std::string>> problem_with(const SafeRoot& root, const std::string& path) {
     if (!path.starts_with('/')) return fmt::format("'{}' is no absolute path", printable(path));
@@ -50,12 +55,20 @@ Result<std::optional<std::string>> problem_with(const SafeRoot& root, const std:
     if (status.kind != FileKind::regular) {
         return fmt::format("'{}' is no regular file", printable(*real));
     }
+    if (status.size_bytes > kLargestBootFile) {
+        return fmt::format("'{}' has {} bytes, expected at most {}", printable(*real),
+                           status.size_bytes, kLargestBootFile);
+    }
     return std::nullopt;
+}
+
+std::vector<std::string> initrds_of(const MenuEntry& entry) {
+    return entry.initrd.empty() ? std::vector<std::string>{} : std::vector{entry.initrd};
 }
 
 class Chooser {
   public:
-    Chooser(const SafeRoot& root, ImageFacts& facts) : root_(root), facts_(facts) {}
+    Chooser(const SafeRoot& root, ImageFacts& facts) : root_(root), facts_(facts), drivers_(root) {}
 
     Result<> run() {
         facts_.kernel_of_entry.assign(facts_.menu.entries.size(), std::nullopt);
@@ -149,6 +162,8 @@ class Chooser {
                 return state;
             }
         }
+        AMILIFT_CHECK(
+            drivers_.look(facts_.kernels[*state.kernel], initrds_of(entry), entry.arguments));
         state.verdict = Verdict::good;
         return state;
     }
@@ -335,6 +350,7 @@ class Chooser {
     ImageFacts& facts_;
     std::vector<EntryState> states_;
     std::map<std::string, Kernel> known_;
+    DriverFinder drivers_;
 };
 
 }  // namespace

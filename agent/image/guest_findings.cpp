@@ -39,6 +39,11 @@ class Reporter {
         report_resume();
         report_timeout();
         AMILIFT_TRY(auto network, inspect_network(root_));
+        if (boot_entry_has(network.naming)) {
+            std::erase_if(network.findings, [](const Finding& finding) {
+                return finding.id == "network-card-renamed";
+            });
+        }
         std::ranges::move(network.findings, std::back_inserter(facts_.findings));
         AMILIFT_CHECK(report_drivers());
         AMILIFT_CHECK(report_kudzu());
@@ -110,6 +115,13 @@ class Reporter {
             fmt::format("resume={}", printable(*resume, 80)),
             "the initramfs would wait for a device that does not exist",
             "amilift removes the argument: an AMI has nothing to resume from");
+    }
+
+    /// Is the kernel told already what the names of the cards need?
+    [[nodiscard]] bool boot_entry_has(const std::vector<WantedArgument>& naming) const {
+        if (!facts_.boot_entry || *facts_.boot_entry >= facts_.boot_entries.size()) return false;
+        const auto& arguments = facts_.boot_entries[*facts_.boot_entry].arguments;
+        return set_arguments(arguments, naming) == arguments;
     }
 
     /// Without it, an EBS volume that is away for 30 s turns the root read-only.

@@ -111,6 +111,9 @@ using Choice = std::pair<std::string_view, Enum>;
 constexpr std::array kBootloaders{
     Choice<job::Bootloader>{"grub2", job::Bootloader::grub2},
     Choice<job::Bootloader>{"grub-legacy", job::Bootloader::grub_legacy}};
+constexpr std::array kPlatforms{Choice<std::optional<job::Platform>>{"any", std::nullopt},
+                                Choice<std::optional<job::Platform>>{"nitro", job::Platform::nitro},
+                                Choice<std::optional<job::Platform>>{"xen", job::Platform::xen}};
 constexpr std::array kContents{Choice<dev::TargetContent>{"zeros", dev::TargetContent::zeros},
                                Choice<dev::TargetContent>{"unknown", dev::TargetContent::unknown}};
 constexpr std::array kSeverities{Choice<image::Severity>{"info", image::Severity::info},
@@ -265,7 +268,8 @@ WorkerOutcome outcome_of(const ConversionResult& result) {
     if (facts.boot_entry) {
         if (const auto kernel = facts.kernel_of_entry.at(*facts.boot_entry)) {
             outcome.kernel_version = facts.kernels.at(*kernel).version;
-            outcome.ena_driver = facts.kernels.at(*kernel).ena.place;
+            const auto& ena = facts.kernels.at(*kernel).ena;
+            if (ena.exists() && ena.blocked_by.empty()) outcome.ena_driver = ena.place;
         }
     }
     outcome.steps = result.plan.steps;
@@ -284,6 +288,7 @@ std::string encode_request(const ConversionRequest& request) {
                  {"target", disk_to_json(request.target)},
                  {"bootloader", name_of(request.options.bootloader, kBootloaders)},
                  {"consoles", request.options.consoles},
+                 {"platform", name_of(request.options.platform, kPlatforms)},
                  {"may_replay_source_journal", request.may_replay_source_journal},
                  {"target_content", name_of(request.target_content, kContents)}},
                 "convert");
@@ -299,6 +304,7 @@ Result<ConversionRequest> decode_request(std::string_view text) {
         request.target = disk_from(fields.object("target"));
         request.options.bootloader = fields.choice("bootloader", kBootloaders);
         request.options.consoles = fields.texts("consoles");
+        request.options.platform = fields.choice("platform", kPlatforms);
         request.may_replay_source_journal = fields.flag("may_replay_source_journal");
         request.target_content = fields.choice("target_content", kContents);
         return request;

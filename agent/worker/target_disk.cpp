@@ -3,11 +3,15 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <filesystem>
+#include <utility>
 
 #include "modules/partition.hpp"
 #include "worker/source_image.hpp"
@@ -18,16 +22,53 @@ using core::Errc;
 using core::fail;
 using core::Result;
 
+namespace {
+
+std::string partial_name(const std::string& name) {
+    return name + ".partial";
+}
+
+std::string directory_of(const std::string& path) {
+    const auto parent = std::filesystem::path(path).parent_path();
+    return parent.empty() ? std::string(".") : parent.string();
+}
+
+std::unexpected<core::Error> output_exists(const std::string& name) {
+    return fail(Errc::already_exists, fmt::format("output file '{}' exists", name),
+                "remove it or choose another name");
+}
+
+/// Whoever converts to a file holds a lock on it; one without a lock was left by a killed process.
+Result<core::Fd> make_locked_file(const std::string& path) {
+    constexpr int kAttempts = 3;
+    for (int attempt = 0; attempt < kAttempts; ++attempt) {
+        auto made = core::open_file(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+        if (made) {
+            if (::flock(made->get(), LOCK_EX | LOCK_NB) == 0) return made;
+            break;
+        }
+        if (made.error().sys_errno != EEXIST) return made;
+        auto left = core::open_file(path, O_RDWR | O_NOFOLLOW);
+        if (!left && left.error().is(Errc::not_found)) continue;
+        if (!left) return left;
+        if (::flock(left->get(), LOCK_EX | LOCK_NB) != 0) break;
+        ::unlink(path.c_str());
+    }
+    return fail(Errc::conflict, fmt::format("another conversion is writing '{}'", path),
+                "wait for its end or choose another output file");
+}
+
+}  // namespace
+
 Result<TargetDisk> TargetDisk::open_device(const DiskRef& ref) {
     AMILIFT_TRY(auto disk, dev::BlockDevice::open(ref.path, dev::Access::read_write));
     if (!ref.volume_id.empty()) AMILIFT_CHECK(disk.require_volume(ref.volume_id));
-    return TargetDisk(std::move(disk), {});
+    return TargetDisk(std::move(disk), {}, {});
 }
 
 Result<TargetDisk> TargetDisk::create_file(const std::string& path, std::uint64_t size_bytes,
                                            std::uint64_t used_bytes) {
-    const auto parent = std::filesystem::path(path).parent_path();
-    const auto directory = parent.empty() ? std::string(".") : parent.string();
+    const auto directory = directory_of(path);
     struct statvfs space{};
     if (::statvfs(directory.c_str(), &space) != 0) {
         const int saved = errno;
@@ -42,33 +83,53 @@ Result<TargetDisk> TargetDisk::create_file(const std::string& path, std::uint64_
                                 directory, free >> 20, (used_bytes >> 20) + 1),
                     "free space there or write to another directory");
     }
-    auto file = core::open_file(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
-    if (!file && file.error().sys_errno == EEXIST) {
-        return fail(Errc::already_exists, fmt::format("output file '{}' exists", path),
-                    "remove it or choose another name");
-    }
-    if (!file) return std::unexpected(std::move(file).error());
+    struct stat there{};
+    if (::lstat(path.c_str(), &there) == 0) return output_exists(path);
+    const auto partial = partial_name(path);
+    AMILIFT_TRY(auto file, make_locked_file(partial));
     const auto drop = [&](core::Error error) {
-        ::unlink(path.c_str());
+        ::unlink(partial.c_str());
         return std::unexpected(std::move(error));
     };
-    if (::ftruncate(file->get(), static_cast<off_t>(size_bytes)) != 0) {
+    if (::ftruncate(file.get(), static_cast<off_t>(size_bytes)) != 0) {
         const int saved = errno;
-        return drop(
-            core::fail_errno(saved, fmt::format("cannot make '{}' {} bytes long", path, size_bytes))
-                .error());
+        return drop(core::fail_errno(
+                        saved, fmt::format("cannot make '{}' {} bytes long", partial, size_bytes))
+                        .error());
     }
-    auto disk = dev::BlockDevice::open(path, dev::Access::read_write);
+    auto disk = dev::BlockDevice::open(partial, dev::Access::read_write);
     if (!disk) return drop(std::move(disk).error());
-    return TargetDisk(*std::move(disk), path);
+    return TargetDisk(*std::move(disk), path, std::move(file));
 }
 
 TargetDisk::TargetDisk(TargetDisk&& other) noexcept
     : disk_(std::move(other.disk_)),
-      remove_in_the_end_(std::exchange(other.remove_in_the_end_, {})) {}
+      name_(std::exchange(other.name_, {})),
+      lock_(std::move(other.lock_)) {}
 
 TargetDisk::~TargetDisk() {
-    if (!remove_in_the_end_.empty()) ::unlink(remove_in_the_end_.c_str());
+    if (!name_.empty()) ::unlink(partial_name(name_).c_str());
+}
+
+Result<> TargetDisk::keep() {
+    if (name_.empty()) return {};
+    const auto partial = partial_name(name_);
+    if (::fsync(lock_.get()) != 0) {
+        const int saved = errno;
+        return core::fail_errno(saved, fmt::format("cannot flush '{}'", partial));
+    }
+    if (::renameat2(AT_FDCWD, partial.c_str(), AT_FDCWD, name_.c_str(), RENAME_NOREPLACE) != 0) {
+        const int saved = errno;
+        if (saved == EEXIST) return output_exists(name_);
+        return core::fail_errno(saved, fmt::format("cannot rename '{}' to '{}'", partial, name_));
+    }
+    const auto name = std::exchange(name_, {});
+    AMILIFT_TRY(const auto directory, core::open_file(directory_of(name), O_RDONLY | O_DIRECTORY));
+    if (::fsync(directory.get()) != 0) {
+        const int saved = errno;
+        return core::fail_errno(saved, fmt::format("cannot flush the directory of '{}'", name));
+    }
+    return {};
 }
 
 Result<MountedTarget> MountedTarget::mount(const dev::BlockDevice& disk,

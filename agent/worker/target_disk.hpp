@@ -2,7 +2,9 @@
 #pragma once
 
 #include <optional>
+#include <string>
 
+#include "core/fd.hpp"
 #include "core/result.hpp"
 #include "dev/block_device.hpp"
 #include "dev/mount.hpp"
@@ -11,13 +13,15 @@
 
 namespace amilift::worker {
 
-/// The disk that is written: an existing block device, or a file that is made for the conversion
-/// and removed again unless keep() is called.
+/// The disk that is written: an existing block device, or a file. A file is called
+/// "<name>.partial" until keep() gives it its name, so that half a conversion is never taken for a
+/// whole one; without keep() it is removed.
 class TargetDisk {
   public:
     /// Opens an existing block device for writing and checks that it is the right volume.
     [[nodiscard]] static core::Result<TargetDisk> open_device(const DiskRef& ref);
-    /// Makes a sparse file of `size_bytes`. Errors: already_exists, no_space (the directory's
+    /// Makes a sparse file of `size_bytes`. What a killed conversion has left is replaced. Errors:
+    /// already_exists, conflict (another conversion writes it), no_space (the directory's
     /// filesystem has less than `used_bytes` free), not_found (no such directory).
     [[nodiscard]] static core::Result<TargetDisk> create_file(const std::string& path,
                                                               std::uint64_t size_bytes,
@@ -30,13 +34,16 @@ class TargetDisk {
     ~TargetDisk();
 
     [[nodiscard]] const dev::BlockDevice& disk() const { return disk_; }
-    void keep() { remove_in_the_end_.clear(); }
+    /// The conversion is whole: flushes a file and gives it its name, in its directory as well. Of
+    /// a block device nothing is left to do. Errors: already_exists, io_error.
+    [[nodiscard]] core::Result<> keep();
 
   private:
-    TargetDisk(dev::BlockDevice disk, std::string remove_in_the_end)
-        : disk_(std::move(disk)), remove_in_the_end_(std::move(remove_in_the_end)) {}
+    TargetDisk(dev::BlockDevice disk, std::string name, core::Fd lock)
+        : disk_(std::move(disk)), name_(std::move(name)), lock_(std::move(lock)) {}
     dev::BlockDevice disk_;
-    std::string remove_in_the_end_;
+    std::string name_;  ///< of a file that keep() has not named yet; else empty
+    core::Fd lock_;     ///< held by a file's conversion as long as it runs
 };
 
 /// The root filesystem on the target, mounted through a loop device over its partition: the helper

@@ -67,6 +67,15 @@ TEST(Command, ATimeOutKillsTheWholeGroup) {
     EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(30));
 }
 
+TEST(Command, AChildThatClosedItsOutputIsWaitedForNoLonger) {
+    ProcessRunner runner;
+    auto command = shell("exec >&- 2>&-; sleep 600");
+    command.timeout = std::chrono::milliseconds(300);
+    const auto done = runner.run(command);
+    ASSERT_FALSE(done);
+    EXPECT_TRUE(done.error().is(Errc::timed_out)) << done.error().message();
+}
+
 TEST(Command, EndlessOutputIsCutOff) {
     ProcessRunner runner;
     Command command{{"yes"}};

@@ -103,6 +103,17 @@ TEST_F(ExtMap, TakesAnUncleanFilesystemWhole) {
     EXPECT_THAT(found->used, ElementsAre(Extent{0, kSize}));
 }
 
+TEST_F(ExtMap, TakesAFilesystemWholeWhoseBitmapForgetsBlocks) {
+    mke2fs({"-t", "ext3", "-b", "4096"});
+    ASSERT_EQ(map()->method, "ext2fs");
+    // A block of the journal, as a damaged disk would forget it: no checksum tells.
+    run({"debugfs", "-w", "-R", "freeb 1600 8", path_});
+    const auto found = map();
+    ASSERT_TRUE(found) << found.error().message();
+    EXPECT_EQ(found->method, "whole filesystem");
+    EXPECT_THAT(found->used, ElementsAre(Extent{0, kSize}));
+}
+
 TEST_F(ExtMap, TakesAnUnknownFeatureWhole) {
     mke2fs({"-t", "ext4", "-O", "^metadata_csum"});
     const auto feature = read_at(path_, 1024 + 96, 4);

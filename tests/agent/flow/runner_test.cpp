@@ -87,6 +87,15 @@ TEST_F(FlowTest, RefusesBeforeAnythingIsCreated) {
     EXPECT_EQ(observer.states, (std::vector<std::string>{"fetch-job", "preflight", "finish"}));
 }
 
+TEST_F(FlowTest, RefusesMoreTagsThanEc2TakesBeforeAnythingIsCreated) {
+    for (int i = 0; i < 47; ++i) ec2.images.at(kSource).tags[fmt::format("tag-{}", i)] = "x";
+    const auto record = run();
+    ASSERT_TRUE(record) << record.error().message();
+    EXPECT_EQ(record->outcome, Outcome::failed);
+    EXPECT_NE(record->error.find("52 tags"), std::string::npos) << record->error;
+    EXPECT_EQ(ec2.count("CreateVolume"), 0);
+}
+
 TEST_F(FlowTest, SaysWhichAmiIsUnknown) {
     job.source.ami = "ami-0000000000000ffff";
     const auto record = run();

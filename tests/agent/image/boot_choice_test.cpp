@@ -55,6 +55,14 @@ TEST_F(BootChoice, MakesAnotherEntryTheDefaultWhenTheKernelIsMissing) {
     EXPECT_EQ(facts.first_refusal(), nullptr);
 }
 
+TEST_F(BootChoice, PassesOverAKernelThatNobodyCouldReadToItsEnd) {
+    std::filesystem::resize_file(image_.on_host("/boot/vmlinuz-2"), std::uintmax_t{1} << 40);
+    const auto facts = choose(kTwoEntries);
+    EXPECT_EQ(facts.boot_entry, 1U);
+    EXPECT_THAT(find_finding(facts, "entry-names-missing-file")->seen,
+                HasSubstr("has 1099511627776 bytes, expected at most 1073741824"));
+}
+
 TEST_F(BootChoice, LetsGrubFallBackByItself) {
     remove("/boot/vmlinuz-2");
     const auto facts = choose("fallback 7 1\n" + std::string(kTwoEntries));

@@ -61,6 +61,17 @@ TEST_F(GuestFindings, TellsWhatTheResumeDeviceBecomes) {
     EXPECT_EQ(facts_.findings[0].where, "/boot/grub/menu.lst:3");
 }
 
+TEST_F(GuestFindings, TellsOfRenamedCardsUntilTheKernelIsToldNotTo) {
+    image_.file("/etc/network/interfaces", "iface eth0 inet dhcp\n");
+    image_.file("/lib/udev/rules.d/80-net-setup-link.rules", "x");
+    facts_.boot_entries = {
+        {.title = "a", .where = "/m:3", .kernel = "/v", .initrds = {}, .arguments = "ro"}};
+    facts_.boot_entry = 0;
+    EXPECT_THAT(ids(), ElementsAre("network-card-renamed"));
+    facts_.boot_entries[0].arguments = "ro net.ifnames=0";
+    EXPECT_THAT(ids(), IsEmpty());
+}
+
 TEST_F(GuestFindings, TellsOfTheTimeOutOfNvme) {
     facts_.boot_entries = {
         {.title = "a", .where = "/m:3", .kernel = "/v", .initrds = {}, .arguments = "ro"}};

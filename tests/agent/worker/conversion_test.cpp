@@ -2,13 +2,19 @@
 // Conversions of real filesystems on loop devices. Needs root.
 #include "worker/conversion.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <sys/file.h>
 #include <sys/mount.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
+#include <set>
 
+#include "dev/mount.hpp"
 #include "modules/partition.hpp"
 #include "tests/agent/worker/pv_image.hpp"
 
@@ -282,6 +288,49 @@ TEST_F(Conversion, OutputThatExistsIsNotTouched) {
     const auto error = failure();
     EXPECT_TRUE(error.is(Errc::already_exists)) << error.message();
     EXPECT_EQ(read_text(output), "precious");
+}
+
+TEST_F(Conversion, KilledHalfwayHasNoOutputAndCanBeRepeated) {
+    make_source();
+    const auto runtime = [] {
+        std::set<fs::path> names;
+        std::error_code error;
+        for (const auto& entry : fs::directory_iterator("/run/amilift", error)) names.insert(entry);
+        return names;
+    };
+    const auto before = runtime();
+    const pid_t child = ::fork();
+    if (child == 0) {
+        // Its mounts must end with it: this process has entered a namespace that it would share.
+        if (!dev::enter_private_mount_namespace()) ::_exit(1);
+        class Killer : public ConversionObserver {
+            void on_step(std::size_t index, std::size_t, const std::string&) override {
+                if (index == 3) (void)::kill(::getpid(), SIGKILL);
+            }
+        } killer;
+        core::Cancel never;
+        (void)convert(request(), commands, killer, never);
+        ::_exit(0);
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    for (const auto& name : runtime()) {
+        if (!before.contains(name)) fs::remove(name);  // the kernel took the mount, not its place
+    }
+    ASSERT_TRUE(WIFSIGNALED(status));
+    EXPECT_FALSE(fs::exists(output));
+    EXPECT_TRUE(fs::exists(output + ".partial"));
+    {
+        const core::Fd writer(::open((output + ".partial").c_str(), O_RDWR | O_CLOEXEC));
+        ASSERT_EQ(::flock(writer.get(), LOCK_EX | LOCK_NB), 0);
+        const auto other = run();
+        ASSERT_FALSE(other);
+        EXPECT_TRUE(other.error().is(Errc::conflict)) << other.error().message();
+    }
+    const auto again = run();
+    ASSERT_TRUE(again) << again.error().message();
+    EXPECT_TRUE(fs::exists(output));
+    EXPECT_FALSE(fs::exists(output + ".partial"));
 }
 
 TEST_F(Conversion, SourceAsTargetIsRefused) {
