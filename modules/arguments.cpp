@@ -52,6 +52,9 @@ class Planner {
         AMILIFT_CHECK(edit_file("/etc/kernel/cmdline", [this](auto text) {
             return image::edit_kernel_cmdline(text, edit_);
         }));
+        AMILIFT_CHECK(edit_file("/etc/sysconfig/bootloader", [this](auto text) {
+            return image::edit_sysconfig_bootloader(text, edit_);
+        }));
         AMILIFT_CHECK(edit_default_grub());
         return std::move(edits_);
     }

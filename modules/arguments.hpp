@@ -21,7 +21,8 @@ namespace amilift::modules {
 
 /// Edits the kernel command lines that GRUB 2, boot loader specification entries and extlinux read,
 /// and the files from which they are made again after a kernel update: grub.cfg, grubenv,
-/// /etc/default/grub, /boot/loader/entries, /etc/kernel/cmdline, extlinux.conf.
+/// /etc/default/grub, /boot/loader/entries, /etc/kernel/cmdline, /etc/sysconfig/bootloader,
+/// extlinux.conf.
 [[nodiscard]] const Module& arguments_module();
 
 }  // namespace amilift::modules

@@ -19,9 +19,8 @@ using core::Result;
 constexpr std::string_view kName = "network";
 
 PathEdit path_edit(image::NetworkFileChange change) {
-    auto text = change.before
-                    ? image::describe_edit(change.path, change.changes)
-                    : fmt::format("add {}: no card is bound to its MAC address again", change.path);
+    auto text = change.before ? image::describe_edit(change.path, change.changes)
+                              : fmt::format("add {}: {}", change.path, change.purpose);
     return {std::move(change.path), std::move(change.before), std::move(change.after),
             std::move(text)};
 }

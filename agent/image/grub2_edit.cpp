@@ -344,7 +344,9 @@ class DefaultGrubEditor {
 
     void edit_line(const Line& line, const std::string& missing) {
         const auto found = assignment_of(line.body);
-        if (!found || !found->is_simple) return out_.keep(line);
+        // Of _XEN_REPLACE, hvc0 is what the kernel above a hypervisor of its own talks to.
+        const bool is_for_xen = found && found->name.find("_XEN") != std::string_view::npos;
+        if (!found || !found->is_simple || is_for_xen) return out_.keep(line);
         const auto value = line.body.substr(found->value_at, found->value_size);
         auto edited = edit_arguments(value, edit_, edit_.later_kernels, WhenNoConsole::keep,
                                      WhenNoArgument::keep, true);
@@ -473,6 +475,34 @@ EditedText edit_kernel_cmdline(std::string_view text, const ArgumentEdit& edit) 
             out.keep(line);
         } else {
             out.replace(line, edited, describe_difference(line.body, edited));
+        }
+    }
+    return out.take();
+}
+
+EditedText edit_sysconfig_bootloader(std::string_view text, const ArgumentEdit& edit) {
+    Output out;
+    for (const auto& line : split_lines(text)) {
+        const auto equals = line.body.find("_APPEND=\"");
+        const auto begin = equals == std::string_view::npos ? 0 : line.body.find('"') + 1;
+        const auto end = line.body.find('"', begin);
+        const bool is_ours = begin > 0 && end != std::string_view::npos &&
+                             std::ranges::all_of(line.body.substr(0, equals), is_name_byte) &&
+                             !line.body.starts_with("XEN_");
+        const auto value = line.body.substr(begin, is_ours ? end - begin : 0);
+        // An empty one is switched off: the installer fills what it uses.
+        const auto edited = trim(value).empty()
+                                ? std::string(value)
+                                : edit_arguments(value, edit, edit.later_kernels,
+                                                 WhenNoConsole::add, WhenNoArgument::add, true);
+        if (edited == value) {
+            out.keep(line);
+        } else {
+            out.replace(
+                line,
+                fmt::format("{}{}{}", line.body.substr(0, begin), edited, line.body.substr(end)),
+                fmt::format("{}APPEND: {}", line.body.substr(0, equals + 1),
+                            describe_difference(value, edited)));
         }
     }
     return out.take();

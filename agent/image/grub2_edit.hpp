@@ -43,6 +43,10 @@ namespace amilift::image {
 /// '#' begins a comment line.
 [[nodiscard]] EditedText edit_kernel_cmdline(std::string_view text, const ArgumentEdit& edit);
 
+/// /etc/sysconfig/bootloader of SUSE, from which perl-Bootloader makes entries of GRUB 0.97 menus:
+/// DEFAULT_APPEND, FAILSAFE_APPEND and their like in double quotes.
+[[nodiscard]] EditedText edit_sysconfig_bootloader(std::string_view text, const ArgumentEdit& edit);
+
 /// The environment block of GRUB 2, in which RHEL 8 keeps `kernelopts`: always 1024 bytes, filled
 /// up with '#'. A block without kernelopts stays. Errors: corrupt (id "grubenv-damaged") for what
 /// is no such block; refused (id "grubenv-full") when the new value does not fit.

@@ -25,6 +25,7 @@ constexpr std::size_t kMostFindings = 20;
 /// cloud-init writes such a line into fstab for the first disk that it finds, and an AMI takes it
 /// along.
 bool is_cloud_init_mount(const FstabEntry& entry) {
+    if (entry.type == "swap") return false;
     return entry.options.find("comment=cloudconfig") != std::string::npos ||
            entry.options.find("x-systemd.requires=cloud-init.service") != std::string::npos;
 }
@@ -37,7 +38,13 @@ class Reporter {
         report_fstab();
         AMILIFT_CHECK(report_crypttab());
         report_resume();
+        report_timeout();
         AMILIFT_TRY(auto network, inspect_network(root_));
+        if (boot_entry_has(network.naming)) {
+            std::erase_if(network.findings, [](const Finding& finding) {
+                return finding.id == "network-card-renamed";
+            });
+        }
         std::ranges::move(network.findings, std::back_inserter(facts_.findings));
         AMILIFT_CHECK(report_drivers());
         AMILIFT_CHECK(report_kudzu());
@@ -109,6 +116,40 @@ class Reporter {
             fmt::format("resume={}", printable(*resume, 80)),
             "the initramfs would wait for a device that does not exist",
             "amilift removes the argument: an AMI has nothing to resume from");
+    }
+
+    /// Is the kernel told already what the names of the cards need?
+    [[nodiscard]] bool boot_entry_has(const std::vector<WantedArgument>& naming) const {
+        if (!facts_.boot_entry || *facts_.boot_entry >= facts_.boot_entries.size()) return false;
+        const auto& arguments = facts_.boot_entries[*facts_.boot_entry].arguments;
+        return set_arguments(arguments, naming) == arguments;
+    }
+
+    /// Without it, an EBS volume that is away for 30 s turns the root read-only.
+    void report_timeout() {
+        if (!facts_.boot_entry || *facts_.boot_entry >= facts_.boot_entries.size() ||
+            *facts_.boot_entry >= facts_.kernel_of_entry.size()) {
+            return;
+        }
+        const auto kernel = facts_.kernel_of_entry[*facts_.boot_entry];
+        if (!kernel || !facts_.kernels[*kernel].nvme_timeout) return;
+        const auto& timeout = *facts_.kernels[*kernel].nvme_timeout;
+        const WantedArgument wanted{timeout.parameter, fmt::format("{}", timeout.largest),
+                                    timeout.largest};
+        const auto& entry = facts_.boot_entries[*facts_.boot_entry];
+        const auto arguments = std::vector{wanted};
+        if (set_arguments(entry.arguments, arguments, WhenNoArgument::keep) != entry.arguments) {
+            add(Severity::warning, "nvme-timeout-out-of-range", entry.where,
+                fmt::format("{}={}, the driver of this kernel takes {} at most", wanted.key,
+                            printable(last_value(entry.arguments, wanted.key).value_or(""), 40),
+                            timeout.largest),
+                "the kernel does not take the argument", "amilift sets the largest value");
+        } else if (set_arguments(entry.arguments, arguments) != entry.arguments) {
+            add(Severity::info, "nvme-timeout-missing", entry.where,
+                fmt::format("the command line does not set {}", wanted.key),
+                "a volume that does not answer for 30 seconds turns the root filesystem read-only",
+                fmt::format("amilift adds {}={}", wanted.key, wanted.value));
+        }
     }
 
     Result<> report_drivers() {

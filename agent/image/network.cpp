@@ -26,6 +26,8 @@ constexpr std::string_view kGeneratorText =
     "image\n"
     "# of this instance does not take its MAC address along.\n";
 
+constexpr std::string_view kLinkFile = "/etc/systemd/network/10-amilift.link";
+
 /// A card's own configuration, in whatever file.
 struct Candidate {
     EditableFile file;
@@ -164,14 +166,6 @@ class Reader {
         } else if (names.size() == 1) {
             network_.primary = *names.begin();
         }
-        const auto& primary = network_.primary;
-        if (!primary.empty() && primary != "eth0" && primary != "ens5") {
-            add(Severity::warning, "network-names-other-card", "",
-                fmt::format("the network configuration is for '{}'", printable(primary, 40)),
-                "the first card of a Nitro instance is called ens5, or eth0 with net.ifnames=0: it "
-                "could come up without an address",
-                "configure eth0 in the source image, or match the card by driver or by 'e*'");
-        }
     }
 
     /// A configuration without a card's name is the first card's when it is the only one.
@@ -242,8 +236,11 @@ class Reader {
                 "a udev rule gives a card its name by its MAC address",
                 "the card of another instance would become eth1, which nothing configures",
                 "amilift removes the rule");
-            network_.changes.push_back({std::move(file.path), std::move(file.text),
-                                        std::move(edited.text), std::move(edited.changes)});
+            network_.changes.push_back({std::move(file.path),
+                                        std::move(file.text),
+                                        std::move(edited.text),
+                                        std::move(edited.changes),
+                                        {}});
         }));
         AMILIFT_TRY(const auto there, link_kind(root_, kGenerator));
         if (!any || there != FileKind::missing) return {};
@@ -252,8 +249,11 @@ class Reader {
                 const auto kind,
                 file_kind(root_, fmt::format("{}/75-persistent-net-generator.rules", directory)));
             if (kind != FileKind::regular) continue;
-            network_.changes.push_back(
-                {std::string(kGenerator), std::nullopt, std::string(kGeneratorText), {}});
+            network_.changes.push_back({std::string(kGenerator),
+                                        std::nullopt,
+                                        std::string(kGeneratorText),
+                                        {},
+                                        "no card is bound to its MAC address again"});
             break;
         }
         return {};
@@ -270,38 +270,62 @@ class Reader {
             if (!file) continue;
             auto edited = edit(file->text);
             if (edited.changes.empty()) continue;
-            network_.changes.push_back({std::move(file->path), std::move(file->text),
-                                        std::move(edited.text), std::move(edited.changes)});
+            network_.changes.push_back({std::move(file->path),
+                                        std::move(file->text),
+                                        std::move(edited.text),
+                                        std::move(edited.changes),
+                                        {}});
         }
         return {};
     }
 
     // Names ----------------------------------------------------------------------------------
 
-    /// Would the guest's udev rename eth0 of a PCI card?
-    Result<bool> renames_cards() {
-        // 197 to 208, and since 209.
-        for (const std::string_view name : {"80-net-name-slot.rules", "80-net-setup-link.rules"}) {
-            AMILIFT_TRY(const bool masked,
-                        is_masked(root_, fmt::format("/etc/udev/rules.d/{}", name)));
-            if (masked) continue;
-            for (const std::string_view directory :
-                 {"/lib/udev/rules.d", "/usr/lib/udev/rules.d", "/etc/udev/rules.d"}) {
-                AMILIFT_TRY(const auto kind,
-                            file_kind(root_, fmt::format("{}/{}", directory, name)));
-                if (kind != FileKind::regular) continue;
-                AMILIFT_TRY(const bool default_link_masked,
-                            is_masked(root_, "/etc/systemd/network/99-default.link"));
-                return !default_link_masked;
-            }
+    Result<bool> has_active_rules(std::string_view name) {
+        AMILIFT_TRY(const bool masked, is_masked(root_, fmt::format("/etc/udev/rules.d/{}", name)));
+        if (masked) return false;
+        for (const std::string_view directory :
+             {"/lib/udev/rules.d", "/usr/lib/udev/rules.d", "/etc/udev/rules.d"}) {
+            AMILIFT_TRY(const auto kind, file_kind(root_, fmt::format("{}/{}", directory, name)));
+            if (kind == FileKind::regular) return true;
         }
         return false;
     }
 
     Result<> decide_naming() {
-        if (network_.primary != "eth0") return {};
-        AMILIFT_TRY(const bool renames, renames_cards());
-        if (renames) network_.naming.push_back({"net.ifnames", "0"});
+        const auto& primary = network_.primary;
+        if (primary.empty()) return {};
+        // Since systemd 209; 197 to 208 had other rules and no .link files.
+        AMILIFT_TRY(const bool has_links, has_active_rules("80-net-setup-link.rules"));
+        AMILIFT_TRY(const bool has_slots, has_active_rules("80-net-name-slot.rules"));
+        AMILIFT_TRY(const bool no_default,
+                    is_masked(root_, "/etc/systemd/network/99-default.link"));
+        if (primary == "eth0") {
+            if ((has_links || has_slots) && !no_default) {
+                network_.naming.push_back({"net.ifnames", "0"});
+            }
+            return forget_biosdevname();
+        }
+        // The name that another machine's slots gave: 5 is the first card's on Nitro.
+        if (primary == "ens5" || is_pattern(primary)) return {};
+        if (!has_links || !is_plain_name(primary)) {
+            add(Severity::warning, "network-names-other-card", "",
+                fmt::format("the network configuration is for '{}'", printable(primary, 40)),
+                "the first card of a Nitro instance is called ens5, or eth0: it could come up "
+                "without an address",
+                "configure eth0 in the source image");
+            return {};
+        }
+        AMILIFT_CHECK(keep_name());
+        network_.naming.push_back({"net.ifnames", "0"});
+        add(Severity::info, "network-card-renamed", "",
+            fmt::format("the network configuration names {}", primary),
+            "the first card of a Nitro instance would be ens5, which nothing configures",
+            fmt::format("{} gives the first card that name", kLinkFile));
+        return {};
+    }
+
+    Result<> forget_biosdevname() {
         for (const std::string_view path : {"/sbin/biosdevname", "/usr/sbin/biosdevname"}) {
             AMILIFT_TRY(const auto kind, file_kind(root_, path));
             if (kind != FileKind::regular) continue;
@@ -314,6 +338,28 @@ class Reader {
             "the card of a Nitro instance would be ens5, which nothing configures",
             fmt::format("kernels are told {}=0, unless they are told otherwise already",
                         network_.naming.front().key));
+        return {};
+    }
+
+    static bool is_plain_name(std::string_view name) {
+        return name.starts_with("en") && name.size() < 16 &&
+               std::ranges::all_of(
+                   name, [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); });
+    }
+
+    /// net.ifnames=0 leaves the kernel's eth0, in the initramfs too, and this file renames it:
+    /// Name= holds although the policies are switched off. Source: systemd.link(5).
+    Result<> keep_name() {
+        AMILIFT_TRY(const auto there, link_kind(root_, kLinkFile));
+        if (there != FileKind::missing) return {};
+        network_.changes.push_back(
+            {std::string(kLinkFile),
+             std::nullopt,
+             fmt::format("# Written by amilift: the first card keeps the name that it had.\n"
+                         "[Match]\nOriginalName=eth0\n\n[Link]\nName={}\n",
+                         network_.primary),
+             {},
+             fmt::format("the first card keeps the name {}", network_.primary)});
         return {};
     }
 

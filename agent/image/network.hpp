@@ -19,6 +19,7 @@ struct NetworkFileChange {
     std::optional<std::string> before;  ///< absent: a new file
     std::string after;
     std::vector<TextChange> changes;  ///< empty for a new file
+    std::string purpose{};            ///< of a new file
 };
 
 /// How the guest configures its network, and what of it is bound to the instance that it comes
@@ -28,8 +29,9 @@ struct GuestNetwork {
     /// name; empty if they name none, or several and no eth0: no address is touched then.
     std::string primary;
     std::vector<NetworkFileChange> changes;
-    /// net.ifnames=0, and biosdevname=0 where it is installed: the files name eth0, and the guest's
-    /// udev would call the card ens5. Source: udev's 80-net-setup-link.rules, systemd >= 197.
+    /// net.ifnames=0, and biosdevname=0 where it is installed: the files name eth0, or another name
+    /// that a .link file restores, and the guest's udev would call the card ens5. Source: udev's
+    /// 80-net-setup-link.rules, systemd >= 197.
     std::vector<WantedArgument> naming;
     std::vector<Finding> findings;
 };

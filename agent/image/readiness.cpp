@@ -152,8 +152,19 @@ class Assessor {
         }
     }
 
+    /// What keeps a new instance from its network until it is repaired; card names are a matter of
+    /// Nitro, addresses of any instance.
+    static Platforms unreachable_on(std::string_view id) {
+        if (id == "network-card-renamed") return nitro();
+        const bool is_bound = id == "network-name-by-mac" || id == "network-bound-to-mac" ||
+                              id == "network-static-address";
+        return is_bound ? hvm() : Platforms{};
+    }
+
     void judge_findings(PlatformVerdicts& verdicts) const {
         for (const auto& finding : facts_.findings) {
+            add(verdicts, unreachable_on(finding.id),
+                {Verdict::repairable, finding.id, finding.where, finding.seen, finding.action});
             if (finding.severity != Severity::refusal) {
                 judge_advice(finding, verdicts);
                 continue;

@@ -159,6 +159,20 @@ TEST_F(ConsoleModule, ConvertsASysvinitImage) {
                 ElementsAre("no login waits for a PV console", "/etc/securetty lists ttyS0"));
 }
 
+TEST_F(ConsoleModule, F38_MovesEveryLoginOfAPvConsole) {
+    REQUIRE_ROOT_TO_WRITE();
+    source_.file("/etc/inittab", "co:2345:respawn:/sbin/agetty xvc0 9600 vt100-nav\n");
+    source_.file("/etc/init/hvc0.conf", "respawn\nexec /sbin/getty -8 38400 hvc0\n");
+    source_.file("/etc/securetty", "console\nhvc0\nxvc0\ntty1\n");
+    convert(console_module());
+    EXPECT_EQ(target_.text_of("/etc/inittab"),
+              "co:2345:respawn:/sbin/agetty ttyS0 115200 vt100-nav\n");
+    EXPECT_FALSE(target_.has("/etc/init/hvc0.conf"));
+    EXPECT_EQ(target_.text_of("/etc/init/ttyS0.conf"),
+              "respawn\nexec /sbin/getty -8 38400 ttyS0\n");
+    EXPECT_EQ(target_.text_of("/etc/securetty"), "console\nhvc0\nxvc0\ntty1\nttyS0\n");
+}
+
 TEST_F(ConsoleModule, MovesAnUpstartJob) {
     REQUIRE_ROOT_TO_WRITE();
     source_.file("/etc/init/hvc0.conf",

@@ -165,6 +165,12 @@ TEST(Grub2Edit, ReplacesPvConsolesInEveryAssignment) {
                   std::string(kBoth) + "\"\n");
 }
 
+TEST(Grub2Edit, KeepsTheConsoleOfKernelsAboveAHypervisor) {
+    const std::string text = "GRUB_CMDLINE_LINUX=\"console=tty0 " + kAdded +
+                             "\"\nGRUB_CMDLINE_LINUX_XEN_REPLACE=\"console=hvc0\"\n";
+    EXPECT_EQ(default_grub(text), text);
+}
+
 TEST(Grub2Edit, DoesNotAddWhatAnotherFileOfTheSetHas) {
     const std::string text = "GRUB_CMDLINE_LINUX=\"ro\"\n";
     const auto elsewhere = "GRUB_CMDLINE_LINUX_DEFAULT=\"console=tty1 " + kAdded + "\"\n";
@@ -223,6 +229,18 @@ TEST(Grub2Edit, EditsTheCommandLineOfKernelInstall) {
         "# remark\nroot=" + std::string(kUuid) + " " + std::string(kBoth) + " ro " + kAdded + "\n");
 }
 
+TEST(Grub2Edit, EditsWhatSuseMakesMenusFrom) {
+    EXPECT_EQ(edit_sysconfig_bootloader("# DEFAULT_APPEND=\"x\"\nLOADER_TYPE=\"grub\"\n"
+                                        "DEFAULT_APPEND=\"resume=/dev/xvda2 console=hvc0\"\n"
+                                        "FAILSAFE_APPEND=\"\"\nXEN_APPEND=\"console=hvc0\"\n",
+                                        usual_edit())
+                  .text,
+              "# DEFAULT_APPEND=\"x\"\nLOADER_TYPE=\"grub\"\n"
+              "DEFAULT_APPEND=\"" +
+                  std::string(kBoth) + " " + kAdded +
+                  "\"\nFAILSAFE_APPEND=\"\"\nXEN_APPEND=\"console=hvc0\"\n");
+}
+
 TEST(Grub2Edit, EditsTheAppendLinesOfExtlinux) {
     EXPECT_EQ(edit_extlinux("DEFAULT linux\nLABEL linux\n  KERNEL /boot/vmlinuz-6.1\n"
                             "  APPEND root=/dev/xvda1 initrd=/boot/i console=hvc0\n"
@@ -240,13 +258,15 @@ using TextEditor = std::function<EditedText(std::string_view)>;
 /// Damaged at random: no crash, and the second edit finds nothing to do.
 TEST(Grub2Edit, IsTheSameWhenEditedAgain) {
     const auto edit = usual_edit();
-    const std::array<TextEditor, 5> editors{
+    const std::array<TextEditor, 6> editors{
+        [&](std::string_view text) { return edit_sysconfig_bootloader(text, edit); },
         [&](std::string_view text) { return edit_grub_cfg(text, edit); },
         [&](std::string_view text) { return edit_default_grub(text, edit); },
         [&](std::string_view text) { return edit_bls_entry(text, edit); },
         [&](std::string_view text) { return edit_kernel_cmdline(text, edit); },
         [&](std::string_view text) { return edit_extlinux(text, edit); }};
-    const std::array<std::string, 5> samples{
+    const std::array<std::string, 6> samples{
+        "DEFAULT_APPEND=\"resume=/dev/sda2 console=hvc0\"\nX_APPEND=\"y\"\n",
         "menuentry 'a' {\n\tlinux\t/boot/vmlinuz-6.1 root=/dev/xvda1 \\\n console=hvc0 -- x;\n"
         "\tinitrd /i\n}\nset kernelopts=\"root=LABEL=/ console=xvc0\"\n",
         "GRUB_CMDLINE_LINUX=\"ro console=hvc0\" # x\nGRUB_CMDLINE_LINUX='$GRUB_CMDLINE_LINUX y'\n"

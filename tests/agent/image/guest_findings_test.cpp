@@ -35,14 +35,15 @@ TEST_F(GuestFindings, TellsOfMountsThatMayBeMissing) {
         "/dev/sda1 / ext3 defaults 1 1\n"
         "/dev/xvdb /mnt auto defaults,nobootwait,comment=cloudconfig 0 2\n"
         "/dev/xvdc /mnt2 auto defaults,x-systemd.requires=cloud-init.service 0 2\n"
+        "/dev/sda3 none swap sw,x-systemd.requires=cloud-init.service,comment=cloudconfig 0 2\n"
         "/dev/sdf /data xfs defaults 0 0\n"
         "/dev/sdg /hand xfs noauto 0 0\n"
         "PARTUUID=1-02 /p ext4 defaults 0 0\n";
     EXPECT_THAT(ids(), ElementsAre("ephemeral-mount", "ephemeral-mount", "fstab-device-name",
-                                   "fstab-partition-name"));
+                                   "fstab-device-name", "fstab-partition-name"));
     EXPECT_EQ(facts_.findings[0].where, "/etc/fstab:2");
     EXPECT_EQ(facts_.findings[0].severity, Severity::warning);
-    EXPECT_THAT(facts_.findings[2].seen, HasSubstr("'/dev/sdf' for '/data'"));
+    EXPECT_THAT(facts_.findings[3].seen, HasSubstr("'/dev/sdf' for '/data'"));
 }
 
 TEST_F(GuestFindings, TellsOfAThousandMountsInAFewFindings) {
@@ -59,6 +60,32 @@ TEST_F(GuestFindings, TellsWhatTheResumeDeviceBecomes) {
     facts_.boot_entry = 0;
     EXPECT_THAT(ids(), ElementsAre("resume-device"));
     EXPECT_EQ(facts_.findings[0].where, "/boot/grub/menu.lst:3");
+}
+
+TEST_F(GuestFindings, TellsOfRenamedCardsUntilTheKernelIsToldNotTo) {
+    image_.file("/etc/network/interfaces", "iface eth0 inet dhcp\n");
+    image_.file("/lib/udev/rules.d/80-net-setup-link.rules", "x");
+    facts_.boot_entries = {
+        {.title = "a", .where = "/m:3", .kernel = "/v", .initrds = {}, .arguments = "ro"}};
+    facts_.boot_entry = 0;
+    EXPECT_THAT(ids(), ElementsAre("network-card-renamed"));
+    facts_.boot_entries[0].arguments = "ro net.ifnames=0";
+    EXPECT_THAT(ids(), IsEmpty());
+}
+
+TEST_F(GuestFindings, TellsOfTheTimeOutOfNvme) {
+    facts_.boot_entries = {
+        {.title = "a", .where = "/m:3", .kernel = "/v", .initrds = {}, .arguments = "ro"}};
+    facts_.kernel_of_entry = {0};
+    facts_.kernels.emplace_back();
+    facts_.boot_entry = 0;
+    EXPECT_THAT(ids(), IsEmpty());
+    facts_.kernels[0].nvme_timeout = NvmeTimeout{"nvme.io_timeout", 255U};
+    EXPECT_THAT(ids(), ElementsAre("nvme-timeout-missing"));
+    facts_.boot_entries[0].arguments = "nvme.io_timeout=4294967295";
+    EXPECT_THAT(ids(), ElementsAre("nvme-timeout-out-of-range"));
+    facts_.boot_entries[0].arguments = "nvme.io_timeout=60";
+    EXPECT_THAT(ids(), IsEmpty());
 }
 
 TEST_F(GuestFindings, TellsOfEncryptedVolumesAndOldDrivers) {

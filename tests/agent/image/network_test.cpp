@@ -130,8 +130,31 @@ TEST_F(NetworkTest, TellsOfACardThatWillHaveAnotherName) {
     image_.file("/etc/sysconfig/network-scripts/ifcfg-ens3", "BOOTPROTO=dhcp\nHWADDR=x\n");
     const auto network = inspect();
     EXPECT_EQ(network.primary, "ens3");
-    EXPECT_THAT(ids(network), ElementsAre("network-names-other-card", "network-bound-to-mac"));
+    EXPECT_THAT(ids(network), ElementsAre("network-bound-to-mac", "network-names-other-card"));
     EXPECT_THAT(naming(network), IsEmpty());
+}
+
+TEST_F(NetworkTest, KeepsANameThatTheSlotsOfAnotherMachineGave) {
+    image_.file("/etc/netplan/a.yaml", "network:\n  ethernets:\n    ens3:\n      dhcp4: true\n");
+    image_.file("/lib/udev/rules.d/80-net-setup-link.rules", "x");
+    const auto network = inspect();
+    EXPECT_EQ(network.primary, "ens3");
+    EXPECT_THAT(naming(network), ElementsAre("net.ifnames=0"));
+    EXPECT_THAT(ids(network), ElementsAre("network-card-renamed"));
+    ASSERT_THAT(paths(network), ElementsAre("/etc/systemd/network/10-amilift.link"));
+    EXPECT_EQ(network.changes[0].after,
+              "# Written by amilift: the first card keeps the name that it had.\n"
+              "[Match]\nOriginalName=eth0\n\n[Link]\nName=ens3\n");
+    image_.file("/etc/systemd/network/10-amilift.link", network.changes[0].after);
+    EXPECT_THAT(inspect().changes, IsEmpty());
+    EXPECT_THAT(naming(inspect()), ElementsAre("net.ifnames=0"));
+}
+
+TEST_F(NetworkTest, LeavesTheNameOfNitro) {
+    image_.file("/etc/netplan/a.yaml", "network:\n  ethernets:\n    ens5:\n      dhcp4: true\n");
+    image_.file("/lib/udev/rules.d/80-net-setup-link.rules", "x");
+    EXPECT_THAT(inspect().changes, IsEmpty());
+    EXPECT_THAT(inspect().findings, IsEmpty());
 }
 
 TEST_F(NetworkTest, LeavesSeveralCardsWithoutEth0) {

@@ -339,5 +339,23 @@ TEST(Readiness, NamesPlatformsAndVerdicts) {
     EXPECT_EQ(to_string(Verdict::repairable), "repairable");
 }
 
+TEST_F(ReadinessTest, RepairsANetworkThatIsBoundToItsInstance) {
+    facts.findings = {{Severity::warning, "network-static-address", "/f:1", "seen", "", "action"},
+                      {Severity::info, "network-card-renamed", "/f:1", "seen", "", "action"},
+                      {Severity::warning, "network-secondary-card", "/f:2", "seen", "", ""}};
+    const auto readiness = assess(facts, disk);
+    const auto ids_on = [&](Platform platform) {
+        std::vector<std::string> ids;
+        for (const auto& reason : readiness.platforms[static_cast<std::size_t>(platform)].reasons) {
+            if (reason.verdict == Verdict::repairable) ids.push_back(reason.id);
+        }
+        return ids;
+    };
+    EXPECT_THAT(ids_on(Platform::pv), IsEmpty());
+    EXPECT_THAT(ids_on(Platform::xen), ElementsAre("network-static-address"));
+    EXPECT_THAT(ids_on(Platform::nitro),
+                ElementsAre("network-static-address", "network-card-renamed"));
+}
+
 }  // namespace
 }  // namespace amilift::image
