@@ -86,8 +86,8 @@ const aws::BlockDeviceMapping* root_mapping(const aws::Image& source) {
     return nullptr;
 }
 
-std::int64_t target_size_gib(std::int64_t source_gib) {
-    return source_gib + 1;
+std::int64_t target_size_gib(const job::ConversionOptions& options, std::int64_t source_gib) {
+    return options.size_gib > 0 ? std::int64_t{options.size_gib} : source_gib + 1;
 }
 
 std::string device_suffix(std::string_view name) {

@@ -75,10 +75,19 @@ Result<> require_convertible(const image::ImageFacts& facts) {
                 refusal->action, refusal->id);
 }
 
+bool can_boot_by_uefi(const job::ConversionOptions& options, const image::ImageFacts& facts) {
+    if (options.layout != job::Layout::gpt || !facts.boot_entry) return false;
+    const auto index = facts.kernel_of_entry.at(*facts.boot_entry);
+    if (!index) return false;
+    const auto& kernel = facts.kernels.at(*index);
+    return kernel.is_64_bit && kernel.starts_on_efi.value_or(false);
+}
+
 struct Plan {
     PlanText text;
     std::vector<modules::Step> steps;
     std::vector<modules::BootFile> boot_files;
+    std::uint64_t root_bytes = 0;  ///< of the target's root partition
 };
 
 /// What the steps take of the filesystem: all that they add, and the most that one of them needs
@@ -110,7 +119,10 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
     observer.on_stage("plan");
     AMILIFT_TRY(const auto used, source.used_extents());
     plan.text.used_bytes = used.used_bytes;
-    plan.text.target_bytes = modules::target_bytes_needed(inspection.filesystem.size_bytes);
+    AMILIFT_TRY(const auto disk,
+                modules::plan_disk(request.options, inspection.filesystem, target_bytes));
+    plan.text.target_bytes = disk.needed_bytes();
+    plan.root_bytes = disk.root_bytes();
     const modules::PlanContext context{.options = request.options,
                                        .facts = inspection.facts,
                                        .filesystem = inspection.filesystem,
@@ -136,13 +148,14 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
 class Application final : public modules::ApplyContext {
   public:
     Application(const dev::BlockDevice& source, const dev::BlockDevice& target,
-                dev::TargetContent content, const dev::FilesystemInfo& filesystem,
+                dev::TargetContent content, dev::Filesystem filesystem, std::uint64_t root_bytes,
                 ConversionResult& result, core::CommandRunner& commands,
                 ConversionObserver& observer, const core::Cancel& cancel)
         : source_(source),
           target_(target),
           content_(content),
           filesystem_(filesystem),
+          root_bytes_(root_bytes),
           result_(result),
           commands_(commands),
           observer_(observer),
@@ -153,8 +166,8 @@ class Application final : public modules::ApplyContext {
     dev::TargetContent target_content() const override { return content_; }
     Result<const image::SafeRoot*> target_root() override {
         if (!mounted_) {
-            AMILIFT_TRY(mounted_,
-                        MountedTarget::mount(target_, filesystem_, dev::Access::read_write));
+            AMILIFT_TRY(mounted_, MountedTarget::mount(target_, filesystem_, root_bytes_,
+                                                       dev::Access::read_write));
         }
         return &mounted_->root();
     }
@@ -177,7 +190,8 @@ class Application final : public modules::ApplyContext {
     const dev::BlockDevice& source_;
     const dev::BlockDevice& target_;
     dev::TargetContent content_;
-    const dev::FilesystemInfo& filesystem_;
+    dev::Filesystem filesystem_;
+    std::uint64_t root_bytes_;
     ConversionResult& result_;
     core::CommandRunner& commands_;
     ConversionObserver& observer_;
@@ -202,14 +216,14 @@ Result<> apply(const std::vector<modules::Step>& steps, Application& application
 
 /// From a fresh mount, so that what is proved has been on the disk and not only in memory.
 Result<> verify(const ConversionRequest& request, const std::string& target_path,
-                const std::vector<modules::BootFile>& boot_files, ConversionResult& result,
-                core::CommandRunner& commands, ConversionObserver& observer,
-                const core::Cancel& cancel) {
+                const std::vector<modules::BootFile>& boot_files, std::uint64_t root_bytes,
+                ConversionResult& result, core::CommandRunner& commands,
+                ConversionObserver& observer, const core::Cancel& cancel) {
     observer.on_stage("verify");
     const auto& inspection = result.plan.inspection;
     AMILIFT_TRY(const auto target, dev::BlockDevice::open(target_path, dev::Access::read_only));
-    AMILIFT_TRY(auto mounted,
-                MountedTarget::mount(target, inspection.filesystem, dev::Access::read_only));
+    AMILIFT_TRY(auto mounted, MountedTarget::mount(target, inspection.filesystem.type, root_bytes,
+                                                   dev::Access::read_only));
     {
         const modules::VerifyContext context{.options = request.options,
                                              .facts = inspection.facts,
@@ -302,13 +316,14 @@ Result<ConversionResult> convert(const ConversionRequest& request, core::Command
     result.plan = std::move(plan.text);
     {
         Application application(source.disk(), target->disk(), content,
-                                result.plan.inspection.filesystem, result, commands, observer,
-                                cancel);
+                                result.plan.inspection.filesystem.type, plan.root_bytes, result,
+                                commands, observer, cancel);
         AMILIFT_CHECK(apply(plan.steps, application, observer, cancel));
     }
-    AMILIFT_CHECK(verify(request, target->disk().path(), plan.boot_files, result, commands,
-                         observer, cancel));
+    AMILIFT_CHECK(verify(request, target->disk().path(), plan.boot_files, plan.root_bytes, result,
+                         commands, observer, cancel));
     AMILIFT_CHECK(target->keep());
+    result.boots_by_uefi = can_boot_by_uefi(request.options, result.plan.inspection.facts);
     return result;
 }
 

@@ -132,13 +132,12 @@ Result<> TargetDisk::keep() {
     return {};
 }
 
-Result<MountedTarget> MountedTarget::mount(const dev::BlockDevice& disk,
-                                           const dev::FilesystemInfo& filesystem,
-                                           dev::Access access) {
+Result<MountedTarget> MountedTarget::mount(const dev::BlockDevice& disk, dev::Filesystem filesystem,
+                                           std::uint64_t root_bytes, dev::Access access) {
     MountedTarget target;
     AMILIFT_TRY(target.loop_,
-                dev::LoopDevice::attach(disk, modules::kRootOffset, filesystem.size_bytes, access));
-    AMILIFT_TRY(target.mount_, dev::Mount::mount(target.loop_->path(), filesystem.type, access));
+                dev::LoopDevice::attach(disk, modules::kRootOffset, root_bytes, access));
+    AMILIFT_TRY(target.mount_, dev::Mount::mount(target.loop_->path(), filesystem, access));
     AMILIFT_TRY(target.root_, open_root(*target.mount_));
     return target;
 }

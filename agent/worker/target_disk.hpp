@@ -51,7 +51,8 @@ class TargetDisk {
 class MountedTarget {
   public:
     [[nodiscard]] static core::Result<MountedTarget> mount(const dev::BlockDevice& disk,
-                                                           const dev::FilesystemInfo& filesystem,
+                                                           dev::Filesystem filesystem,
+                                                           std::uint64_t root_bytes,
                                                            dev::Access access);
     [[nodiscard]] const image::SafeRoot& root() const { return *root_; }
     [[nodiscard]] core::Result<> unmount();
