@@ -391,16 +391,6 @@ TEST_F(Conversion, TruncatedImageIsRefused) {
     EXPECT_NE(error.what.find("41943040"), std::string::npos) << error.what;
 }
 
-TEST_F(Conversion, PartitionedDiskIsRefused) {
-    make_source();
-    ASSERT_TRUE(run());
-    auto r = request();
-    r.source.path = output;
-    r.target.path = work / "second.img";
-    const auto error = failure(r);
-    EXPECT_EQ(error.id, "already-hvm") << error.message();
-    EXPECT_TRUE(error.is(Errc::refused));
-}
 
 TEST_F(Conversion, EmptyAndUnknownDisksAreRefused) {
     modules::test::make_file(source, 16U << 20);
