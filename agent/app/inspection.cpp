@@ -13,8 +13,6 @@
 namespace amilift::app {
 namespace {
 
-constexpr std::uint8_t kMbrTypeEfi = 0xef;
-
 void print_reason(const image::Reason& reason) {
     fmt::print("    {}{}{}: {}", reason.verdict == image::Verdict::ready ? "note: " : "",
                printable(reason.id), reason.where.empty() ? "" : " at " + printable(reason.where),
