@@ -174,11 +174,7 @@ class Page {
                                            describe_initramfs(kernel.initramfs)));
         row("Command line", entry.arguments);
         row("Root", describe_root(entry));
-        row("nvme", describe_driver(kernel.nvme));
-        row("ena", describe_driver(kernel.ena));
-        row("xen-blkfront", describe_driver(kernel.xen_blkfront));
-        row("xen-netfront", describe_driver(kernel.xen_netfront));
-        row("io_timeout", describe_timeout(kernel));
+        for (const auto& [name, text] : driver_lines(readiness, kernel)) row(name, text);
         for (const auto platform : image::kPlatforms) {
             const auto& judged = readiness.platforms[static_cast<std::size_t>(platform)];
             print("<tr><th scope=\"row\">{}</th><td>", image::title_of(platform));

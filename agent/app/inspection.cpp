@@ -48,11 +48,9 @@ void print_entry(const InspectionReport& report, const image::EntryReadiness& re
                           describe_initramfs(kernel.initramfs)));
     fmt::print("    arguments    {}\n", printable(entry.arguments));
     fmt::print("    root         {}\n", describe_root(entry));
-    fmt::print("    nvme         {}\n", describe_driver(kernel.nvme));
-    fmt::print("    ena          {}\n", describe_driver(kernel.ena));
-    fmt::print("    xen-blkfront {}\n", describe_driver(kernel.xen_blkfront));
-    fmt::print("    xen-netfront {}\n", describe_driver(kernel.xen_netfront));
-    fmt::print("    io_timeout   {}\n", describe_timeout(kernel));
+    for (const auto& [name, text] : driver_lines(readiness, kernel)) {
+        fmt::print("    {:12} {}\n", name, text);
+    }
     for (const auto platform : image::kPlatforms) {
         const auto& verdict = readiness.platforms[static_cast<std::size_t>(platform)];
         std::string ids;
@@ -149,6 +147,16 @@ std::string describe_timeout(const image::Kernel& kernel) {
     if (!kernel.nvme_timeout) return "no parameter known";
     return fmt::format("{}, at most {} s", printable(kernel.nvme_timeout->parameter),
                        kernel.nvme_timeout->largest);
+}
+
+std::vector<std::pair<std::string_view, std::string>> driver_lines(
+    const image::EntryReadiness& readiness, const image::Kernel& kernel) {
+    if (!readiness.knows_drivers) return {{"drivers", "not looked for"}};
+    return {{"nvme", describe_driver(kernel.nvme)},
+            {"ena", describe_driver(kernel.ena)},
+            {"xen-blkfront", describe_driver(kernel.xen_blkfront)},
+            {"xen-netfront", describe_driver(kernel.xen_netfront)},
+            {"io_timeout", describe_timeout(kernel)}};
 }
 
 std::string describe_root(const image::BootEntry& entry) {

@@ -3,6 +3,8 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "image/readiness.hpp"
 #include "worker/conversion.hpp"
@@ -39,6 +41,9 @@ void print_inspection(const InspectionReport& report);
 [[nodiscard]] std::string describe_driver(const image::Driver& driver);
 /// "nvme_core.io_timeout, at most 4294967295 s".
 [[nodiscard]] std::string describe_timeout(const image::Kernel& kernel);
+/// All of these by name, or that they were not looked for.
+[[nodiscard]] std::vector<std::pair<std::string_view, std::string>> driver_lines(
+    const image::EntryReadiness& readiness, const image::Kernel& kernel);
 /// root= of the entry, or "not named".
 [[nodiscard]] std::string describe_root(const image::BootEntry& entry);
 

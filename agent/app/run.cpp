@@ -52,6 +52,18 @@ void add_image_arguments(CLI::App& command, ImageOptions& image) {
     command.add_flag("--json", image.json, "print one JSON document on standard output");
 }
 
+/// A result that did not get out is no success, whatever the command says: a full disk shows only
+/// now.
+int with_output(int code) {
+    errno = 0;
+    const bool flushed = std::fflush(stdout) == 0;
+    const int saved = errno;
+    if (flushed && std::ferror(stdout) == 0) return code;
+    (void)std::fprintf(stderr, "amilift: cannot write to standard output: %s\n",
+                       saved == 0 ? "an earlier write failed" : std::strerror(saved));
+    return to_int(ExitCode::io_error);
+}
+
 int dispatch(int argc, char** argv) {
     Options o;
     CLI::App app{"amilift moves old Amazon Machine Images to today's EC2"};
@@ -118,35 +130,24 @@ int dispatch(int argc, char** argv) {
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& e) {
-        return app.exit(e) == 0 ? to_int(ExitCode::ok) : to_int(ExitCode::usage);
+        return app.exit(e) == 0 ? with_output(to_int(ExitCode::ok)) : to_int(ExitCode::usage);
     }
     core::enable_debug_log(o.debug);
 
+    // The agent's result is an AMI and its tags: what it prints is told elsewhere too.
     if (agent->parsed()) return to_int(run_agent(o.agent));
-    if (convert->parsed()) return to_int(run_convert(o.image));
-    if (plan->parsed()) return to_int(run_plan(o.image));
-    if (inspect->parsed()) return to_int(run_inspect(o.inspect));
-    if (validate->parsed()) return to_int(run_validate(o.validate));
-    if (cleanup->parsed()) return to_int(run_cleanup(o.cleanup));
+    if (convert->parsed()) return with_output(to_int(run_convert(o.image)));
+    if (plan->parsed()) return with_output(to_int(run_plan(o.image)));
+    if (inspect->parsed()) return with_output(to_int(run_inspect(o.inspect)));
+    if (validate->parsed()) return with_output(to_int(run_validate(o.validate)));
+    if (cleanup->parsed()) return with_output(to_int(run_cleanup(o.cleanup)));
     if (disk_worker->parsed()) return worker::run_disk_worker(kWorkerSocket);
     if (o.version_json) {
         fmt::print("{{\"version\": \"{}\"}}\n", kVersion);
     } else {
         fmt::print("amilift {}\n", kVersion);
     }
-    return to_int(ExitCode::ok);
-}
-
-/// A result that did not get out is no success, whatever the command says: a full disk shows only
-/// now.
-bool flush_output() {
-    errno = 0;
-    const bool flushed = std::fflush(stdout) == 0;
-    const int saved = errno;
-    if (flushed && std::ferror(stdout) == 0) return true;
-    (void)std::fprintf(stderr, "amilift: cannot write to standard output: %s\n",
-                       saved == 0 ? "an earlier write failed" : std::strerror(saved));
-    return false;
+    return with_output(to_int(ExitCode::ok));
 }
 
 }  // namespace
@@ -155,8 +156,7 @@ int run(int argc, char** argv) {
     // Libraries' exceptions are turned into errors where each is wrapped; what still arrives here
     // is out of memory, or a bug.
     try {
-        const int code = dispatch(argc, argv);
-        return flush_output() ? code : to_int(ExitCode::io_error);
+        return dispatch(argc, argv);
     } catch (const std::system_error& e) {
         // fmt::print() gives up so when standard output or standard error takes nothing more.
         (void)std::fprintf(stderr, "amilift: %s\n", e.what());

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <numeric>
 #include <utility>
 
 #include "image/os_facts.hpp"
@@ -101,8 +102,11 @@ class LineEditor {
             out.text += bodies_[i] ? std::string_view(*bodies_[i]) : lines_[i].body;
             out.text += lines_[i].ending;
         }
-        std::ranges::stable_sort(changes_, {}, &TextChange::line);
-        out.changes = std::move(changes_);
+        // Not std::stable_sort: clang rejects libstdc++ 12's for its deprecated temporary buffer.
+        std::vector<std::size_t> order(changes_.size());
+        std::iota(order.begin(), order.end(), std::size_t{0});
+        std::ranges::sort(order, {}, [&](std::size_t i) { return std::pair(changes_[i].line, i); });
+        for (const auto i : order) out.changes.push_back(std::move(changes_[i]));
         return out;
     }
 

@@ -116,7 +116,7 @@ class Assessor {
             entry.entry = i;
             entry.kernel = *facts_.kernel_of_entry[i];
             entry.boots = facts_.boot_entry == i;
-            judge_entry(facts_.boot_entries[i], facts_.kernels[entry.kernel], entry.platforms);
+            judge_entry(facts_.boot_entries[i], facts_.kernels[entry.kernel], entry);
             out.entries.push_back(std::move(entry));
         }
         take_over(out, facts_.boot_entry, hvm());
@@ -152,19 +152,8 @@ class Assessor {
         }
     }
 
-    /// What keeps a new instance from its network until it is repaired; card names are a matter of
-    /// Nitro, addresses of any instance.
-    static Platforms unreachable_on(std::string_view id) {
-        if (id == "network-card-renamed") return nitro();
-        const bool is_bound = id == "network-name-by-mac" || id == "network-bound-to-mac" ||
-                              id == "network-static-address";
-        return is_bound ? hvm() : Platforms{};
-    }
-
     void judge_findings(PlatformVerdicts& verdicts) const {
         for (const auto& finding : facts_.findings) {
-            add(verdicts, unreachable_on(finding.id),
-                {Verdict::repairable, finding.id, finding.where, finding.seen, finding.action});
             if (finding.severity != Severity::refusal) {
                 judge_advice(finding, verdicts);
                 continue;
@@ -261,19 +250,27 @@ class Assessor {
     }
 
     static void judge_entry(const BootEntry& entry, const Kernel& kernel,
-                            PlatformVerdicts& verdicts) {
+                            EntryReadiness& readiness) {
+        auto& verdicts = readiness.platforms;
         judge_start(entry, kernel, verdicts);
         judge_pv(entry, kernel, verdicts);
         judge_root(entry, kernel, verdicts);
+        const bool lacks_initrd =
+            !kernel.cannot_boot_hvm && !kernel.initrd.empty() && kernel.initramfs.path.empty();
+        if (lacks_initrd) {
+            add(verdicts, all(),
+                {Verdict::refused, "initrd-missing", entry.where,
+                 fmt::format("{} is not in the image", printable(kernel.initrd)),
+                 "make the initramfs again, or name the one that is there"});
+        }
+        readiness.knows_drivers = !kernel.cannot_boot_hvm && !lacks_initrd;
+        if (!readiness.knows_drivers) return;
         judge_disk_driver(entry, kernel, kernel.nvme,
                           {"nvme", "no-nvme-driver", "nvme-not-in-initramfs"}, nitro(), verdicts);
-        // A XenLinux kernel has drivers of other names, and nothing to do with HVM anyway.
-        if (!kernel.cannot_boot_hvm) {
-            judge_disk_driver(
-                entry, kernel, kernel.xen_blkfront,
-                {"xen-blkfront", "no-xen-blkfront-driver", "xen-blkfront-not-in-initramfs"},
-                {Platform::xen}, verdicts);
-        }
+        judge_disk_driver(
+            entry, kernel, kernel.xen_blkfront,
+            {"xen-blkfront", "no-xen-blkfront-driver", "xen-blkfront-not-in-initramfs"},
+            {Platform::xen}, verdicts);
         judge_network(entry, kernel, verdicts);
         if (!kernel.nvme_timeout && kernel.nvme.exists()) {
             add(verdicts, nitro(),

@@ -54,6 +54,8 @@ struct EntryReadiness {
     std::size_t entry = 0;   ///< index in ImageFacts::boot_entries
     std::size_t kernel = 0;  ///< index in ImageFacts::kernels
     bool boots = false;      ///< it is the one that boots on HVM
+    /// Its drivers were looked for: not for a kernel that cannot boot HVM or lacks its initrd.
+    bool knows_drivers = true;
     PlatformVerdicts platforms;
 };
 

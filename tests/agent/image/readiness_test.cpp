@@ -189,6 +189,13 @@ TEST_F(ReadinessTest, TakesXenOnlyKernelsForPvOnly) {
     EXPECT_THAT(ids(Platform::nitro), ElementsAre("xen-only-kernel"));
 }
 
+TEST_F(ReadinessTest, NeedsTheInitrdThatAnEntryNames) {
+    kernel().initramfs = {};
+    EXPECT_THAT(verdicts(), ElementsAre(kRefused, kRefused, kRefused, kRefused));
+    EXPECT_THAT(ids(Platform::nitro), ElementsAre("initrd-missing"));
+    EXPECT_FALSE(assess(facts, disk).entries.front().knows_drivers);
+}
+
 TEST_F(ReadinessTest, KnowsWhatPvGrubUnpacks) {
     for (const std::string packed : {"gzip", "bzip2", "lzo", "xz", ""}) {
         kernel().compression = packed;
