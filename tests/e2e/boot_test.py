@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Converts the image of a paravirtual AMI with the built amilift and boots the result.
 
-    boot_test.py --amilift BUILD/amilift [--bus nvme|virtio|ide] [--bootloader grub2|grub-legacy] [--keep DIRECTORY]
+    boot_test.py --amilift BUILD/amilift [--bus nvme|virtio|ide] [--bootloader grub2|grub-legacy] [--layout mbr|gpt]
+                 [--firmware seabios|ovmf] [--keep DIRECTORY]
 
 The source comes from tests/cloud/images/build-source (cached). The converted disk boots in QEMU from its own boot record,
-with BIOS and without any -kernel, until it asks for a login on the serial console. Ends with 77 (skipped, with the reason)
+with BIOS or UEFI and without any -kernel, until it asks for a login on the serial console. Ends with 77 (skipped, with the reason)
 where the test cannot run, with 1 where the disk does not boot; the end of the console is printed then.
 """
 import argparse
@@ -26,9 +27,12 @@ BUSES = {
     'virtio': ['-device', 'virtio-blk-pci,drive=disk'],
     'ide': ['-device', 'ide-hd,drive=disk'],
 }
+# The path of Debian's package ovmf; None is QEMU's own SeaBIOS.
+FIRMWARE = {'seabios': None, 'ovmf': Path('/usr/share/ovmf/OVMF.fd')}
 # What a disk that does not boot says, from the firmware to init.
 FAILURES = re.compile(rb'Kernel panic|No bootable device|ALERT!|grub rescue>|grub> |emergency mode|Error \d+:|'
-                      rb'Geom Error|Read Error|Hard Disk Error|Dropping to a shell')
+                      rb'Geom Error|Read Error|Hard Disk Error|Dropping to a shell|UEFI Interactive Shell|'
+                      rb'BdsDxe: No bootable option')
 LOGIN = re.compile(rb'login: ')
 ESCAPES = re.compile(rb'\x1b\[[0-9;?]*[A-Za-z]')
 
@@ -49,10 +53,12 @@ def build_source() -> Path:
     sys.exit(f'build-source did not say where the image is:\n{built.stdout}')
 
 
-def boot(disk: Path, bus: str, seconds: float) -> tuple[bool, bytes, float]:
+def boot(disk: Path, bus: str, seconds: float, firmware: str = 'seabios') -> tuple[bool, bytes, float]:
     """Boots `disk` (which stays as it is) until login, failure or timeout: success, console text, seconds taken."""
     command = ['qemu-system-x86_64', '-accel', 'tcg', '-m', '768', '-nographic', '-no-reboot', '-net', 'none',
                '-drive', f'file={disk},format=raw,if=none,id=disk,snapshot=on', *BUSES[bus]]
+    if FIRMWARE[firmware]:
+        command += ['-bios', FIRMWARE[firmware]]
     begun = time.monotonic()
     console = b''
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as qemu:
@@ -81,6 +87,8 @@ def main() -> None:
     parser.add_argument('--amilift', type=Path, required=True, help='the built program')
     parser.add_argument('--bus', choices=BUSES, default='nvme')
     parser.add_argument('--bootloader', choices=['grub2', 'grub-legacy'], default='grub2')
+    parser.add_argument('--layout', choices=['mbr', 'gpt'], default='mbr')
+    parser.add_argument('--firmware', choices=FIRMWARE, default='seabios')
     parser.add_argument('--source', type=Path, help='use this source image')
     parser.add_argument('--timeout', type=float, default=300, help='seconds for the boot')
     parser.add_argument('--keep', type=Path, help='leave the converted disk in this directory')
@@ -89,25 +97,26 @@ def main() -> None:
         skip('needs root for loop devices')
     if not shutil.which('qemu-system-x86_64'):
         skip('qemu-system-x86_64 is not installed')
+    firmware = FIRMWARE[arguments.firmware]
+    if firmware and not firmware.exists():
+        skip(f'{firmware} is not there (package ovmf)')
     source = arguments.source or build_source()
 
     with tempfile.TemporaryDirectory(prefix='amilift-boot-') as directory:
         disk = Path(arguments.keep or directory) / 'converted.img'
-        command = [arguments.amilift, 'convert', '--source', source, '--output', disk]
-        if arguments.bootloader != 'grub2':
-            job = Path(directory) / 'job.yaml'
-            job.write_text(f'source:\n  ami: ami-0123456789abcdef0\nconversion:\n'
-                           f'  bootloader: {arguments.bootloader}\n')
-            command += ['--job', job]
+        job = Path(directory) / 'job.yaml'
+        job.write_text(f'source:\n  ami: ami-0123456789abcdef0\ntarget:\n  layout: {arguments.layout}\n'
+                       f'conversion:\n  bootloader: {arguments.bootloader}\n')
+        command = [arguments.amilift, 'convert', '--source', source, '--output', disk, '--job', job]
         begun = time.monotonic()
         if subprocess.run(command, timeout=600).returncode != 0:
             sys.exit('FAILED: amilift convert')
         print(f'converted in {time.monotonic() - begun:.1f} s')
-        booted, console, seconds = boot(disk, arguments.bus, arguments.timeout)
+        booted, console, seconds = boot(disk, arguments.bus, arguments.timeout, arguments.firmware)
         if not booted:
             sys.stdout.buffer.write(console[-4000:] + b'\n')
-            sys.exit(f'FAILED: no login on {arguments.bus} within {seconds:.0f} s')
-        print(f'{arguments.bootloader} on {arguments.bus}: login after {seconds:.1f} s')
+            sys.exit(f'FAILED: no login on {arguments.firmware}, {arguments.bus} within {seconds:.0f} s')
+        print(f'{arguments.layout} {arguments.bootloader} on {arguments.firmware}, {arguments.bus}: login after {seconds:.1f} s')
 
 
 if __name__ == '__main__':

@@ -65,6 +65,15 @@ TEST(Grub2BootArea, PointsToTheCoreImageInTheGap) {
     EXPECT_EQ(hex(*area, 512 + 1500, 4), "00000000") << "padding";
 }
 
+TEST(Grub2BootArea, LeavesRoomForAGpt) {
+    const auto area = make_grub2_boot_area(made_up_grub2(1500), Sector{}, kBiosBootSector);
+    ASSERT_TRUE(area);
+    EXPECT_EQ(area->size(), 37U * 512);
+    EXPECT_EQ(hex(*area, 0x5c, 8), "2200000000000000");
+    EXPECT_EQ(hex(*area, 34 * 512, 2), "c0c0");
+    EXPECT_EQ(hex(*area, 34 * 512 + 0x1f4, 12), "230000000000000002002008");
+}
+
 TEST(Grub2BootArea, MustFitIntoTheGap) {
     EXPECT_TRUE(make_grub2_boot_area(made_up_grub2(2047 * 512), Sector{}));
     const auto area = make_grub2_boot_area(made_up_grub2(2047 * 512 + 1), Sector{});
@@ -102,6 +111,28 @@ TEST(Grub2Image, MissingFilesNameTheirPackage) {
     ASSERT_FALSE(image);
     EXPECT_TRUE(image.error().is(Errc::not_installed));
     EXPECT_EQ(image.error().hint, "install the package grub-pc-bin");
+}
+
+TEST(Grub2Efi, IsAUefiProgramAndAlwaysTheSame) {
+    core::ProcessRunner commands;
+    constexpr std::string_view kUuid = "5d41402a-bc4b-4a76-b971-9d911017c592";
+    const auto one = build_grub2_efi(commands, kUuid);
+    ASSERT_TRUE(one) << one.error().message();
+    const auto two = build_grub2_efi(commands, kUuid);
+    ASSERT_TRUE(two);
+    EXPECT_TRUE(*one == *two);
+    EXPECT_EQ(hex(*one, 0, 2), "4d5a");
+    EXPECT_GT(one->size(), 500000U);
+    EXPECT_LT(one->size(), 4000000U);
+}
+
+TEST(Grub2Efi, MissingFilesNameTheirPackage) {
+    core::ProcessRunner commands;
+    TemporaryDirectory empty;
+    const auto program = build_grub2_efi(commands, "u", empty.path());
+    ASSERT_FALSE(program);
+    EXPECT_TRUE(program.error().is(Errc::not_installed));
+    EXPECT_EQ(program.error().hint, "install the package grub-efi-amd64-bin");
 }
 
 TEST(Grub2Image, ForeignBootRecordIsNotPatched) {

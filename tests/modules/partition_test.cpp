@@ -63,6 +63,100 @@ TEST_F(Partition, FilesystemAbove2TiBIsRefusedByThePlan) {
     EXPECT_TRUE(steps.error().is(core::Errc::invalid_input)) << steps.error().message();
 }
 
+TEST_F(Partition, GptHasRoomForTheEfiPartitionAndTheBackup) {
+    options.layout = job::Layout::gpt;
+    filesystem.size_bytes = (64U << 20) + 4096;
+    const auto disk = plan_disk(options, filesystem, std::nullopt);
+    ASSERT_TRUE(disk) << disk.error().message();
+    EXPECT_EQ(disk->root_sectors, 131072U + 8);
+    EXPECT_EQ(disk->esp.start_sector, 135168U) << "the next whole MiB";
+    EXPECT_EQ(disk->esp.sector_count, 131072U);
+    EXPECT_EQ(disk->needed_bytes(), 131U << 20);
+    EXPECT_TRUE(plan_disk(options, filesystem, disk->needed_bytes()));
+    const auto small = plan_disk(options, filesystem, disk->needed_bytes() - 1);
+    ASSERT_FALSE(small);
+    EXPECT_TRUE(small.error().is(core::Errc::no_space));
+}
+
+TEST_F(Partition, WantedSizeGoesToTheRootPartition) {
+    options.size_gib = 2;
+    const auto mbr = plan_disk(options, filesystem, std::nullopt);
+    ASSERT_TRUE(mbr);
+    EXPECT_EQ(mbr->needed_bytes(), 2U << 30);
+    EXPECT_EQ(mbr->root_bytes(), (2U << 30) - (1U << 20));
+    options.layout = job::Layout::gpt;
+    const auto gpt = plan_disk(options, filesystem, std::uint64_t{3} << 30);
+    ASSERT_TRUE(gpt);
+    EXPECT_EQ(gpt->needed_bytes(), 2U << 30);
+    EXPECT_EQ(gpt->disk_sectors, (std::uint64_t{3} << 30) / 512) << "the disk has more";
+    EXPECT_EQ(gpt->root_bytes(), (2U << 30) - (66U << 20));
+    EXPECT_EQ(gpt->esp.start_sector * 512, (2U << 30) - (65U << 20));
+}
+
+TEST_F(Partition, SizeInWhichTheFilesystemDoesNotFitIsRefused) {
+    options.size_gib = 1;
+    filesystem.size_bytes = (1U << 30) - (1U << 20);
+    EXPECT_TRUE(partition_module().plan(context()));
+    options.layout = job::Layout::gpt;
+    const auto steps = partition_module().plan(context());
+    ASSERT_FALSE(steps);
+    EXPECT_TRUE(steps.error().is(core::Errc::refused));
+    EXPECT_EQ(steps.error().id, "size-too-small");
+    EXPECT_EQ(steps.error().hint, "ask for at least 2GiB");
+}
+
+TEST_F(Partition, GptIsOneThatOtherProgramsTake) {
+    options.layout = job::Layout::gpt;
+    const auto path = apply_to_dirty_disk(200U << 20, dev::TargetContent::unknown);
+    const auto dumped = commands.run({.argv = {"sfdisk", "--dump", path}});
+    ASSERT_TRUE(dumped) << dumped.error().message();
+    EXPECT_EQ(dumped->err, "") << "sfdisk complains about a bad backup there";
+    for (const char* line : {"label: gpt", "first-lba: 34", "last-lba: 409566",
+                             "1 : start=        2048, size=      131072, "
+                             "type=0FC63DAF-8483-4772-8E79-3D69D8477DE4",
+                             "14 : start=          34, size=        2014, "
+                             "type=21686148-6449-6E6F-744E-656564454649",
+                             "15 : start=      133120, size=      131072, "
+                             "type=C12A7328-F81F-11D2-BA4B-00A0C93EC93B"}) {
+        EXPECT_NE(dumped->out.find(line), std::string::npos) << line << "\n" << dumped->out;
+    }
+    const auto verified = commands.run({.argv = {"sfdisk", "--verify", path}});
+    ASSERT_TRUE(verified);
+    EXPECT_EQ(verified->exit_code, 0) << verified->out << verified->err;
+}
+
+TEST_F(Partition, VerifyFindsAChangedGpt) {
+    options.layout = job::Layout::gpt;
+    constexpr std::uint64_t kBytes = 140U << 20;
+    const auto path = apply_to_dirty_disk(kBytes, dev::TargetContent::unknown);
+    Manifest manifest;
+    const auto verify = [&] {
+        const auto target = dev::BlockDevice::open(path, dev::Access::read_only);
+        EXPECT_TRUE(target);
+        return partition_module().verify(
+            {options, facts, filesystem, *target, root, manifest, commands});
+    };
+    const auto flip = [&](std::uint64_t offset) {
+        std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
+        file.seekg(static_cast<std::streamoff>(offset));
+        const auto old = file.get();
+        file.seekp(static_cast<std::streamoff>(offset));
+        file.put(static_cast<char>(old ^ 1));
+    };
+    const auto proofs = verify();
+    ASSERT_TRUE(proofs) << proofs.error().message();
+    flip(100);
+    EXPECT_TRUE(verify()) << "boot code is the boot loader's";
+    for (const std::uint64_t offset :
+         {std::uint64_t{446}, std::uint64_t{512 + 16}, std::uint64_t{1024}, kBytes - 512,
+          kBytes - 512 + 40, kBytes - std::uint64_t{33} * 512}) {
+        flip(offset);
+        EXPECT_FALSE(verify()) << "byte " << offset;
+        flip(offset);
+    }
+    EXPECT_TRUE(verify());
+}
+
 TEST_F(Partition, SignatureComesFromTheUuid) {
     const auto one = disk_signature("5d41402a-bc4b-4a76-b971-9d911017c592");
     EXPECT_EQ(one, disk_signature("5d41402a-bc4b-4a76-b971-9d911017c592"));

@@ -68,6 +68,38 @@ TEST_F(FlowTest, SetsNoEnaSupportWithoutAProvenDriver) {
     EXPECT_NE(observer.warnings[0].find("no ENA driver"), std::string::npos);
 }
 
+TEST_F(FlowTest, GptGetsTheBootModeThatIsProven) {
+    for (const bool uefi : {true, false}) {
+        std::filesystem::remove(record_path());
+        ec2.images.erase("unused");
+        job.id = uefi ? "by-uefi" : "by-bios";
+        job.target.name = job.id;
+        job.conversion.layout = job::Layout::gpt;
+        worker.outcome->boots_by_uefi = uefi;
+        const auto record = run();
+        ASSERT_TRUE(record);
+        ASSERT_EQ(record->outcome, Outcome::succeeded) << record->error;
+        EXPECT_EQ(ec2.registered.back().boot_mode, uefi ? "uefi-preferred" : "legacy-bios");
+    }
+    EXPECT_EQ(worker.orders.back().options.layout, job::Layout::gpt);
+}
+
+TEST_F(FlowTest, BootModeIsLeftToEc2ForMbr) {
+    worker.outcome->boots_by_uefi = true;
+    ASSERT_TRUE(run());
+    EXPECT_EQ(ec2.registered.at(0).boot_mode, std::nullopt);
+}
+
+TEST_F(FlowTest, WantedSizeIsTheTargetVolumes) {
+    job.conversion.size_gib = 20;
+    const auto record = run();
+    ASSERT_TRUE(record);
+    ASSERT_EQ(record->outcome, Outcome::succeeded) << record->error;
+    EXPECT_EQ(ec2.created.at(worker.orders.at(0).target_volume).size_gib, 20);
+    EXPECT_EQ(worker.orders[0].options.size_gib, 20U);
+    EXPECT_EQ(ec2.registered.at(0).block_devices.at(0).volume_size_gib, 20);
+}
+
 TEST_F(FlowTest, ToleratesObjectsThatAreUnknownAfterTheirCreation) {
     ec2.invisible = 4;
     ec2.slowness = 5;

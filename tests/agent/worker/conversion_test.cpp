@@ -280,6 +280,121 @@ TEST_F(Conversion, XfsRootIsConverted) {
     EXPECT_TRUE(fs::exists(after.path() + std::string(modules::kManifestPath)));
 }
 
+TEST_F(Conversion, XfsRootIsGrown) {
+    std::ifstream filesystems("/proc/filesystems");
+    const std::string known{std::istreambuf_iterator<char>(filesystems), {}};
+    if (known.find("xfs") == std::string::npos) GTEST_SKIP() << "this kernel cannot mount XFS";
+    test::write_pv_tree(work / "tree");
+    modules::test::make_file(source, 320U << 20);
+    ASSERT_TRUE(commands.run_ok({.argv = {"mkfs.xfs", "-q", "-L", "/", source}}));
+    {
+        const TestMount filled(source, 0, "rw");
+        ASSERT_TRUE(commands.run_ok({.argv = {"cp", "-a", work / "tree/.", filled.path()}}));
+    }
+    auto r = request();
+    r.options.size_gib = 1;
+    const auto result = run(r);
+    ASSERT_TRUE(result) << result.error().message();
+    const auto disk = dev::BlockDevice::open(output, dev::Access::read_only);
+    ASSERT_TRUE(disk);
+    const auto grown = dev::read_filesystem_info(*disk, kRootOffset);
+    ASSERT_TRUE(grown);
+    EXPECT_EQ(grown->size_bytes, (1U << 30) - (1U << 20));
+}
+
+TEST_F(Conversion, GptHasTheSameFilesAndAnEfiPartition) {
+    make_source("ext4", {});
+    auto r = request();
+    r.options.layout = job::Layout::gpt;
+    const auto result = run(r);
+    ASSERT_TRUE(result) << result.error().message();
+    EXPECT_FALSE(result->boots_by_uefi) << "the kernel of this tree has no EFI stub";
+    expect_only_manifest_differs(source, output, result->manifest);
+    const auto proofs = fmt::format("{}", fmt::join(result->proofs, "\n"));
+    EXPECT_NE(proofs.find("both copies of the partition table are right"), std::string::npos);
+    EXPECT_NE(proofs.find("holds EFI/BOOT/BOOTX64.EFI"), std::string::npos) << proofs;
+
+    const auto dumped = commands.run({.argv = {"sfdisk", "--dump", output}});
+    ASSERT_TRUE(dumped);
+    EXPECT_EQ(dumped->exit_code, 0) << dumped->err;
+    EXPECT_EQ(dumped->err, "");
+    const auto listed =
+        commands.run({.argv = {"mdir", "-b", "-i", output + "@@50M", "::/EFI/BOOT"}});
+    ASSERT_TRUE(listed);
+    EXPECT_NE(listed->out.find("BOOTX64.EFI"), std::string::npos) << listed->out << listed->err;
+}
+
+TEST_F(Conversion, GptDoneTwiceIsTheSame) {
+    make_source();
+    auto r = request();
+    r.options.layout = job::Layout::gpt;
+    ASSERT_TRUE(run(r));
+    const auto around = [&] {
+        const auto text = read_text(output);
+        return text.substr(0, kRootOffset) + text.substr(50U << 20);
+    };
+    const auto first = around();
+    fs::remove(output);
+    notes.steps.clear();
+    ASSERT_TRUE(run(r));
+    EXPECT_TRUE(first == around());
+}
+
+TEST_F(Conversion, RootIsGrownToTheWantedSize) {
+    struct Kind {
+        const char* type;
+        std::vector<std::string> options;
+        job::Layout layout;
+    };
+    for (const auto& kind :
+         {Kind{"ext2", {"-b", "1024", "-I", "128", "-O", "none,filetype,sparse_super"},
+               job::Layout::mbr},
+          Kind{"ext3", {"-b", "4096", "-I", "128"}, job::Layout::gpt},
+          Kind{"ext4", {}, job::Layout::mbr}}) {
+        SCOPED_TRACE(kind.type);
+        fs::remove(output);
+        notes.steps.clear();
+        make_source(kind.type, kind.options);
+        auto r = request();
+        r.options.layout = kind.layout;
+        r.options.size_gib = 1;
+        const auto result = run(r);
+        ASSERT_TRUE(result) << result.error().message();
+        EXPECT_EQ(fs::file_size(output), 1U << 30);
+        const auto disk = dev::BlockDevice::open(output, dev::Access::read_only);
+        ASSERT_TRUE(disk);
+        const auto grown = dev::read_filesystem_info(*disk, kRootOffset);
+        ASSERT_TRUE(grown);
+        EXPECT_GT(grown->size_bytes, 900U << 20);
+        const auto fsck = commands.run({.argv = {"e2fsck", "-fn", output + "?offset=1048576"}});
+        ASSERT_TRUE(fsck);
+        EXPECT_EQ(fsck->exit_code, 0) << fsck->out;
+        expect_only_manifest_differs(source, output, result->manifest);
+    }
+}
+
+TEST_F(Conversion, SizeThatIsTooSmallIsRefusedBeforeTheCopy) {
+    test::write_pv_tree(work / "tree");
+    make_ext_image(source, work / "tree", 1023, "ext4", {});
+    auto r = request();
+    r.options.size_gib = 1;
+    EXPECT_TRUE(run(r)) << "1 GiB is just enough";
+    fs::remove(output);
+    notes.steps.clear();
+    r.options.layout = job::Layout::gpt;
+    const auto error = failure(r);
+    EXPECT_EQ(error.id, "size-too-small") << error.message();
+    EXPECT_TRUE(notes.steps.empty());
+}
+
+TEST_F(Conversion, Grub097CannotStartFromGpt) {
+    make_source();
+    auto r = request();
+    r.options.layout = job::Layout::gpt;
+    r.options.bootloader = job::Bootloader::grub_legacy;
+    EXPECT_EQ(failure(r).id, "grub-legacy-needs-mbr");
+}
+
 // --- refusals: each leaves the source as it is and nothing behind ---
 
 TEST_F(Conversion, OutputThatExistsIsNotTouched) {

@@ -37,6 +37,8 @@ ConversionRequest sample_request() {
     request.options.bootloader = job::Bootloader::grub_legacy;
     request.options.consoles = {"ttyS1,9600"};
     request.options.platform = job::Platform::xen;
+    request.options.layout = job::Layout::gpt;
+    request.options.size_gib = 20;
     request.may_replay_source_journal = true;
     request.target_content = dev::TargetContent::zeros;
     return request;
@@ -52,6 +54,8 @@ TEST(Protocol, RequestArrivesAsItWasSent) {
     EXPECT_EQ(request->options.bootloader, job::Bootloader::grub_legacy);
     EXPECT_EQ(request->options.consoles, std::vector<std::string>{"ttyS1,9600"});
     EXPECT_EQ(request->options.platform, job::Platform::xen);
+    EXPECT_EQ(request->options.layout, job::Layout::gpt);
+    EXPECT_EQ(request->options.size_gib, 20U);
     EXPECT_TRUE(request->may_replay_source_journal);
     EXPECT_EQ(request->target_content, dev::TargetContent::zeros);
 }
@@ -77,6 +81,7 @@ TEST(Protocol, EveryKindOfMessageArrivesAsItWasSent) {
               "idwhereseenconsequenceaction");
     WorkerOutcome outcome;
     outcome.os_pretty_name = "Some Linux 6";
+    outcome.boots_by_uefi = true;
     outcome.filesystem_uuid = "u";
     outcome.kernel_version = "2.6.32";
     outcome.ena_driver = "built in";

@@ -20,10 +20,13 @@ class Source:
 class Target:
     """What of the job's part about the conversion differs from the default."""
     bootloader: str = 'grub2'
+    layout: str = 'mbr'
+    size_gib: int = 0
+    """Of the disk, which the root is grown to; 0: the root keeps its size."""
 
     @property
     def name(self) -> str:
-        return f'mbr {self.bootloader}'
+        return f'{self.layout} {self.bootloader}' + (f' {self.size_gib}GiB' if self.size_gib else '')
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Cell:
 
 BUSES = ('nvme', 'virtio', 'ide')
 LEGACY = Target(bootloader='grub-legacy')
+GPT = Target(layout='gpt')
 SOURCES = (
     Source(),
     Source(filesystem='ext4-2010', menu='amazon'),
@@ -66,6 +70,14 @@ XEN_ONLY_INITRAMFS = (
 
 def all_cells() -> list[Cell]:
     cells = [Cell(Conversion(source), bus) for source in SOURCES for bus in BUSES]
+    for source in SOURCES:
+        cells += [Cell(Conversion(source, GPT), 'nvme', firmware) for firmware in ('seabios', 'ovmf')]
+    for bus in ('virtio', 'ide'):
+        cells += [Cell(Conversion(SOURCES[0], GPT), bus, firmware) for firmware in ('seabios', 'ovmf')]
+    cells.append(Cell(Conversion(SOURCES[0]), 'nvme', 'ovmf', explained='a disk with a DOS partition table is for BIOS'))
+    cells.append(Cell(Conversion(SOURCES[0], Target('grub-legacy', 'gpt')), 'nvme', explained='GRUB 0.97 cannot start from a GPT'))
+    for source, layout in zip(SOURCES[:4], ('mbr', 'gpt', 'gpt', 'mbr')):
+        cells.append(Cell(Conversion(source, Target(layout=layout, size_gib=5)), 'nvme', 'ovmf' if layout == 'gpt' else 'seabios'))
     for source in XEN_ONLY_INITRAMFS:
         cells.append(Cell(Conversion(source), 'nvme'))
         cells += [Cell(Conversion(source), bus, explained='the initramfs is made for Xen; EC2 has no such bus, so no driver for it is added')
@@ -81,7 +93,8 @@ def all_cells() -> list[Cell]:
 
 
 def short_cells() -> list[Cell]:
-    """One of each kind, for every change: about three minutes."""
+    """One of each kind, for every change: about four minutes."""
     plain = Conversion(SOURCES[0])
     return [Cell(plain, 'nvme'), Cell(plain, 'ide'), Cell(Conversion(SOURCES[0], LEGACY), 'nvme'),
-            Cell(Conversion(XEN_ONLY_INITRAMFS[0]), 'nvme')]
+            Cell(Conversion(XEN_ONLY_INITRAMFS[0]), 'nvme'),
+            Cell(Conversion(SOURCES[0], Target(layout='gpt', size_gib=5)), 'nvme', 'ovmf')]
