@@ -344,7 +344,9 @@ class DefaultGrubEditor {
 
     void edit_line(const Line& line, const std::string& missing) {
         const auto found = assignment_of(line.body);
-        if (!found || !found->is_simple) return out_.keep(line);
+        // Of _XEN_REPLACE, hvc0 is what the kernel above a hypervisor of its own talks to.
+        const bool is_for_xen = found && found->name.find("_XEN") != std::string_view::npos;
+        if (!found || !found->is_simple || is_for_xen) return out_.keep(line);
         const auto value = line.body.substr(found->value_at, found->value_size);
         auto edited = edit_arguments(value, edit_, edit_.later_kernels, WhenNoConsole::keep,
                                      WhenNoArgument::keep, true);

@@ -25,6 +25,7 @@ constexpr std::size_t kMostFindings = 20;
 /// cloud-init writes such a line into fstab for the first disk that it finds, and an AMI takes it
 /// along.
 bool is_cloud_init_mount(const FstabEntry& entry) {
+    if (entry.type == "swap") return false;
     return entry.options.find("comment=cloudconfig") != std::string::npos ||
            entry.options.find("x-systemd.requires=cloud-init.service") != std::string::npos;
 }

@@ -218,16 +218,16 @@ std::string set_arguments(std::string_view command_line, std::span<const WantedA
 }
 
 std::string remove_device_resume(std::string_view command_line) {
+    const bool is_swap_file = last_value(command_line, "resume_offset").has_value();
     std::string out;
     std::size_t copied = 0;
     for (const auto& argument : kernel_arguments(command_line)) {
         if (argument.key != "resume") continue;
         // A quote in it that is never closed holds the rest of the line.
         if (std::ranges::count(argument.text, '"') % 2 != 0) continue;
-        if (!is_unstable_device(argument.value) && !argument.value.starts_with("PARTUUID=") &&
-            !argument.value.starts_with("PARTLABEL=")) {
-            continue;
-        }
+        const bool is_partition =
+            argument.value.starts_with("PARTUUID=") || argument.value.starts_with("PARTLABEL=");
+        if (!is_unstable_device(argument.value) && (!is_partition || is_swap_file)) continue;
         out += command_line.substr(copied, argument.at - copied);
         copied = argument.at + argument.text.size();
         const auto used = out.find_last_not_of(kBlanks);

@@ -63,8 +63,9 @@ enum class WhenNoArgument { keep, add };
                                         WhenNoArgument when_none = WhenNoArgument::add);
 
 /// The command line without each resume= of a device name that a kernel gives out, or of a
-/// partition's UUID or label. Swap is no partition of the new disk, and an initramfs waits for the
-/// device. A filesystem's UUID and LABEL stay: they may be a volume's that is still attached.
+/// partition's UUID or label, unless resume_offset= says that it holds a swap file. Swap is no
+/// partition of the new disk, and an initramfs waits for the device. A filesystem's UUID and LABEL
+/// stay: they may be a volume's that is still attached.
 [[nodiscard]] std::string remove_device_resume(std::string_view command_line);
 
 /// The arguments that the kernel of a file shall have.

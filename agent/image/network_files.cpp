@@ -101,8 +101,11 @@ class LineEditor {
             out.text += bodies_[i] ? std::string_view(*bodies_[i]) : lines_[i].body;
             out.text += lines_[i].ending;
         }
-        std::ranges::stable_sort(changes_, {}, &TextChange::line);
-        out.changes = std::move(changes_);
+        // Not stable_sort: of libstdc++ 12, clang refuses what it calls.
+        std::vector<std::pair<int, std::size_t>> order;
+        for (std::size_t i = 0; i < changes_.size(); ++i) order.emplace_back(changes_[i].line, i);
+        std::ranges::sort(order);
+        for (const auto& [line, i] : order) out.changes.push_back(std::move(changes_[i]));
         return out;
     }
 

@@ -165,6 +165,12 @@ TEST(Grub2Edit, ReplacesPvConsolesInEveryAssignment) {
                   std::string(kBoth) + "\"\n");
 }
 
+TEST(Grub2Edit, KeepsTheConsoleOfKernelsAboveAHypervisor) {
+    const std::string text = "GRUB_CMDLINE_LINUX=\"console=tty0 " + kAdded +
+                             "\"\nGRUB_CMDLINE_LINUX_XEN_REPLACE=\"console=hvc0\"\n";
+    EXPECT_EQ(default_grub(text), text);
+}
+
 TEST(Grub2Edit, DoesNotAddWhatAnotherFileOfTheSetHas) {
     const std::string text = "GRUB_CMDLINE_LINUX=\"ro\"\n";
     const auto elsewhere = "GRUB_CMDLINE_LINUX_DEFAULT=\"console=tty1 " + kAdded + "\"\n";

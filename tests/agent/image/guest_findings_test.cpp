@@ -35,14 +35,15 @@ TEST_F(GuestFindings, TellsOfMountsThatMayBeMissing) {
         "/dev/sda1 / ext3 defaults 1 1\n"
         "/dev/xvdb /mnt auto defaults,nobootwait,comment=cloudconfig 0 2\n"
         "/dev/xvdc /mnt2 auto defaults,x-systemd.requires=cloud-init.service 0 2\n"
+        "/dev/sda3 none swap sw,x-systemd.requires=cloud-init.service,comment=cloudconfig 0 2\n"
         "/dev/sdf /data xfs defaults 0 0\n"
         "/dev/sdg /hand xfs noauto 0 0\n"
         "PARTUUID=1-02 /p ext4 defaults 0 0\n";
     EXPECT_THAT(ids(), ElementsAre("ephemeral-mount", "ephemeral-mount", "fstab-device-name",
-                                   "fstab-partition-name"));
+                                   "fstab-device-name", "fstab-partition-name"));
     EXPECT_EQ(facts_.findings[0].where, "/etc/fstab:2");
     EXPECT_EQ(facts_.findings[0].severity, Severity::warning);
-    EXPECT_THAT(facts_.findings[2].seen, HasSubstr("'/dev/sdf' for '/data'"));
+    EXPECT_THAT(facts_.findings[3].seen, HasSubstr("'/dev/sdf' for '/data'"));
 }
 
 TEST_F(GuestFindings, TellsOfAThousandMountsInAFewFindings) {

@@ -77,6 +77,8 @@ TEST(KernelArguments, RemovesResumeDevicesThatWillNotBeThere) {
     EXPECT_EQ(remove_device_resume("ro resume=PARTUUID=1-02"), "ro");
     EXPECT_EQ(remove_device_resume("resume=UUID=abcd noresume resume=/swapfile"),
               "resume=UUID=abcd noresume resume=/swapfile");
+    EXPECT_EQ(remove_device_resume("resume=PARTUUID=1-01 resume_offset=4096"),
+              "resume=PARTUUID=1-01 resume_offset=4096");
     EXPECT_EQ(remove_device_resume("resume=/dev/sda2\"x y"), "resume=/dev/sda2\"x y");
 }
 
