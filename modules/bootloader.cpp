@@ -347,38 +347,17 @@ Result<std::string> prove_esp(const VerifyContext& context) {
                        disk.esp.start_sector);
 }
 
-Result<std::string> prove_readable(const VerifyContext& context, const std::string& path) {
-    AMILIFT_TRY(const auto wanted, crc32_of(context.target_root, path));
-    AMILIFT_TRY(
-        const auto seen,
-        crc32_as_grub_reads(
-            context.commands, context.target.path(),
-            fmt::format("(loop0,{}){}", grub2_root_partition(context.options.layout), path)));
-    if (seen != wanted) {
-        return fail(Errc::corrupt,
-                    fmt::format("GRUB reads '{}' on '{}' as crc32 {:08x}, Linux as {:08x}", path,
-                                context.target.path(), seen, wanted),
-                    "report this image: its filesystem is one that GRUB misreads");
+/// The file as grub-fstest names it on the target; empty where another loader than GRUB reads it.
+std::string path_for_grub(const VerifyContext& context, const std::string& path) {
+    const auto& disk = context.facts.disk;
+    if (!disk.is_partitioned()) {
+        return fmt::format("(loop0,{}){}", grub2_root_partition(context.options.layout), path);
     }
-    for (const auto& file : context.boot_files) {
-        if (file.path != path) continue;
-        AMILIFT_TRY(const auto start, sum_of(context.target_root, path, file.size_bytes));
-        AMILIFT_TRY(const auto real, context.target_root.resolve(path));
-        AMILIFT_TRY(const auto status, context.target_root.status(real));
-        const auto& entries = context.manifest.entries();
-        const bool may_grow =
-            std::ranges::find(entries, real, &ManifestEntry::path) != entries.end();
-        if (start.crc32 != file.crc32 || (status.size_bytes != file.size_bytes && !may_grow)) {
-            return fail(Errc::corrupt,
-                        fmt::format("the first {} of {} bytes of '{}' have crc32 {:08x} on '{}', "
-                                    "all {} bytes have {:08x} in the source",
-                                    start.bytes, status.size_bytes, path, start.crc32,
-                                    context.target.path(), file.size_bytes, file.crc32),
-                        "the source's block bitmap may be wrong: run 'e2fsck -f' on a copy of the "
-                        "source and convert that");
-        }
-    }
-    return fmt::format("grub-fstest reads {} (crc32 {:08x})", path, seen);
+    if (disk.code != image::BootCode::grub2 && disk.code != image::BootCode::grub_legacy) return {};
+    const auto* volume = disk.holder_of(path);
+    if (volume == nullptr) return {};
+    return fmt::format("(loop0,{}{}){}", disk.is_gpt ? "gpt" : "msdos", volume->partition,
+                       image::path_on_volume(*volume, path));
 }
 
 Result<std::vector<std::string>> verify(const VerifyContext& context) {
@@ -402,9 +381,9 @@ Result<std::vector<std::string>> verify(const VerifyContext& context) {
     }
     proofs.push_back(fmt::format("entry {} '{}' of {} will boot", index, menu.entries[index].title,
                                  context.facts.menu_path));
-    AMILIFT_TRY(proofs.emplace_back(), prove_readable(context, kernel->path));
+    AMILIFT_TRY(proofs.emplace_back(), prove_boot_file(context, kernel->path));
     if (!kernel->initrd.empty()) {
-        AMILIFT_TRY(proofs.emplace_back(), prove_readable(context, kernel->initrd));
+        AMILIFT_TRY(proofs.emplace_back(), prove_boot_file(context, kernel->initrd));
     }
     return proofs;
 }
@@ -423,6 +402,39 @@ Result<std::vector<BootFile>> read_boot_files(const image::ImageFacts& facts,
         files.push_back({path, sum.bytes, sum.crc32});
     }
     return files;
+}
+
+Result<std::string> prove_boot_file(const VerifyContext& context, const std::string& path) {
+    AMILIFT_TRY(const auto wanted, crc32_of(context.target_root, path));
+    for (const auto& file : context.boot_files) {
+        if (file.path != path) continue;
+        AMILIFT_TRY(const auto start, sum_of(context.target_root, path, file.size_bytes));
+        AMILIFT_TRY(const auto real, context.target_root.resolve(path));
+        AMILIFT_TRY(const auto status, context.target_root.status(real));
+        const auto& entries = context.manifest.entries();
+        const bool may_grow =
+            std::ranges::find(entries, real, &ManifestEntry::path) != entries.end();
+        if (start.crc32 != file.crc32 || (status.size_bytes != file.size_bytes && !may_grow)) {
+            return fail(Errc::corrupt,
+                        fmt::format("the first {} of {} bytes of '{}' have crc32 {:08x} on '{}', "
+                                    "all {} bytes have {:08x} in the source",
+                                    start.bytes, status.size_bytes, path, start.crc32,
+                                    context.target.path(), file.size_bytes, file.crc32),
+                        "the source's block bitmap may be wrong: run 'e2fsck -f' on a copy of the "
+                        "source and convert that");
+        }
+    }
+    const auto grub_path = path_for_grub(context, path);
+    if (grub_path.empty()) return fmt::format("{} has crc32 {:08x}", path, wanted);
+    AMILIFT_TRY(const auto seen,
+                crc32_as_grub_reads(context.commands, context.target.path(), grub_path));
+    if (seen != wanted) {
+        return fail(Errc::corrupt,
+                    fmt::format("GRUB reads '{}' on '{}' as crc32 {:08x}, Linux as {:08x}", path,
+                                context.target.path(), seen, wanted),
+                    "report this image: its filesystem is one that GRUB misreads");
+    }
+    return fmt::format("grub-fstest reads {} (crc32 {:08x})", path, seen);
 }
 
 const Module& bootloader_module() {

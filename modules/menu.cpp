@@ -9,6 +9,7 @@
 #include "image/kernel_arguments.hpp"
 #include "image/menu.hpp"
 #include "image/text_lines.hpp"
+#include "modules/arguments.hpp"
 #include "modules/text_edit.hpp"
 
 namespace amilift::modules {
@@ -21,12 +22,15 @@ using core::Result;
 
 constexpr std::string_view kName = "menu";
 
-image::MenuEdit edit_for(const job::ConversionOptions& options, const image::ImageFacts& facts,
-                         const dev::FilesystemInfo& filesystem) {
+Result<image::MenuEdit> edit_for(const job::ConversionOptions& options,
+                                 const image::ImageFacts& facts,
+                                 const dev::FilesystemInfo& filesystem,
+                                 const image::SafeRoot& root) {
     image::MenuEdit edit;
-    edit.consoles = options.consoles;
-    edit.old_root_devices = image::old_root_devices(facts);
-    if (auto spec = root_spec(filesystem); !spec.empty()) edit.root_argument = std::move(spec);
+    AMILIFT_TRY(static_cast<image::ArgumentEdit&>(edit),
+                argument_edit(options, facts, filesystem, root));
+    // Of a disk with partitions, (hd0) is the disk, and the menu that boots does not name it.
+    edit.whole_disk_to_first_partition = !facts.disk.is_partitioned();
     if (facts.must_set_default) edit.default_entry = facts.boot_entry;
     return edit;
 }
@@ -52,14 +56,15 @@ Result<std::vector<MenuFile>> menus_of(const image::SafeRoot& root,
     return menus;
 }
 
-image::MenuResult edited(const MenuFile& menu, image::MenuEdit edit) {
+image::EditedText edited(const MenuFile& menu, image::MenuEdit edit) {
     // The number of the entry that boots means nothing in another menu.
     if (!menu.is_live) edit.default_entry.reset();
     return image::edit_menu(menu.text, edit);
 }
 
 Result<std::vector<Step>> plan(const PlanContext& context) {
-    const auto edit = edit_for(context.options, context.facts, context.filesystem);
+    AMILIFT_TRY(const auto edit,
+                edit_for(context.options, context.facts, context.filesystem, context.source_root));
     AMILIFT_TRY(auto menus, menus_of(context.source_root, context.facts));
     std::vector<PathEdit> edits;
     for (auto& menu : menus) {
@@ -71,7 +76,8 @@ Result<std::vector<Step>> plan(const PlanContext& context) {
     return steps_of(kName, std::move(edits));
 }
 
-Result<> prove_entries(const MenuFile& file, const image::Menu& menu) {
+Result<> prove_entries(const MenuFile& file, const image::Menu& menu, const image::BootDisk& disk) {
+    if (disk.is_partitioned()) return {};
     for (std::size_t i = 0; i < menu.entries.size(); ++i) {
         const auto& entry = menu.entries[i];
         for (const auto& device : {entry.root, entry.kernel_device, entry.initrd_device}) {
@@ -109,7 +115,8 @@ Result<std::string> prove_boot_entry(const VerifyContext& context, const MenuFil
 }
 
 Result<std::vector<std::string>> verify(const VerifyContext& context) {
-    const auto edit = edit_for(context.options, context.facts, context.filesystem);
+    AMILIFT_TRY(const auto edit,
+                edit_for(context.options, context.facts, context.filesystem, context.target_root));
     AMILIFT_TRY(const auto menus, menus_of(context.target_root, context.facts));
     if (menus.empty() || !menus.front().is_live) {
         return fail(Errc::internal, fmt::format("the target has no menu {}, which boots the image",
@@ -125,7 +132,7 @@ Result<std::vector<std::string>> verify(const VerifyContext& context) {
                                     change.line, change.text));
         }
         const auto menu = image::parse_menu(file.text);
-        AMILIFT_CHECK(prove_entries(file, menu));
+        AMILIFT_CHECK(prove_entries(file, menu, context.facts.disk));
         if (file.is_live) {
             AMILIFT_TRY(proofs.emplace_back(), prove_boot_entry(context, file, menu));
         }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,9 +13,11 @@
 namespace amilift::flow {
 
 /// Says no to a source AMI that cannot be converted, before anything is created. Each refusal has
-/// an id: "ami-not-available", "instance-store", "already-hvm", "windows", "architecture",
+/// an id: "ami-not-available", "instance-store", "already-hvm" (unless
+/// the job makes the image ready for Nitro), "windows", "architecture",
 /// "product-codes", "billing-codes", "no-root-snapshot".
-[[nodiscard]] core::Result<> check_source(const aws::Image& source);
+[[nodiscard]] core::Result<> check_source(const aws::Image& source,
+                                          std::optional<job::Platform> platform);
 
 /// The mapping of the root device; check_source() has seen that it is there.
 [[nodiscard]] const aws::BlockDeviceMapping* root_mapping(const aws::Image& source);

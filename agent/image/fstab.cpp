@@ -116,6 +116,7 @@ std::optional<std::string> wrong_root_spec(std::string_view spec, std::string_vi
         return fmt::format("the root filesystem's UUID is {}", printable(edit.root_uuid, 80));
     }
     if (tag_value(spec, "PARTUUID") || tag_value(spec, "PARTLABEL")) {
+        if (edit.keeps_partitions) return std::nullopt;
         return "there is a new partition table";
     }
     constexpr std::string_view kByUuid = "/dev/disk/by-uuid/";
@@ -136,12 +137,18 @@ constexpr std::string_view kDeviceTimeout = "x-systemd.device-timeout";
 class Editor {
   public:
     Editor(std::string_view text, const FstabEdit& edit) : edit_(edit), text_(text) {
-        for (const auto& entry : parse_fstab(text)) {
-            if (entry.file == "/" && entry.spec.starts_with("/dev/")) root_device_ = entry.spec;
+        const auto entries = parse_fstab(text);
+        for (const auto& entry : entries) {
+            if (entry.file != "/") continue;
+            if (entry.spec.starts_with("/dev/")) root_device_ = entry.spec;
+            root_label_is_shared_ = tag_value(entry.spec, "LABEL") &&
+                                    std::ranges::any_of(entries, [&](const FstabEntry& other) {
+                                        return other.file != "/" && other.spec == entry.spec;
+                                    });
         }
     }
 
-    FstabResult run() {
+    EditedText run() {
         for (const auto& line : split_lines(text_)) {
             body_ = line.body;
             number_ = line.number;
@@ -161,7 +168,11 @@ class Editor {
         const std::string options(fields.size() > 3 ? fields[3].text : "");
         if (edit_.root_spec.empty() && (file == "/" || is_root_device(spec))) return;
         if (file == "/") {
-            if (const auto why = wrong_root_spec(spec, type, edit_)) {
+            auto why = wrong_root_spec(spec, type, edit_);
+            if (!why && root_label_is_shared_ && spec != edit_.root_spec) {
+                why = "another entry has this label too";
+            }
+            if (why) {
                 note(fmt::format("'{}' -> '{}' ({})", printable(spec), edit_.root_spec, *why));
                 replace(fields[0], edit_.root_spec);
             }
@@ -174,7 +185,16 @@ class Editor {
             replace(fields[0], edit_.root_spec);
             return;
         }
-        if (is_unstable_device(spec) && !has_option(options, "noauto")) {
+        const auto other = std::ranges::find(edit_.other_devices, spec,
+                                             &std::pair<std::string, std::string>::first);
+        if (other != edit_.other_devices.end()) {
+            note(fmt::format("'{}' -> '{}' (a device name is not the same on every instance type)",
+                             printable(spec), other->second));
+            replace(fields[0], other->second);
+            return;
+        }
+        if ((is_unstable_device(spec) || is_missing_mapping(spec)) &&
+            !has_option(options, "noauto")) {
             make_optional(fields, spec, file, options);
         }
     }
@@ -183,6 +203,13 @@ class Editor {
     [[nodiscard]] bool is_root_device(const std::string& spec) const {
         return !root_device_.empty() && spec == root_device_ &&
                std::ranges::find(edit_.root_devices, spec) != edit_.root_devices.end();
+    }
+
+    [[nodiscard]] bool is_missing_mapping(std::string_view spec) const {
+        constexpr std::string_view kMapper = "/dev/mapper/";
+        return spec.starts_with(kMapper) &&
+               std::ranges::find(edit_.missing_mappings, spec.substr(kMapper.size())) !=
+                   edit_.missing_mappings.end();
     }
 
     void make_optional(const std::vector<Field>& fields, const std::string& spec,
@@ -235,9 +262,10 @@ class Editor {
     const FstabEdit& edit_;
     std::string_view text_;
     std::string root_device_;
+    bool root_label_is_shared_ = false;
     std::string body_;
     int number_ = 0;
-    FstabResult result_;
+    EditedText result_;
 };
 
 }  // namespace
@@ -285,7 +313,7 @@ std::vector<FstabEntry> parse_fstab(std::string_view text) {
     return entries;
 }
 
-FstabResult edit_fstab(std::string_view text, const FstabEdit& edit) {
+EditedText edit_fstab(std::string_view text, const FstabEdit& edit) {
     return Editor(text, edit).run();
 }
 
