@@ -43,9 +43,9 @@ struct BootEntry {
     std::string kernel;                ///< path from the image's root; empty: starts no Linux
     std::vector<std::string> initrds;  ///< paths from the image's root, in the order of loading
     std::string arguments;             ///< kernel command line without the path
-    std::string kernel_where;          ///< line that names the kernel
-    std::string initrd_where;          ///< line that names the initrds
-    std::string other_disk;      ///< a disk or partition that it names and the image does not have
+    std::string kernel_where{};        ///< line that names the kernel
+    std::string initrd_where{};        ///< line that names the initrds
+    std::string other_disk{};    ///< a disk or partition that it names and the image does not have
     bool is_hypervisor = false;  ///< starts a hypervisor: `kernel` is that
 };
 
@@ -112,8 +112,8 @@ inline constexpr std::size_t kTextLimit = 1 << 20;
 ///   link-out-of-image (a menu that is a link to somewhere else), no-bootable-entry,
 ///   kernel-missing (every entry names a kernel file that is not there),
 ///   xen-only-kernel (no entry has a kernel that starts without Xen),
-///   fstab-unreadable; of a disk with partitions also no-boot-loader and uefi-only (nothing that a BIOS starts)
-///   and default-does-not-boot (of a loader whose default amilift does not change).
+///   fstab-unreadable; of a disk with partitions also no-boot-loader and uefi-only (nothing that a
+///   BIOS starts) and default-does-not-boot (of a loader whose default amilift does not change).
 [[nodiscard]] core::Result<ImageFacts> inspect_image(const SafeRoot& root,
                                                      const BootDisk& disk = {});
 

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "modules/boot_area.hpp"
 #include "tests/modules/module_fixture.hpp"
 

@@ -319,7 +319,7 @@ TEST_F(Conversion, GptHasTheSameFilesAndAnEfiPartition) {
     EXPECT_EQ(dumped->exit_code, 0) << dumped->err;
     EXPECT_EQ(dumped->err, "");
     const auto listed =
-        commands.run({.argv = {"mdir", "-b", "-i", output + "@@50M", "::/EFI/BOOT"}});
+        commands.run({.argv = {"mdir", "-b", "-i", output + "@@49M", "::/EFI/BOOT"}});
     ASSERT_TRUE(listed);
     EXPECT_NE(listed->out.find("BOOTX64.EFI"), std::string::npos) << listed->out << listed->err;
 }
@@ -331,7 +331,7 @@ TEST_F(Conversion, GptDoneTwiceIsTheSame) {
     ASSERT_TRUE(run(r));
     const auto around = [&] {
         const auto text = read_text(output);
-        return text.substr(0, kRootOffset) + text.substr(50U << 20);
+        return text.substr(0, kRootOffset) + text.substr(49U << 20);
     };
     const auto first = around();
     fs::remove(output);

@@ -87,6 +87,22 @@ TEST_F(EnclosedConversion, GivesTheSameBytesAsTheOneInThisProcess) {
     EXPECT_EQ(manifest->entries(), result->manifest.entries());
 }
 
+TEST_F(EnclosedConversion, MakesAGptAndGrowsTheRoot) {
+    request.options.layout = job::Layout::gpt;
+    request.options.size_gib = 1;
+    const auto outcome = run();
+    ASSERT_TRUE(outcome) << outcome.error().message();
+    EXPECT_EQ(outcome->target_bytes, 1U << 30);
+    const auto proofs = fmt::format("{}", fmt::join(outcome->proofs, "\n"));
+    EXPECT_NE(proofs.find("grow: ext4 has 0.93 GiB of the partition's 0.93 GiB"), std::string::npos)
+        << proofs;
+    core::ProcessRunner commands;
+    const auto fsck =
+        commands.run({.argv = {"e2fsck", "-fn", request.target.path + "?offset=1048576"}});
+    ASSERT_TRUE(fsck);
+    EXPECT_EQ(fsck->exit_code, 0) << fsck->out;
+}
+
 TEST_F(EnclosedConversion, RefusalArrivesWithItsId) {
     fs::remove_all(work / "tree/boot/grub");
     test::make_ext_image(work / "source.img", work / "tree", 48, "ext4");

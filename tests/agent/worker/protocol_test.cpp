@@ -95,6 +95,7 @@ TEST(Protocol, EveryKindOfMessageArrivesAsItWasSent) {
     outcome.copy_seconds = 1.5;
     const auto back = std::get<WorkerOutcome>(again(outcome));
     EXPECT_EQ(back.os_pretty_name, outcome.os_pretty_name);
+    EXPECT_TRUE(back.boots_by_uefi);
     EXPECT_EQ(back.filesystem_uuid, "u");
     EXPECT_EQ(back.kernel_version, "2.6.32");
     EXPECT_EQ(back.ena_driver, "built in");
