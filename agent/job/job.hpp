@@ -15,6 +15,12 @@ enum class Bootloader {
     grub_legacy  ///< GRUB 0.97 stages from the image's own files
 };
 
+/// How the new disk is laid out.
+enum class Layout {
+    mbr,      ///< a partition table, the filesystem copied to its first partition at 1 MiB
+    in_place  ///< the source's bare filesystem stays where it is: boot code in its first sector
+};
+
 /// What to do when an AMI of the wanted name exists already.
 enum class NameCollision {
     fail,   ///< stop before anything is created
@@ -26,6 +32,7 @@ enum class FinishAction { terminate, stop, keep };
 
 /// What of the conversion itself the user chose. This part also serves local conversions.
 struct ConversionOptions {
+    Layout layout = Layout::mbr;  ///< the key is target.layout
     Bootloader bootloader = Bootloader::grub2;
     /// Kernel console arguments that replace hvc0/xvc0, in order.
     std::vector<std::string> consoles{"tty0", "ttyS0,115200n8"};

@@ -36,9 +36,10 @@ constexpr std::string_view kPointerKey = "job";
 constexpr std::array<std::string_view, 7> kJobKeys{"id",     "source",   "target",   "conversion",
                                                    "finish", "deadline", "endpoints"};
 constexpr std::array<std::string_view, 1> kSourceKeys{"ami"};
-constexpr std::array<std::string_view, 8> kTargetKeys{
+constexpr std::array<std::string_view, 9> kTargetKeys{
     "name",           "description",      "tags",        "copy_source_tags",
-    "virtualization", "root_device_name", "volume_type", "on_name_collision"};
+    "virtualization", "root_device_name", "volume_type", "on_name_collision",
+    "layout"};
 constexpr std::array<std::string_view, 2> kConversionKeys{"bootloader", "consoles"};
 constexpr std::array<std::string_view, 2> kFinishKeys{"on_success", "on_failure"};
 constexpr std::array<std::string_view, 3> kEndpointKeys{"ec2", "s3", "sts"};
@@ -114,7 +115,7 @@ class Reader {
     Job read_job(const YamlNode& top);
     JobPointer read_pointer(const YamlNode& top);
     void read_source(const YamlNode& node, Source& out);
-    void read_target(const YamlNode& node, Target& out);
+    void read_target(const YamlNode& node, Target& out, ConversionOptions& conversion);
     void read_conversion(const YamlNode& node, ConversionOptions& out);
     void read_finish(const YamlNode& node, Finish& out);
     void read_deadline(const YamlNode& node, std::chrono::seconds& out);
@@ -187,7 +188,7 @@ Job Reader::read_job(const YamlNode& top) {
                          case 1:
                              return read_source(value, job.source);
                          case 2:
-                             return read_target(value, job.target);
+                             return read_target(value, job.target, job.conversion);
                          case 3:
                              return read_conversion(value, job.conversion);
                          case 4:
@@ -245,7 +246,7 @@ void Reader::read_source(const YamlNode& node, Source& out) {
                  });
 }
 
-void Reader::read_target(const YamlNode& node, Target& out) {
+void Reader::read_target(const YamlNode& node, Target& out, ConversionOptions& conversion) {
     std::string virtualization;
     read_mapping(
         node, "target", kTargetKeys, {},
@@ -268,11 +269,15 @@ void Reader::read_target(const YamlNode& node, Target& out) {
                     return read_choice<std::string>(
                         value, path, {{"gp3", "gp3"}, {"gp2", "gp2"}, {"standard", "standard"}},
                         out.volume_type);
-                default:
+                case 7:
                     return read_choice<NameCollision>(
                         value, path,
                         {{"fail", NameCollision::fail}, {"suffix", NameCollision::suffix}},
                         out.on_name_collision);
+                default:
+                    return read_choice<Layout>(
+                        value, path, {{"mbr", Layout::mbr}, {"in-place", Layout::in_place}},
+                        conversion.layout);
             }
         });
 }

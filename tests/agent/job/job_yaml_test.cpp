@@ -79,6 +79,7 @@ TEST(JobYaml, DefaultsAreThoseOfTheModel) {
     EXPECT_EQ(job.target.root_device_name, "/dev/xvda");
     EXPECT_EQ(job.target.volume_type, "gp3");
     EXPECT_EQ(job.target.on_name_collision, NameCollision::fail);
+    EXPECT_EQ(job.conversion.layout, Layout::mbr);
     EXPECT_EQ(job.conversion.bootloader, Bootloader::grub2);
     EXPECT_EQ(job.conversion.consoles, model.conversion.consoles);
     EXPECT_EQ(job.finish.on_success, FinishAction::terminate);
@@ -102,6 +103,7 @@ TEST(JobYaml, ReadsEveryKey) {
     EXPECT_EQ(job.target.root_device_name, "/dev/sda1");
     EXPECT_EQ(job.target.volume_type, "gp2");
     EXPECT_EQ(job.target.on_name_collision, NameCollision::suffix);
+    EXPECT_EQ(job.conversion.layout, Layout::in_place);
     EXPECT_EQ(job.conversion.bootloader, Bootloader::grub_legacy);
     EXPECT_EQ(job.conversion.consoles, (std::vector<std::string>{"tty0", "ttyS0,9600n8r"}));
     EXPECT_EQ(job.finish.on_success, FinishAction::stop);
