@@ -6,10 +6,12 @@
 #include <zlib.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "core/fd.hpp"
 #include "modules/grub2_image.hpp"
 #include "modules/grub_legacy.hpp"
+#include "modules/in_place.hpp"
 #include "modules/partition.hpp"
 
 namespace amilift::modules {
@@ -126,8 +128,6 @@ Result<std::vector<Step>> plan_grub2(const PlanContext& context, const image::Ke
     AMILIFT_CHECK(require_grub2_features(context.filesystem));
     AMILIFT_CHECK(require_readable_by_grub(context, kernel));
     AMILIFT_TRY(const auto config, grub2_config(context.facts.menu_path));
-    AMILIFT_TRY(auto image, build_grub2_image(context.commands));
-    AMILIFT_TRY(const auto area, make_grub2_boot_area(image, Sector{}));
     const auto prefix = std::string(kGrub2Prefix);
     for (const char* file : {"/grub.cfg", "/grubenv"}) {
         AMILIFT_CHECK(Manifest::require_place(context.source_root, prefix + file));
@@ -138,6 +138,13 @@ Result<std::vector<Step>> plan_grub2(const PlanContext& context, const image::Ke
         prefix + "/grub.cfg", config));
     steps.push_back(file_step(fmt::format("write {}/grubenv: empty environment block", prefix),
                               prefix + "/grubenv", grub2_environment()));
+    if (context.options.layout == job::Layout::in_place) {
+        AMILIFT_TRY(auto more, in_place_steps(context));
+        std::ranges::move(more, std::back_inserter(steps));
+        return steps;
+    }
+    AMILIFT_TRY(auto image, build_grub2_image(context.commands));
+    AMILIFT_TRY(const auto area, make_grub2_boot_area(image, Sector{}));
     steps.push_back(boot_area_step(
         fmt::format("write GRUB 2: boot record to sector 0, core image of {} sectors to 1..{}",
                     area.size() / 512 - 1, area.size() / 512 - 1),
@@ -260,8 +267,10 @@ Result<std::string> prove_boot_area(const VerifyContext& context) {
 
 Result<std::string> prove_readable(const VerifyContext& context, const std::string& path) {
     AMILIFT_TRY(const auto wanted, crc32_of(context.target_root, path));
-    AMILIFT_TRY(const auto seen, crc32_as_grub_reads(context.commands, context.target.path(),
-                                                     "(loop0,msdos1)" + path));
+    const bool in_place = context.options.layout == job::Layout::in_place;
+    AMILIFT_TRY(const auto seen,
+                crc32_as_grub_reads(context.commands, context.target.path(),
+                                    (in_place ? "(loop0)" : "(loop0,msdos1)") + path));
     if (seen != wanted) {
         return fail(Errc::corrupt,
                     fmt::format("GRUB reads '{}' on '{}' as crc32 {:08x}, Linux as {:08x}", path,
@@ -282,7 +291,9 @@ Result<std::string> prove_readable(const VerifyContext& context, const std::stri
 
 Result<std::vector<std::string>> verify(const VerifyContext& context) {
     std::vector<std::string> proofs;
-    AMILIFT_TRY(proofs.emplace_back(), prove_boot_area(context));
+    AMILIFT_TRY(proofs.emplace_back(), context.options.layout == job::Layout::in_place
+                                           ? prove_in_place(context)
+                                           : prove_boot_area(context));
     AMILIFT_TRY(const auto* kernel, require_boot_kernel(context.facts));
 
     // The entry is looked up in what has been written, not in what was read from the source.

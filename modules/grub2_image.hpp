@@ -16,6 +16,12 @@ inline constexpr std::string_view kGrub2Directory = "/usr/lib/grub/i386-pc";
 /// GRUB's own directory inside the image: beside, and never in the way of, the image's /boot/grub.
 inline constexpr std::string_view kGrub2Prefix = "/boot/amilift";
 
+/// What core.img is told at its making: the directory on the first partition of the BIOS boot
+/// drive, or on the drive itself where a filesystem takes all of it. No UUID is searched, so a copy
+/// of the volume on the same machine cannot be taken for it.
+inline constexpr std::string_view kGrub2PrefixOnPartition = "(,msdos1)/boot/amilift";
+inline constexpr std::string_view kGrub2PrefixOnDisk = "/boot/amilift";
+
 /// GRUB 2 for BIOS, as its tools make it, before it is placed on a disk.
 struct Grub2Image {
     std::vector<std::byte> boot;  ///< boot.img, 512 bytes
@@ -25,13 +31,38 @@ struct Grub2Image {
 /// Builds core.img with the helper's grub-mkimage. The same GRUB gives the same bytes.
 /// Errors: not_installed (names the Debian package), corrupt (files of an unknown form).
 [[nodiscard]] core::Result<Grub2Image> build_grub2_image(
-    core::CommandRunner& commands, const std::string& directory = std::string(kGrub2Directory));
+    core::CommandRunner& commands, const std::string& directory = std::string(kGrub2Directory),
+    std::string_view prefix = kGrub2PrefixOnPartition);
 
 /// What `grub-bios-setup --no-rs-codes` would write from sector 0 on, with core.img in the gap from
 /// sector 1. `old_sector` is sector 0 of the target: its BIOS parameter block, disk signature and
 /// partition table are kept. Source: GRUB 2.06, include/grub/i386/pc/boot.h.
 [[nodiscard]] core::Result<BootArea> make_grub2_boot_area(const Grub2Image& image,
                                                           const Sector& old_sector);
+
+/// boot.img that loads core.img from `core_sector` on. `old_sector` is sector 0 of the target, see
+/// make_grub2_boot_area().
+[[nodiscard]] core::Result<Sector> make_grub2_boot_record(const Grub2Image& image,
+                                                          std::uint64_t core_sector,
+                                                          const Sector& old_sector);
+
+/// A run of sectors of 512 bytes on a disk.
+struct SectorRun {
+    std::uint64_t start = 0;
+    std::uint64_t count = 0;
+    friend bool operator==(const SectorRun&, const SectorRun&) = default;
+};
+
+/// core.img, padded to whole sectors, with the block list of a file that lies at `runs` (in the
+/// order of the file; what is behind its end is not used). GRUB's list grows downwards from the end
+/// of the first sector, as far as that is free: Errc::refused (id "file-fragmented") when the runs
+/// are too many. Source: GRUB 2.06, include/grub/i386/pc/boot.h and util/setup.c.
+[[nodiscard]] core::Result<std::vector<std::byte>> with_block_list(
+    const std::vector<std::byte>& core, const std::vector<SectorRun>& runs);
+
+/// The runs that a core.img's first sector lists: those of its second and later sectors.
+/// Errc::corrupt when the list does not end, or lists more than a core.img can have.
+[[nodiscard]] core::Result<std::vector<SectorRun>> read_block_list(const Sector& first);
 
 /// Text of kGrub2Prefix/grub.cfg: GRUB 2 shows the image's own GRUB 0.97 menu, read at each boot.
 /// Errc::refused (id "menu-path-unusual") when the path cannot be quoted in a GRUB script.

@@ -7,6 +7,7 @@
 #include <charconv>
 
 #include "core/fd.hpp"
+#include "modules/in_place.hpp"
 
 namespace amilift::modules {
 namespace {
@@ -44,7 +45,9 @@ Result<> apply(ApplyContext& context, const std::array<std::byte, 512>& sector) 
 }
 
 Result<std::vector<Step>> plan(const PlanContext& context) {
-    const auto needed = target_bytes_needed(context.filesystem.size_bytes);
+    const auto layout = context.options.layout;
+    if (layout == job::Layout::in_place) AMILIFT_CHECK(require_in_place(context));
+    const auto needed = target_bytes_needed(context.filesystem.size_bytes, layout);
     if (context.target_bytes && *context.target_bytes < needed) {
         return fail(Errc::no_space,
                     fmt::format("target disk has {} bytes, the filesystem of {} bytes and the gap "
@@ -52,6 +55,8 @@ Result<std::vector<Step>> plan(const PlanContext& context) {
                                 *context.target_bytes, context.filesystem.size_bytes, needed),
                     fmt::format("use a target of at least {} GiB", ((needed - 1) >> 30) + 1));
     }
+    // Sector 0 of such a disk is the boot loader's.
+    if (layout == job::Layout::in_place) return std::vector<Step>{};
     const auto partition = root_partition(context.filesystem);
     AMILIFT_TRY(const auto sector,
                 dev::make_mbr(partition, disk_signature(context.filesystem.uuid)));
@@ -65,6 +70,7 @@ Result<std::vector<Step>> plan(const PlanContext& context) {
 }
 
 Result<std::vector<std::string>> verify(const VerifyContext& context) {
+    if (context.options.layout == job::Layout::in_place) return std::vector<std::string>{};
     std::array<std::byte, 512> sector{};
     AMILIFT_CHECK(core::read_exactly_at(context.target.fd(), sector, 0, context.target.path()));
     AMILIFT_TRY(const auto partitions,
@@ -95,9 +101,9 @@ const Module& partition_module() {
     return kModule;
 }
 
-std::uint64_t target_bytes_needed(std::uint64_t filesystem_bytes) {
+std::uint64_t target_bytes_needed(std::uint64_t filesystem_bytes, job::Layout layout) {
     const auto sectors = (filesystem_bytes + dev::kSectorBytes - 1) / dev::kSectorBytes;
-    return kRootOffset + sectors * dev::kSectorBytes;
+    return root_offset(layout) + sectors * dev::kSectorBytes;
 }
 
 std::uint32_t disk_signature(std::string_view filesystem_uuid) {

@@ -17,8 +17,15 @@ namespace amilift::modules {
 /// Bytes from the start of a disk to its root partition.
 inline constexpr std::uint64_t kRootOffset = dev::kRootStartSector * dev::kSectorBytes;
 
-/// Bytes that a target disk needs for a filesystem of that size: whole sectors behind kRootOffset.
-[[nodiscard]] std::uint64_t target_bytes_needed(std::uint64_t filesystem_bytes);
+/// Where the root filesystem begins on a disk of that layout, bytes.
+[[nodiscard]] constexpr std::uint64_t root_offset(job::Layout layout) {
+    return layout == job::Layout::in_place ? 0 : kRootOffset;
+}
+
+/// Bytes that a target disk needs for a filesystem of that size: whole sectors from root_offset()
+/// on.
+[[nodiscard]] std::uint64_t target_bytes_needed(std::uint64_t filesystem_bytes,
+                                                job::Layout layout = job::Layout::mbr);
 
 /// The disk signature, made from the filesystem's UUID: a conversion that is done again writes the
 /// same bytes, and disks of different images differ. Never 0.
