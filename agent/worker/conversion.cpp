@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <utility>
+
 #include "modules/bootloader.hpp"
 #include "modules/module.hpp"
 #include "modules/partition.hpp"
@@ -36,7 +38,17 @@ TargetKind kind_of_target(const std::string& path) {
     return S_ISBLK(status.st_mode) ? TargetKind::block_device : TargetKind::file;
 }
 
+/// The target holds the source already.
+bool is_own_volume(const ConversionRequest& request) {
+    return request.source.path.empty();
+}
+
 Result<> require_two_disks(const ConversionRequest& request) {
+    if (is_own_volume(request)) {
+        if (request.options.layout == job::Layout::in_place) return {};
+        return fail(Errc::invalid_input, "no source disk is given",
+                    "only target.layout: in-place converts a disk that holds its source");
+    }
     // A loop device is the file behind it, a hard link is the file itself.
     const auto source = dev::identity_of(request.source.path);
     const auto target = dev::identity_of(request.target.path);
@@ -45,6 +57,11 @@ Result<> require_two_disks(const ConversionRequest& request) {
                 fmt::format("source '{}' and target '{}' are the same disk", request.source.path,
                             request.target.path),
                 "name another target: the source is never changed");
+}
+
+/// The disk that holds what is converted.
+const DiskRef& content_of(const ConversionRequest& request) {
+    return is_own_volume(request) ? request.target : request.source;
 }
 
 /// The image's content, with every finding told.
@@ -72,6 +89,16 @@ Result<> require_convertible(const image::ImageFacts& facts) {
                 refusal->action, refusal->id);
 }
 
+/// Notes that nobody of us made must not be taken over after a crash.
+Result<> require_no_notes(const image::SafeRoot& root) {
+    AMILIFT_TRY(const auto notes, root.link_status(modules::kPendingPath));
+    if (notes.kind == image::FileKind::missing) return {};
+    return fail(
+        Errc::refused,
+        fmt::format("the image has a '{}', which amilift has to write", modules::kPendingPath),
+        "remove it from the source image", "path-taken");
+}
+
 struct Plan {
     PlanText text;
     std::vector<modules::Step> steps;
@@ -88,11 +115,15 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
     AMILIFT_CHECK(require_convertible(inspection.facts));
     AMILIFT_CHECK(source.require_room());
     AMILIFT_CHECK(modules::Manifest::require_place(source.root(), modules::kManifestPath));
+    if (is_own_volume(request) && !request.is_interrupted) {
+        AMILIFT_CHECK(require_no_notes(source.root()));
+    }
 
     observer.on_stage("plan");
     AMILIFT_TRY(const auto used, source.used_extents());
     plan.text.used_bytes = used.used_bytes;
-    plan.text.target_bytes = modules::target_bytes_needed(inspection.filesystem.size_bytes);
+    plan.text.target_bytes =
+        modules::target_bytes_needed(inspection.filesystem.size_bytes, request.options.layout);
     const modules::PlanContext context{.options = request.options,
                                        .facts = inspection.facts,
                                        .filesystem = inspection.filesystem,
@@ -100,7 +131,8 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
                                        .used = used,
                                        .target_bytes = target_bytes,
                                        .commands = commands,
-                                       .source_path = source.disk().path()};
+                                       .source_path = source.disk().path(),
+                                       .target_has_content = is_own_volume(request)};
     for (const auto& module : modules::registry()) {
         auto steps = module.plan(context);
         if (!steps) return std::unexpected(std::move(steps).error());
@@ -115,11 +147,13 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
 
 class Application final : public modules::ApplyContext {
   public:
-    Application(const dev::BlockDevice& source, const dev::BlockDevice& target,
-                dev::TargetContent content, const dev::FilesystemInfo& filesystem,
-                ConversionResult& result, core::CommandRunner& commands,
-                ConversionObserver& observer, const core::Cancel& cancel)
-        : source_(source),
+    Application(const ConversionRequest& request, const dev::BlockDevice& source,
+                const dev::BlockDevice& target, dev::TargetContent content,
+                const dev::FilesystemInfo& filesystem, ConversionResult& result,
+                core::CommandRunner& commands, ConversionObserver& observer,
+                const core::Cancel& cancel)
+        : request_(request),
+          source_(source),
           target_(target),
           content_(content),
           filesystem_(filesystem),
@@ -134,9 +168,21 @@ class Application final : public modules::ApplyContext {
     Result<const image::SafeRoot*> target_root() override {
         if (!mounted_) {
             AMILIFT_TRY(mounted_,
-                        MountedTarget::mount(target_, filesystem_, dev::Access::read_write));
+                        MountedTarget::mount(target_, filesystem_,
+                                             modules::root_offset(request_.options.layout),
+                                             dev::Access::read_write));
+            if (is_own_volume(request_) && !std::exchange(notes_changes_, true)) {
+                AMILIFT_CHECK(
+                    result_.manifest.note_changes(mounted_->root(), request_.is_interrupted));
+            }
         }
         return &mounted_->root();
+    }
+    Result<> release_target_root() override {
+        if (!mounted_) return {};
+        AMILIFT_CHECK(mounted_->unmount());
+        mounted_.reset();
+        return target_.flush();
     }
     modules::Manifest& manifest() override { return result_.manifest; }
     core::CommandRunner& commands() override { return commands_; }
@@ -148,12 +194,11 @@ class Application final : public modules::ApplyContext {
     Result<> finish() {
         AMILIFT_TRY(const auto* root, target_root());
         AMILIFT_CHECK(result_.manifest.write_itself(*root));
-        AMILIFT_CHECK(mounted_->unmount());
-        mounted_.reset();
-        return target_.flush();
+        return release_target_root();
     }
 
   private:
+    const ConversionRequest& request_;
     const dev::BlockDevice& source_;
     const dev::BlockDevice& target_;
     dev::TargetContent content_;
@@ -163,6 +208,7 @@ class Application final : public modules::ApplyContext {
     ConversionObserver& observer_;
     const core::Cancel& cancel_;
     std::optional<MountedTarget> mounted_;
+    bool notes_changes_ = false;
 };
 
 Result<> apply(const std::vector<modules::Step>& steps, Application& application,
@@ -188,8 +234,9 @@ Result<> verify(const ConversionRequest& request, const std::string& target_path
     observer.on_stage("verify");
     const auto& inspection = result.plan.inspection;
     AMILIFT_TRY(const auto target, dev::BlockDevice::open(target_path, dev::Access::read_only));
-    AMILIFT_TRY(auto mounted,
-                MountedTarget::mount(target, inspection.filesystem, dev::Access::read_only));
+    AMILIFT_TRY(auto mounted, MountedTarget::mount(target, inspection.filesystem,
+                                                   modules::root_offset(request.options.layout),
+                                                   dev::Access::read_only));
     {
         const modules::VerifyContext context{.options = request.options,
                                              .facts = inspection.facts,
@@ -231,12 +278,13 @@ Result<PlanText> plan(const ConversionRequest& request, core::CommandRunner& com
     AMILIFT_CHECK(enter_own_mounts());
     AMILIFT_CHECK(require_two_disks(request));
     std::optional<std::uint64_t> target_bytes;
-    if (kind_of_target(request.target.path) == TargetKind::block_device) {
+    if (!is_own_volume(request) &&
+        kind_of_target(request.target.path) == TargetKind::block_device) {
         AMILIFT_TRY(const auto target,
                     dev::BlockDevice::open(request.target.path, dev::Access::read_only));
         target_bytes = target.size_bytes();
     }
-    AMILIFT_TRY(auto source, SourceImage::open(request.source, JournalReplay::never));
+    AMILIFT_TRY(auto source, SourceImage::open(content_of(request), JournalReplay::never));
     AMILIFT_TRY(auto plan, make_plan(request, source, target_bytes, commands, observer));
     AMILIFT_CHECK(source.unmount());
     return std::move(plan.text);
@@ -250,27 +298,33 @@ Result<ConversionResult> convert(const ConversionRequest& request, core::Command
     if (kind == TargetKind::none) {
         return fail(Errc::invalid_input, "no target disk is given", "name an output file");
     }
-    if (kind == TargetKind::file) {
+    const bool own = is_own_volume(request);
+    if (kind == TargetKind::file && !own) {
         return fail(Errc::already_exists,
                     fmt::format("output file '{}' exists", request.target.path),
                     "remove it or choose another name");
     }
     std::optional<TargetDisk> target;
     std::optional<std::uint64_t> target_bytes;
-    if (kind == TargetKind::block_device) {
+    if (kind == TargetKind::block_device && !own) {
         AMILIFT_TRY(auto opened, TargetDisk::open_device(request.target));
         target.emplace(std::move(opened));
         target_bytes = target->disk().size_bytes();
     }
-    AMILIFT_TRY(auto source, SourceImage::open(request.source, request.may_replay_source_journal
-                                                                   ? JournalReplay::allowed
-                                                                   : JournalReplay::never));
+    const bool may_replay = own || request.may_replay_source_journal;
+    AMILIFT_TRY(auto source,
+                SourceImage::open(content_of(request),
+                                  may_replay ? JournalReplay::allowed : JournalReplay::never));
     AMILIFT_TRY(auto plan, make_plan(request, source, target_bytes, commands, observer));
     AMILIFT_CHECK(source.unmount());
     AMILIFT_CHECK(cancel.check());
 
     auto content = request.target_content;
-    if (!target) {
+    if (own) {
+        // Opened for nobody else only now: the look at it needed a mount.
+        AMILIFT_TRY(auto opened, TargetDisk::open_device(request.target));
+        target.emplace(std::move(opened));
+    } else if (!target) {
         AMILIFT_TRY(auto made, TargetDisk::create_file(request.target.path, plan.text.target_bytes,
                                                        plan.text.used_bytes));
         target.emplace(std::move(made));
@@ -279,7 +333,7 @@ Result<ConversionResult> convert(const ConversionRequest& request, core::Command
     ConversionResult result;
     result.plan = std::move(plan.text);
     {
-        Application application(source.disk(), target->disk(), content,
+        Application application(request, source.disk(), target->disk(), content,
                                 result.plan.inspection.filesystem, result, commands, observer,
                                 cancel);
         AMILIFT_CHECK(apply(plan.steps, application, observer, cancel));

@@ -111,6 +111,8 @@ using Choice = std::pair<std::string_view, Enum>;
 constexpr std::array kBootloaders{
     Choice<job::Bootloader>{"grub2", job::Bootloader::grub2},
     Choice<job::Bootloader>{"grub-legacy", job::Bootloader::grub_legacy}};
+constexpr std::array kLayouts{Choice<job::Layout>{"mbr", job::Layout::mbr},
+                              Choice<job::Layout>{"in-place", job::Layout::in_place}};
 constexpr std::array kContents{Choice<dev::TargetContent>{"zeros", dev::TargetContent::zeros},
                                Choice<dev::TargetContent>{"unknown", dev::TargetContent::unknown}};
 constexpr std::array kSeverities{Choice<image::Severity>{"info", image::Severity::info},
@@ -282,10 +284,12 @@ WorkerOutcome outcome_of(const ConversionResult& result) {
 std::string encode_request(const ConversionRequest& request) {
     return dump({{"source", disk_to_json(request.source)},
                  {"target", disk_to_json(request.target)},
+                 {"layout", name_of(request.options.layout, kLayouts)},
                  {"bootloader", name_of(request.options.bootloader, kBootloaders)},
                  {"consoles", request.options.consoles},
                  {"may_replay_source_journal", request.may_replay_source_journal},
-                 {"target_content", name_of(request.target_content, kContents)}},
+                 {"target_content", name_of(request.target_content, kContents)},
+                 {"is_interrupted", request.is_interrupted}},
                 "convert");
 }
 
@@ -297,10 +301,12 @@ Result<ConversionRequest> decode_request(std::string_view text) {
         }
         request.source = disk_from(fields.object("source"));
         request.target = disk_from(fields.object("target"));
+        request.options.layout = fields.choice("layout", kLayouts);
         request.options.bootloader = fields.choice("bootloader", kBootloaders);
         request.options.consoles = fields.texts("consoles");
         request.may_replay_source_journal = fields.flag("may_replay_source_journal");
         request.target_content = fields.choice("target_content", kContents);
+        request.is_interrupted = fields.flag("is_interrupted");
         return request;
     });
 }

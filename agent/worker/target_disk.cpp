@@ -13,7 +13,6 @@
 #include <filesystem>
 #include <utility>
 
-#include "modules/partition.hpp"
 #include "worker/source_image.hpp"
 
 namespace amilift::worker {
@@ -134,10 +133,9 @@ Result<> TargetDisk::keep() {
 
 Result<MountedTarget> MountedTarget::mount(const dev::BlockDevice& disk,
                                            const dev::FilesystemInfo& filesystem,
-                                           dev::Access access) {
+                                           std::uint64_t offset, dev::Access access) {
     MountedTarget target;
-    AMILIFT_TRY(target.loop_,
-                dev::LoopDevice::attach(disk, modules::kRootOffset, filesystem.size_bytes, access));
+    AMILIFT_TRY(target.loop_, dev::LoopDevice::attach(disk, offset, filesystem.size_bytes, access));
     AMILIFT_TRY(target.mount_, dev::Mount::mount(target.loop_->path(), filesystem.type, access));
     AMILIFT_TRY(target.root_, open_root(*target.mount_));
     return target;

@@ -18,7 +18,8 @@ namespace amilift::worker {
 /// whole one; without keep() it is removed.
 class TargetDisk {
   public:
-    /// Opens an existing block device for writing and checks that it is the right volume.
+    /// Opens an existing block device, or a file that holds what is to be converted, for writing
+    /// and checks that it is the right volume.
     [[nodiscard]] static core::Result<TargetDisk> open_device(const DiskRef& ref);
     /// Makes a sparse file of `size_bytes`. What a killed conversion has left is replaced. Errors:
     /// already_exists, conflict (another conversion writes it), no_space (the directory's
@@ -46,12 +47,13 @@ class TargetDisk {
     core::Fd lock_;     ///< held by a file's conversion as long as it runs
 };
 
-/// The root filesystem on the target, mounted through a loop device over its partition: the helper
-/// needs no partition scan, and no udev rule is woken up.
+/// The root filesystem on the target from byte `offset` on, mounted through a loop device: the
+/// helper needs no partition scan, and no udev rule is woken up.
 class MountedTarget {
   public:
     [[nodiscard]] static core::Result<MountedTarget> mount(const dev::BlockDevice& disk,
                                                            const dev::FilesystemInfo& filesystem,
+                                                           std::uint64_t offset,
                                                            dev::Access access);
     [[nodiscard]] const image::SafeRoot& root() const { return *root_; }
     [[nodiscard]] core::Result<> unmount();

@@ -38,6 +38,8 @@ ConversionRequest sample_request() {
     request.options.consoles = {"ttyS1,9600"};
     request.may_replay_source_journal = true;
     request.target_content = dev::TargetContent::zeros;
+    request.options.layout = job::Layout::in_place;
+    request.is_interrupted = true;
     return request;
 }
 
@@ -52,6 +54,8 @@ TEST(Protocol, RequestArrivesAsItWasSent) {
     EXPECT_EQ(request->options.consoles, std::vector<std::string>{"ttyS1,9600"});
     EXPECT_TRUE(request->may_replay_source_journal);
     EXPECT_EQ(request->target_content, dev::TargetContent::zeros);
+    EXPECT_EQ(request->options.layout, job::Layout::in_place);
+    EXPECT_TRUE(request->is_interrupted);
 }
 
 TEST(Protocol, EveryKindOfMessageArrivesAsItWasSent) {
