@@ -14,7 +14,15 @@ namespace amilift::flow {
 /// Says no to a source AMI that cannot be converted, before anything is created. Each refusal has
 /// an id: "ami-not-available", "instance-store", "already-hvm", "windows", "architecture",
 /// "product-codes", "billing-codes", "no-root-snapshot".
-[[nodiscard]] core::Result<> check_source(const aws::Image& source);
+///
+/// Billing codes go from a snapshot to the volumes and snapshots that are made from it, and from
+/// there to the AMI (RegisterImage): they stay with layout in_place and are lost by a copy to a
+/// blank volume. A volume with a Marketplace product code can be attached to a stopped instance
+/// only (AttachVolume), so no helper can convert it.
+[[nodiscard]] core::Result<> check_source(const aws::Image& source, job::Layout layout);
+
+/// Whether instances of the AMI cost more than plain Linux: RHEL, SUSE and the like.
+[[nodiscard]] bool has_billing_codes(const aws::Image& image);
 
 /// The mapping of the root device; check_source() has seen that it is there.
 [[nodiscard]] const aws::BlockDeviceMapping* root_mapping(const aws::Image& source);

@@ -29,7 +29,7 @@ aws::Image pv_image() {
 }
 
 TEST(Preflight, TakesAParavirtualEbsImage) {
-    EXPECT_TRUE(check_source(pv_image()));
+    EXPECT_TRUE(check_source(pv_image(), job::Layout::mbr));
 }
 
 TEST(Preflight, RefusalsNameTheImageAndHaveAnId) {
@@ -50,12 +50,24 @@ TEST(Preflight, RefusalsNameTheImageAndHaveAnId) {
     for (const auto& c : cases) {
         auto image = pv_image();
         c.spoil(image);
-        const auto checked = check_source(image);
+        const auto checked = check_source(image, job::Layout::mbr);
         ASSERT_FALSE(checked) << c.id;
         EXPECT_TRUE(checked.error().is(core::Errc::refused));
         EXPECT_EQ(checked.error().id, c.id);
         EXPECT_NE(checked.error().what.find("'ami-1'"), std::string::npos);
     }
+}
+
+TEST(Preflight, BillingCodesStayWithAVolumeOfTheSnapshotOnly) {
+    auto image = pv_image();
+    image.usage_operation = "RunInstances:0010";
+    EXPECT_TRUE(check_source(image, job::Layout::in_place));
+    const auto copied = check_source(image, job::Layout::mbr);
+    ASSERT_FALSE(copied);
+    EXPECT_NE(copied.error().hint.find("layout: in-place"), std::string::npos);
+    // No running helper can attach such a volume.
+    image.product_codes = {"abc123"};
+    EXPECT_EQ(check_source(image, job::Layout::in_place).error().id, "product-codes");
 }
 
 TEST(Preflight, FindsTheRootUnderItsOtherName) {
