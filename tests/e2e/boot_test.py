@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Converts the image of a paravirtual AMI with the built amilift and boots the result.
 
-    boot_test.py --amilift BUILD/amilift [--bus nvme|virtio|ide] [--bootloader grub2|grub-legacy] [--keep DIRECTORY]
+    boot_test.py --amilift BUILD/amilift [--bus nvme|virtio|ide] [--bootloader grub2|grub-legacy]
+                 [--layout mbr|in-place] [--keep DIRECTORY]
 
 The source comes from tests/cloud/images/build-source (cached). The converted disk boots in QEMU from its own boot record,
 with BIOS and without any -kernel, until it asks for a login on the serial console. Ends with 77 (skipped, with the reason)
@@ -81,6 +82,7 @@ def main() -> None:
     parser.add_argument('--amilift', type=Path, required=True, help='the built program')
     parser.add_argument('--bus', choices=BUSES, default='nvme')
     parser.add_argument('--bootloader', choices=['grub2', 'grub-legacy'], default='grub2')
+    parser.add_argument('--layout', choices=['mbr', 'in-place'], default='mbr')
     parser.add_argument('--source', type=Path, help='use this source image')
     parser.add_argument('--timeout', type=float, default=300, help='seconds for the boot')
     parser.add_argument('--keep', type=Path, help='leave the converted disk in this directory')
@@ -94,10 +96,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix='amilift-boot-') as directory:
         disk = Path(arguments.keep or directory) / 'converted.img'
         command = [arguments.amilift, 'convert', '--source', source, '--output', disk]
-        if arguments.bootloader != 'grub2':
+        if arguments.bootloader != 'grub2' or arguments.layout != 'mbr':
             job = Path(directory) / 'job.yaml'
-            job.write_text(f'source:\n  ami: ami-0123456789abcdef0\nconversion:\n'
-                           f'  bootloader: {arguments.bootloader}\n')
+            job.write_text(f'source:\n  ami: ami-0123456789abcdef0\ntarget:\n  layout: {arguments.layout}\n'
+                           f'conversion:\n  bootloader: {arguments.bootloader}\n')
             command += ['--job', job]
         begun = time.monotonic()
         if subprocess.run(command, timeout=600).returncode != 0:
@@ -107,7 +109,7 @@ def main() -> None:
         if not booted:
             sys.stdout.buffer.write(console[-4000:] + b'\n')
             sys.exit(f'FAILED: no login on {arguments.bus} within {seconds:.0f} s')
-        print(f'{arguments.bootloader} on {arguments.bus}: login after {seconds:.1f} s')
+        print(f'{arguments.bootloader}, {arguments.layout} on {arguments.bus}: login after {seconds:.1f} s')
 
 
 if __name__ == '__main__':
