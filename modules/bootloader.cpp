@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <limits>
 
 #include "core/fd.hpp"
 #include "modules/grub2_image.hpp"
@@ -37,20 +38,35 @@ bool is_ext(dev::Filesystem type) {
            type == dev::Filesystem::ext4;
 }
 
-Result<std::uint32_t> crc32_of(const image::SafeRoot& root, const std::string& path) {
+struct Sum {
+    std::uint32_t crc32 = 0;
+    std::uint64_t bytes = 0;
+};
+
+/// Of the file's first `limit` bytes.
+Result<Sum> sum_of(const image::SafeRoot& root, const std::string& path,
+                   std::uint64_t limit = std::numeric_limits<std::uint64_t>::max()) {
     AMILIFT_TRY(const auto file, root.open_regular(path));
     std::vector<unsigned char> chunk(1U << 20);
-    uLong crc = ::crc32(0, nullptr, 0);
+    Sum sum;
     while (true) {
-        const auto n = ::read(file.get(), chunk.data(), chunk.size());
+        const auto wanted = std::min<std::uint64_t>(chunk.size(), limit - sum.bytes);
+        const auto n = ::read(file.get(), chunk.data(), static_cast<std::size_t>(wanted));
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) {
             const int saved = errno;
             return core::fail_errno(saved, fmt::format("cannot read '{}' of the image", path));
         }
-        if (n == 0) return static_cast<std::uint32_t>(crc);
-        crc = ::crc32(crc, chunk.data(), static_cast<uInt>(n));
+        if (n == 0) return sum;
+        sum.crc32 =
+            static_cast<std::uint32_t>(::crc32(sum.crc32, chunk.data(), static_cast<uInt>(n)));
+        sum.bytes += static_cast<std::uint64_t>(n);
     }
+}
+
+Result<std::uint32_t> crc32_of(const image::SafeRoot& root, const std::string& path) {
+    AMILIFT_TRY(const auto sum, sum_of(root, path));
+    return sum.crc32;
 }
 
 /// The kernel of the entry that will boot, or null.
@@ -278,10 +294,19 @@ Result<std::string> prove_readable(const VerifyContext& context, const std::stri
                     "report this image: its filesystem is one that GRUB misreads");
     }
     for (const auto& file : context.boot_files) {
-        if (file.path == path && file.crc32 != wanted) {
+        if (file.path != path) continue;
+        AMILIFT_TRY(const auto start, sum_of(context.target_root, path, file.size_bytes));
+        AMILIFT_TRY(const auto real, context.target_root.resolve(path));
+        AMILIFT_TRY(const auto status, context.target_root.status(real));
+        const auto& entries = context.manifest.entries();
+        const bool may_grow =
+            std::ranges::find(entries, real, &ManifestEntry::path) != entries.end();
+        if (start.crc32 != file.crc32 || (status.size_bytes != file.size_bytes && !may_grow)) {
             return fail(Errc::corrupt,
-                        fmt::format("'{}' has crc32 {:08x} on '{}' and {:08x} in the source", path,
-                                    wanted, context.target.path(), file.crc32),
+                        fmt::format("the first {} of {} bytes of '{}' have crc32 {:08x} on '{}', "
+                                    "all {} bytes have {:08x} in the source",
+                                    start.bytes, status.size_bytes, path, start.crc32,
+                                    context.target.path(), file.size_bytes, file.crc32),
                         "the source's block bitmap may be wrong: run 'e2fsck -f' on a copy of the "
                         "source and convert that");
         }
@@ -326,8 +351,8 @@ Result<std::vector<BootFile>> read_boot_files(const image::ImageFacts& facts,
     std::vector<BootFile> files;
     for (const auto& path : {kernel->path, kernel->initrd}) {
         if (path.empty()) continue;
-        AMILIFT_TRY(const auto crc32, crc32_of(source_root, path));
-        files.push_back({path, crc32});
+        AMILIFT_TRY(const auto sum, sum_of(source_root, path));
+        files.push_back({path, sum.bytes, sum.crc32});
     }
     return files;
 }

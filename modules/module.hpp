@@ -66,11 +66,14 @@ struct Step {
     std::string module;
     std::string text;  ///< "write partition table: one active 0x83 partition, 2048..4196351"
     std::function<core::Result<>(ApplyContext&)> apply;
+    std::uint64_t added_bytes = 0;    ///< by which the target's filesystem is fuller afterwards
+    std::uint64_t passing_bytes = 0;  ///< that it takes besides, and gives back at its end
 };
 
 /// A file that the boot loader loads, as the source has it.
 struct BootFile {
     std::string path;
+    std::uint64_t size_bytes = 0;
     std::uint32_t crc32 = 0;
 };
 
@@ -83,7 +86,8 @@ struct VerifyContext {
     const image::SafeRoot& target_root;  ///< mounted read-only
     const Manifest& manifest;
     core::CommandRunner& commands;
-    /// Kernel and initramfs: what the target has must be what the source had.
+    /// Kernel and initramfs: what the target has must begin with what the source had, and may be
+    /// longer only where the manifest says so.
     std::vector<BootFile> boot_files{};
 };
 

@@ -7,6 +7,7 @@
 #include "modules/console.hpp"
 #include "modules/copy.hpp"
 #include "modules/fstab.hpp"
+#include "modules/initramfs.hpp"
 #include "modules/menu.hpp"
 #include "modules/partition.hpp"
 
@@ -15,7 +16,8 @@ namespace amilift::modules {
 std::span<const Module> registry() {
     // The boot loader comes last: a target that was left half done does not boot by accident.
     static const std::array kModules{partition_module(), copy_module(),    menu_module(),
-                                     fstab_module(),     console_module(), bootloader_module()};
+                                     fstab_module(),     console_module(), initramfs_module(),
+                                     bootloader_module()};
     return kModules;
 }
 

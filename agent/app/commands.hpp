@@ -21,8 +21,16 @@ struct AgentOptions {
 
 struct ImageOptions {
     std::string source;
-    std::string output;  ///< convert only
-    std::string job;     ///< convert and plan: a job file whose `conversion` part is used
+    std::string output;    ///< convert only
+    std::string job;       ///< convert and plan: a job file whose `conversion` part is used
+    std::string platform;  ///< convert and plan: "nitro", "xen"; empty: as the job says
+    bool json = false;
+};
+
+struct InspectOptions {
+    std::string source;
+    std::string platform = "nitro";  ///< the one that the exit code is about
+    std::string html;                ///< file for the page; empty: none
     bool json = false;
 };
 
@@ -42,7 +50,7 @@ struct CleanupOptions {
 [[nodiscard]] ExitCode run_agent(const AgentOptions& options);
 [[nodiscard]] ExitCode run_convert(const ImageOptions& options);
 [[nodiscard]] ExitCode run_plan(const ImageOptions& options);
-[[nodiscard]] ExitCode run_inspect(const ImageOptions& options);
+[[nodiscard]] ExitCode run_inspect(const InspectOptions& options);
 [[nodiscard]] ExitCode run_validate(const ValidateOptions& options);
 [[nodiscard]] ExitCode run_cleanup(const CleanupOptions& options);
 

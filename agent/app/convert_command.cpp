@@ -6,7 +6,7 @@
 #include "app/commands.hpp"
 #include "app/image_json.hpp"
 #include "app/output.hpp"
-#include "app/signals.hpp"
+#include "app/with_signals.hpp"
 #include "core/command.hpp"
 #include "core/fd.hpp"
 #include "job/job_yaml.hpp"
@@ -64,15 +64,13 @@ core::Result<job::ConversionOptions> conversion_options(const std::string& job_p
     return job->conversion;
 }
 
-void print_json(const nlohmann::ordered_json& document) {
-    fmt::print("{}\n", document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
-}
-
 core::Result<worker::ConversionRequest> make_request(const ImageOptions& options) {
     worker::ConversionRequest request;
     request.source.path = options.source;
     request.target.path = options.output;
     AMILIFT_TRY(request.options, conversion_options(options.job));
+    if (options.platform == "nitro") request.options.platform = job::Platform::nitro;
+    if (options.platform == "xen") request.options.platform = job::Platform::xen;
     return request;
 }
 
@@ -97,11 +95,11 @@ core::Result<> convert(const ImageOptions& options, core::Clock& clock,
     return {};
 }
 
-core::Result<> plan(const ImageOptions& options, core::Clock& clock) {
+core::Result<> plan(const ImageOptions& options, core::Clock& clock, const core::Cancel& cancel) {
     AMILIFT_TRY(const auto request, make_request(options));
     core::ProcessRunner commands;
     Narrator narrator(clock, options.json);
-    AMILIFT_TRY(const auto text, worker::plan(request, commands, narrator));
+    AMILIFT_TRY(const auto text, worker::plan(request, commands, narrator, cancel));
     if (options.json) {
         print_json(to_json(text));
         return {};
@@ -110,28 +108,6 @@ core::Result<> plan(const ImageOptions& options, core::Clock& clock) {
                format_bytes(text.used_bytes), format_bytes(text.target_bytes));
     for (const auto& step : text.steps) fmt::print("{}\n", printable_lines(step));
     return {};
-}
-
-core::Result<ExitCode> inspect(const ImageOptions& options, core::Clock& clock) {
-    core::ProcessRunner commands;
-    Narrator narrator(clock, true);
-    AMILIFT_TRY(const auto seen, worker::inspect({options.source, ""}, commands, narrator));
-    if (options.json) {
-        print_json(to_json(seen));
-    } else {
-        print_inspection(options.source, seen);
-    }
-    return seen.facts.first_refusal() == nullptr ? ExitCode::ok : ExitCode::refused;
-}
-
-/// Runs `work` with signals turned into a cancel.
-template <class Work>
-ExitCode with_signals(bool json, Work work) {
-    core::Cancel cancel;
-    const auto signals = SignalWatcher::start(
-        [&cancel](int number) { cancel.request(fmt::format("stopped by signal {}", number)); });
-    if (!signals) return tell_error(signals.error(), json);
-    return work(cancel);
 }
 
 }  // namespace
@@ -144,17 +120,12 @@ ExitCode run_convert(const ImageOptions& options) {
     });
 }
 
-// Planning and inspecting take moments and write nothing: the default action of a signal is right.
 ExitCode run_plan(const ImageOptions& options) {
-    core::SystemClock clock;
-    const auto done = plan(options, clock);
-    return done ? ExitCode::ok : tell_error(done.error(), options.json);
-}
-
-ExitCode run_inspect(const ImageOptions& options) {
-    core::SystemClock clock;
-    const auto code = inspect(options, clock);
-    return code ? *code : tell_error(code.error(), options.json);
+    return with_signals(options.json, [&](const core::Cancel& cancel) {
+        core::SystemClock clock;
+        const auto done = plan(options, clock, cancel);
+        return done ? ExitCode::ok : tell_error(done.error(), options.json);
+    });
 }
 
 }  // namespace amilift::app

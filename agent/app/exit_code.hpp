@@ -18,7 +18,8 @@ enum class ExitCode : int {
     unavailable = 8,  ///< AWS or a service did not answer in time
     no_space = 9,
     conflict = 10,  ///< something is in use or exists already, or the work was cancelled
-    not_installed = 11
+    not_installed = 11,
+    repairable = 12  ///< inspect only: the image does not run there yet, but a conversion mends it
 };
 
 [[nodiscard]] constexpr ExitCode exit_code_of(core::Errc code) noexcept {

@@ -3,50 +3,102 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
 
-#include "app/output.hpp"
+#include "image/kernel_arguments.hpp"
 
 namespace amilift::app {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-const char* layout_name(dev::DiskLayout layout) {
-    switch (layout) {
-        case dev::DiskLayout::bare_filesystem:
-            return "bare filesystem";
-        case dev::DiskLayout::mbr:
-            return "mbr";
-        case dev::DiskLayout::gpt:
-            return "gpt";
-        case dev::DiskLayout::empty:
-            return "empty";
-        case dev::DiskLayout::unknown:
-            return "unknown";
-    }
-    return "unknown";
+/// Absent values are null, so that every member is always there.
+template <class T>
+Json optional(const std::optional<T>& value) {
+    return value ? Json(*value) : Json(nullptr);
 }
 
-Json inspection_body(const worker::Inspection& seen) {
-    Json kernels = Json::array();
-    for (const auto& k : seen.facts.kernels) {
-        kernels.push_back({{"path", k.path},
-                           {"version", k.version},
-                           {"can_boot_hvm", !k.cannot_boot_hvm.has_value()},
-                           {"reason", k.cannot_boot_hvm.value_or("")},
-                           {"initrd", k.initrd}});
+Json driver_body(const image::Driver& driver) {
+    return {{"place", driver.place},
+            {"in_initramfs", driver.in_initramfs},
+            {"blocked_by", driver.blocked_by},
+            {"version", driver.version}};
+}
+
+Json kernel_body(const image::Kernel& k) {
+    Json timeout;
+    if (k.nvme_timeout) {
+        timeout = {{"parameter", k.nvme_timeout->parameter}, {"largest", k.nvme_timeout->largest}};
     }
+    return {{"path", k.path},
+            {"version", k.version},
+            {"format", image::to_string(k.format)},
+            {"compression", k.compression},
+            {"is_64_bit", k.is_64_bit},
+            {"config_path", k.config_path},
+            {"can_boot_hvm", !k.cannot_boot_hvm.has_value()},
+            {"reason", k.cannot_boot_hvm.value_or("")},
+            {"starts_on_xen_pv", optional(k.starts_on_xen_pv)},
+            {"starts_on_efi", optional(k.starts_on_efi)},
+            {"initrd", k.initrd},
+            {"initramfs",
+             {{"path", k.initramfs.path},
+              {"builder", image::to_string(k.initramfs.builder)},
+              {"segments", k.initramfs.segments},
+              {"problem", k.initramfs.problem}}},
+            {"drivers",
+             {{"nvme", driver_body(k.nvme)},
+              {"ena", driver_body(k.ena)},
+              {"xen-blkfront", driver_body(k.xen_blkfront)},
+              {"xen-netfront", driver_body(k.xen_netfront)}}},
+            {"nvme_timeout", timeout}};
+}
+
+Json platforms_body(const image::PlatformVerdicts& verdicts) {
+    Json body = Json::object();
+    for (const auto platform : image::kPlatforms) {
+        const auto& judged = verdicts[static_cast<std::size_t>(platform)];
+        Json reasons = Json::array();
+        for (const auto& r : judged.reasons) {
+            reasons.push_back({{"verdict", image::to_string(r.verdict)},
+                               {"id", r.id},
+                               {"where", r.where},
+                               {"seen", r.seen},
+                               {"action", r.action}});
+        }
+        body[std::string(image::to_string(platform))] = {
+            {"verdict", image::to_string(judged.verdict)}, {"reasons", reasons}};
+    }
+    return body;
+}
+
+Json entries_body(const image::ImageFacts& facts, const image::Readiness& readiness) {
     Json entries = Json::array();
-    for (std::size_t i = 0; i < seen.facts.menu.entries.size(); ++i) {
-        const auto& e = seen.facts.menu.entries[i];
-        entries.push_back({{"title", e.title},
-                           {"line", e.line},
-                           {"kernel", e.kernel},
-                           {"arguments", e.arguments},
-                           {"initrd", e.initrd},
-                           {"boots", seen.facts.boot_entry == i}});
+    for (std::size_t i = 0; i < facts.boot_entries.size(); ++i) {
+        const auto& e = facts.boot_entries[i];
+        const auto kernel = i < facts.kernel_of_entry.size() ? facts.kernel_of_entry[i]
+                                                             : std::optional<std::size_t>();
+        const auto judged = std::ranges::find(readiness.entries, i, &image::EntryReadiness::entry);
+        entries.push_back(
+            {{"title", e.title},
+             {"where", e.where},
+             {"kernel", e.kernel},
+             {"initrds", e.initrds},
+             {"arguments", e.arguments},
+             {"root", optional(image::last_value(e.arguments, "root"))},
+             {"boots", facts.boot_entry == i},
+             {"kernel_index", optional(kernel)},
+             {"platforms", judged == readiness.entries.end() ? Json(nullptr)
+                                                             : platforms_body(judged->platforms)}});
     }
+    return entries;
+}
+
+Json inspection_body(const worker::Inspection& seen, const image::Readiness& readiness) {
+    Json kernels = Json::array();
+    for (const auto& k : seen.facts.kernels) kernels.push_back(kernel_body(k));
     Json findings = Json::array();
     for (const auto& f : seen.facts.findings) {
         findings.push_back({{"severity", image::to_string(f.severity)},
@@ -65,14 +117,21 @@ Json inspection_body(const worker::Inspection& seen) {
             {"os",
              {{"id", seen.facts.os_id},
               {"version", seen.facts.os_version},
-              {"name", seen.facts.os_pretty_name}}},
-            {"menu", {{"path", seen.facts.menu_path}, {"entries", entries}}},
+              {"name", seen.facts.os_pretty_name},
+              {"init", image::to_string(seen.facts.init)},
+              {"selinux_enforcing", seen.facts.selinux_enforcing}}},
+            {"platforms", platforms_body(readiness.platforms)},
+            {"menu",
+             {{"path", seen.facts.menu_path},
+              {"kind", image::to_string(seen.facts.menu_kind)},
+              {"names", seen.facts.menu_links},
+              {"entries", entries_body(seen.facts, readiness)}}},
             {"kernels", kernels},
             {"findings", findings}};
 }
 
 Json plan_body(const worker::PlanText& plan) {
-    return {{"inspection", inspection_body(plan.inspection)},
+    return {{"inspection", inspection_body(plan.inspection, readiness_of(plan.inspection))},
             {"used_bytes", plan.used_bytes},
             {"target_bytes", plan.target_bytes},
             {"steps", plan.steps}};
@@ -84,9 +143,16 @@ Json header() {
 
 }  // namespace
 
-Json to_json(const worker::Inspection& inspection) {
+void print_json(const Json& document) {
+    fmt::print("{}\n", document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+}
+
+Json to_json(const InspectionReport& report) {
     auto document = header();
-    document.update(inspection_body(inspection));
+    document["source"] = report.source;
+    document["platform"] = image::to_string(report.platform);
+    document["verdict"] = image::to_string(report.readiness.on(report.platform).verdict);
+    document.update(inspection_body(report.seen, report.readiness));
     return document;
 }
 
@@ -107,35 +173,6 @@ Json to_json(const worker::ConversionResult& result) {
                         {"seconds", result.copy.seconds},
                         {"engine", result.copy.engine}};
     return document;
-}
-
-void print_inspection(const std::string& source, const worker::Inspection& seen) {
-    const auto& facts = seen.facts;
-    fmt::print("{}: {}, {} of {}", printable(source), layout_name(seen.disk.layout),
-               dev::to_string(seen.filesystem.type), format_bytes(seen.filesystem.size_bytes));
-    if (!seen.filesystem.label.empty()) {
-        fmt::print(", label '{}'", printable(seen.filesystem.label));
-    }
-    fmt::print("\nsystem: {}\n",
-               facts.os_pretty_name.empty() ? "unknown" : printable(facts.os_pretty_name));
-    if (!facts.menu_path.empty()) fmt::print("menu: {}\n", printable(facts.menu_path));
-    for (std::size_t i = 0; i < facts.menu.entries.size(); ++i) {
-        const auto& e = facts.menu.entries[i];
-        fmt::print("  {} {} '{}': {}\n", facts.boot_entry == i ? "*" : " ", i, printable(e.title),
-                   printable(e.kernel));
-    }
-    for (const auto& k : facts.kernels) {
-        fmt::print("kernel {}: {}\n", printable(k.path),
-                   k.cannot_boot_hvm ? "cannot boot HVM: " + printable(*k.cannot_boot_hvm)
-                                     : "can boot HVM");
-    }
-    for (const auto& f : facts.findings) {
-        fmt::print("{}: {}: {}: {}", image::to_string(f.severity), f.id, printable(f.where),
-                   printable(f.seen));
-        if (!f.consequence.empty()) fmt::print("; {}", printable(f.consequence));
-        if (!f.action.empty()) fmt::print("; {}", printable(f.action));
-        fmt::print("\n");
-    }
 }
 
 }  // namespace amilift::app

@@ -2,18 +2,19 @@
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
-#include <string>
 
+#include "app/inspection.hpp"
 #include "worker/conversion.hpp"
 
 namespace amilift::app {
 
-/// The documents that --json prints; each has "version": 1 and "ok": true.
-[[nodiscard]] nlohmann::ordered_json to_json(const worker::Inspection& inspection);
+/// The documents that --json prints; each has "version": 1 and "ok": true. That of an inspection is
+/// described by conf/inspection.schema.json.
+[[nodiscard]] nlohmann::ordered_json to_json(const InspectionReport& report);
 [[nodiscard]] nlohmann::ordered_json to_json(const worker::PlanText& plan);
 [[nodiscard]] nlohmann::ordered_json to_json(const worker::ConversionResult& result);
 
-/// The same inspection for people, on standard output.
-void print_inspection(const std::string& source, const worker::Inspection& inspection);
+/// One document on standard output; what is no UTF-8 is replaced.
+void print_json(const nlohmann::ordered_json& document);
 
 }  // namespace amilift::app

@@ -28,19 +28,6 @@ ExitCode tell_error(const core::Error& error, bool json) {
     return code;
 }
 
-std::string printable(std::string_view text) {
-    std::string out;
-    for (const char c : text) {
-        const auto byte = static_cast<unsigned char>(c);
-        if (byte < 0x20 || byte == 0x7f) {
-            out += fmt::format("\\x{:02x}", byte);
-        } else {
-            out += c;
-        }
-    }
-    return out;
-}
-
 std::string printable_lines(std::string_view text) {
     std::string out;
     while (true) {

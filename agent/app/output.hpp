@@ -6,6 +6,7 @@
 
 #include "app/exit_code.hpp"
 #include "core/clock.hpp"
+#include "core/printable.hpp"
 #include "core/result.hpp"
 #include "dev/copy_engine.hpp"
 
@@ -15,8 +16,7 @@ namespace amilift::app {
 /// object on standard output, and gives its exit code.
 [[nodiscard]] ExitCode tell_error(const core::Error& error, bool json);
 
-/// Text from an image or from AWS without control characters: it must not steer a terminal.
-[[nodiscard]] std::string printable(std::string_view text);
+using core::printable;
 
 /// The same for a text of several lines: line breaks stay.
 [[nodiscard]] std::string printable_lines(std::string_view text);

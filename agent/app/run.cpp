@@ -4,8 +4,12 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
+#include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
+#include <system_error>
 
 #include "app/commands.hpp"
 #include "app/exit_code.hpp"
@@ -25,11 +29,21 @@ int to_int(ExitCode code) {
 struct Options {
     AgentOptions agent;
     ImageOptions image;
+    InspectOptions inspect;
     ValidateOptions validate;
     CleanupOptions cleanup;
     bool debug = false;
     bool version_json = false;
 };
+
+void add_conversion_arguments(CLI::App& command, ImageOptions& image) {
+    command.add_option("--job", image.job,
+                       "a job file; its 'conversion' part and target.platform are used");
+    command
+        .add_option("--platform", image.platform,
+                    "nitro or xen: refuse what cannot run there; else as the job says")
+        ->check(CLI::IsMember({"nitro", "xen"}));
+}
 
 void add_image_arguments(CLI::App& command, ImageOptions& image) {
     command.add_option("--source", image.source, "disk image or block device; never written")
@@ -65,14 +79,22 @@ int dispatch(int argc, char** argv) {
     add_image_arguments(*convert, o.image);
     convert->add_option("--output", o.image.output, "new disk image, or a block device")
         ->required();
-    convert->add_option("--job", o.image.job, "a job file; its 'conversion' part is used");
+    add_conversion_arguments(*convert, o.image);
 
     auto* plan = app.add_subcommand("plan", "print the steps of a conversion, change nothing");
     add_image_arguments(*plan, o.image);
-    plan->add_option("--job", o.image.job, "a job file; its 'conversion' part is used");
+    add_conversion_arguments(*plan, o.image);
 
-    auto* inspect = app.add_subcommand("inspect", "print what an image is and what would boot");
-    add_image_arguments(*inspect, o.image);
+    auto* inspect = app.add_subcommand("inspect", "print what an image is and where it can run");
+    inspect
+        ->add_option("source,--source", o.inspect.source,
+                     "disk image or block device; never written")
+        ->required();
+    inspect->add_option("--platform", o.inspect.platform, "the one that the exit code is about")
+        ->check(CLI::IsMember({"pv", "xen", "nitro", "nitro-uefi"}))
+        ->capture_default_str();
+    inspect->add_option("--html", o.inspect.html, "write a page with all of it to this file");
+    inspect->add_flag("--json", o.inspect.json, "print one JSON document on standard output");
 
     auto* validate = app.add_subcommand("validate", "check a job file, or user-data");
     validate->add_option("job", o.validate.job, "file, - is standard input")->required();
@@ -102,7 +124,7 @@ int dispatch(int argc, char** argv) {
     if (agent->parsed()) return to_int(run_agent(o.agent));
     if (convert->parsed()) return to_int(run_convert(o.image));
     if (plan->parsed()) return to_int(run_plan(o.image));
-    if (inspect->parsed()) return to_int(run_inspect(o.image));
+    if (inspect->parsed()) return to_int(run_inspect(o.inspect));
     if (validate->parsed()) return to_int(run_validate(o.validate));
     if (cleanup->parsed()) return to_int(run_cleanup(o.cleanup));
     if (disk_worker->parsed()) return worker::run_disk_worker(kWorkerSocket);
@@ -114,15 +136,32 @@ int dispatch(int argc, char** argv) {
     return to_int(ExitCode::ok);
 }
 
+/// A result that did not get out is no success, whatever the command says: a full disk shows only
+/// now.
+bool flush_output() {
+    errno = 0;
+    const bool flushed = std::fflush(stdout) == 0;
+    const int saved = errno;
+    if (flushed && std::ferror(stdout) == 0) return true;
+    (void)std::fprintf(stderr, "amilift: cannot write to standard output: %s\n",
+                       saved == 0 ? "an earlier write failed" : std::strerror(saved));
+    return false;
+}
+
 }  // namespace
 
 int run(int argc, char** argv) {
     // Libraries' exceptions are turned into errors where each is wrapped; what still arrives here
     // is out of memory, or a bug.
     try {
-        return dispatch(argc, argv);
+        const int code = dispatch(argc, argv);
+        return flush_output() ? code : to_int(ExitCode::io_error);
+    } catch (const std::system_error& e) {
+        // fmt::print() gives up so when standard output or standard error takes nothing more.
+        (void)std::fprintf(stderr, "amilift: %s\n", e.what());
+        return to_int(ExitCode::io_error);
     } catch (const std::exception& e) {
-        fmt::print(stderr, "amilift: unexpected failure: {}\n", e.what());
+        (void)std::fprintf(stderr, "amilift: unexpected failure: %s\n", e.what());
         return to_int(ExitCode::internal);
     }
 }

@@ -13,6 +13,20 @@
 
 namespace amilift::app {
 
+namespace {
+
+/// From here on this thread takes SIGINT, whose default action ends the whole process. The thread
+/// must live on for that.
+void end_at_next_interrupt() {
+    sigset_t set{};
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    // Fails for wrong arguments only.
+    (void)::pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+}
+
+}  // namespace
+
 core::Result<SignalWatcher> SignalWatcher::start(std::function<void(int)> on_signal) {
     if (std::signal(SIGPIPE, SIG_IGN) == SIG_ERR) {
         const int saved = errno;
@@ -41,10 +55,12 @@ core::Result<SignalWatcher> SignalWatcher::start(std::function<void(int)> on_sig
                 return;
             }
             if (polled[1].revents != 0) return;
+            if (polled[0].revents == 0) continue;
             signalfd_siginfo info{};
             if (::read(signals.get(), &info, sizeof info) == sizeof info) {
                 on_signal(static_cast<int>(info.ssi_signo));
-                return;
+                end_at_next_interrupt();
+                polled[0].fd = -1;  // poll() passes it over
             }
         }
     });

@@ -11,8 +11,9 @@
 namespace amilift::app {
 
 /// Hears SIGTERM and SIGINT in a thread of its own, so that nothing runs in a signal handler.
-/// SIGPIPE is ignored. Must be made before any other thread, so that all of them inherit the
-/// blocked signals.
+/// SIGPIPE is ignored. A SIGINT after the first signal ends the process at once: somebody does not
+/// want to wait for the clean-up. Must be made before any other thread, so that all of them inherit
+/// the blocked signals.
 class SignalWatcher {
   public:
     /// `on_signal` is called once, with the signal's number.

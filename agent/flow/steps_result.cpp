@@ -47,8 +47,7 @@ Result<> require_billing(Run& run, const aws::Image& image) {
     return fail(Errc::refused,
                 fmt::format("AMI '{}' is billed as '{}', its source '{}' as '{}'", image.id,
                             image.usage_operation, source->id, source->usage_operation),
-                "report this: the snapshot did not keep the billing codes; use the vendor's HVM "
-                "image",
+                "the snapshot did not keep the billing codes: use the vendor's HVM image",
                 "billing-codes-lost");
 }
 

@@ -7,6 +7,7 @@
 #include <map>
 #include <utility>
 
+#include "image/drivers.hpp"
 #include "image/kernel_arguments.hpp"
 
 namespace amilift::image {
@@ -61,9 +62,13 @@ Result<std::optional<std::string>> problem_with(const SafeRoot& root, const std:
     return std::nullopt;
 }
 
+std::vector<std::string> initrds_of(const MenuEntry& entry) {
+    return entry.initrd.empty() ? std::vector<std::string>{} : std::vector{entry.initrd};
+}
+
 class Chooser {
   public:
-    Chooser(const SafeRoot& root, ImageFacts& facts) : root_(root), facts_(facts) {}
+    Chooser(const SafeRoot& root, ImageFacts& facts) : root_(root), facts_(facts), drivers_(root) {}
 
     Result<> run() {
         facts_.kernel_of_entry.assign(facts_.menu.entries.size(), std::nullopt);
@@ -157,6 +162,8 @@ class Chooser {
                 return state;
             }
         }
+        AMILIFT_CHECK(
+            drivers_.look(facts_.kernels[*state.kernel], initrds_of(entry), entry.arguments));
         state.verdict = Verdict::good;
         return state;
     }
@@ -343,6 +350,7 @@ class Chooser {
     ImageFacts& facts_;
     std::vector<EntryState> states_;
     std::map<std::string, Kernel> known_;
+    DriverFinder drivers_;
 };
 
 }  // namespace

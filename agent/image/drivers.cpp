@@ -3,84 +3,128 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <charconv>
+#include <map>
+#include <utility>
+
+#include "image/initramfs.hpp"
+#include "image/kernel.hpp"
+#include "image/kernel_modules.hpp"
 
 namespace amilift::image {
 namespace {
 
-constexpr std::size_t kIndexLimit = std::size_t{16} << 20;
-constexpr std::size_t kConfigLimit = std::size_t{1} << 20;
+using core::Errc;
+using core::Result;
 
-/// The file's text; empty if it is not there.
-core::Result<std::string> read_if_there(const SafeRoot& root, const std::string& path,
-                                        std::size_t limit) {
-    AMILIFT_TRY(const auto status, root.status(path));
-    if (status.kind != FileKind::regular) return std::string();
-    return root.read(path, limit);
+constexpr std::size_t kBuiltinModinfoLimit = std::size_t{16} << 20;
+/// Bytes of initramfs files that are read and unpacked for one image: a menu may name many.
+constexpr std::uint64_t kInitramfsBudget = std::uint64_t{3} << 30;
+
+struct Wanted {
+    const char* module;
+    Driver Kernel::* driver;
+};
+constexpr std::array kWanted{Wanted{"nvme", &Kernel::nvme}, Wanted{"ena", &Kernel::ena},
+                             Wanted{"xen_blkfront", &Kernel::xen_blkfront},
+                             Wanted{"xen_netfront", &Kernel::xen_netfront}};
+
+constexpr std::string_view kBuiltIn = "built in";
+
+bool is_content_problem(const core::Error& error) {
+    return error.is(Errc::corrupt) || error.is(Errc::refused) || error.is(Errc::not_found);
 }
 
-/// Calls `use` for each line of `text` until it gives true.
-template <class Use>
-bool any_line(std::string_view text, Use use) {
-    while (!text.empty()) {
-        const auto end = std::min(text.find('\n'), text.size());
-        if (use(text.substr(0, end))) return true;
-        text.remove_prefix(std::min(end + 1, text.size()));
+/// {4, 15} for "4.15.0-1021-aws".
+std::pair<unsigned, unsigned> release_of(std::string_view version) {
+    std::pair<unsigned, unsigned> release{0, 0};
+    const auto* const end = version.data() + version.size();
+    const auto [dot, error] = std::from_chars(version.data(), end, release.first);
+    if (error == std::errc{} && dot != end && *dot == '.') {
+        (void)std::from_chars(dot + 1, end, release.second);
     }
-    return false;
+    return release;
 }
 
-/// "kernel/drivers/net/ethernet/amazon/ena/ena.ko.xz" is the module "ena": '-' and '_' are the
-/// same.
-bool names_module(std::string_view path, std::string_view driver) {
-    if (const auto slash = path.rfind('/'); slash != std::string_view::npos) {
-        path.remove_prefix(slash + 1);
+/// The parameter's largest value, if these are the fields of a module that has it.
+std::optional<std::uint32_t> largest_timeout(const ModuleFields& fields) {
+    for (const auto& [key, value] : fields) {
+        if (key != "parmtype" || !value.starts_with("io_timeout:")) continue;
+        return value == "io_timeout:byte" ? 255U : 4294967295U;
     }
-    constexpr std::array<std::string_view, 4> kEndings{".ko", ".ko.xz", ".ko.gz", ".ko.zst"};
-    for (const auto ending : kEndings) {
-        if (!path.ends_with(ending)) continue;
-        path.remove_suffix(ending.size());
-        if (path.size() != driver.size()) return false;
-        for (std::size_t i = 0; i < path.size(); ++i) {
-            const char a = path[i] == '-' ? '_' : path[i];
-            const char b = driver[i] == '-' ? '_' : driver[i];
-            if (a != b) return false;
-        }
-        return true;
-    }
-    return false;
+    return std::nullopt;
 }
 
-/// "blacklist ena", or "install ena ..." which runs a command in place of the module.
-bool line_blocks(std::string_view line, std::string_view driver) {
-    constexpr std::string_view kBlank = " \t\r";
-    const auto word = [&line, kBlank]() {
-        line.remove_prefix(std::min(line.find_first_not_of(kBlank), line.size()));
-        const auto end = std::min(line.find_first_of(kBlank), line.size());
-        const auto found = line.substr(0, end);
-        line.remove_prefix(end);
-        return found;
+/// What is known of an initramfs for one kernel.
+struct Seen {
+    Initramfs initramfs;
+    std::array<bool, kWanted.size()> has{};
+    ModuleRules rules;
+};
+
+}  // namespace
+
+struct DriverFinder::Cache {
+    struct Modules {
+        ModuleIndex index;
+        std::array<Driver, kWanted.size()> drivers;
+        std::optional<NvmeTimeout> nvme_timeout;
     };
-    const auto command = word();
-    return (command == "blacklist" || command == "install") && word() == driver;
+    std::map<std::string, Modules> modules;  ///< by version
+    std::map<std::pair<std::string, std::vector<std::string>>, Seen> seen;
+    std::optional<ModuleRules> rules;
+    std::uint64_t budget = kInitramfsBudget;
+};
+
+namespace {
+
+Result<Driver> find_driver(const SafeRoot& root, std::string_view version, const ModuleIndex& index,
+                           const std::string& name) {
+    Driver driver;
+    if (index.built_in.contains(name)) {
+        driver.place = kBuiltIn;
+        return driver;
+    }
+    const auto module = index.modules.find(name);
+    if (module == index.modules.end()) return driver;
+    const auto path = fmt::format("/lib/modules/{}/{}", version, module->second.file);
+    const auto status = root.status(path);
+    if (!status && !is_content_problem(status.error())) return std::unexpected(status.error());
+    if (!status || status->kind != FileKind::regular) return driver;
+    driver.place = path;
+    AMILIFT_TRY(const auto fields, read_modinfo(root, path));
+    if (!fields) return driver;
+    const auto field = std::ranges::find(*fields, "version", &ModuleFields::value_type::first);
+    if (field != fields->end()) driver.version = field->second;
+    return driver;
 }
 
-core::Result<bool> is_blocked(const SafeRoot& root, std::string_view driver) {
-    for (const std::string directory :
-         {"/etc/modprobe.d", "/usr/lib/modprobe.d", "/lib/modprobe.d"}) {
-        AMILIFT_TRY(const auto status, root.status(directory));
-        if (status.kind != FileKind::directory) continue;
-        AMILIFT_TRY(const auto names, root.list(directory));
-        for (const auto& name : names) {
-            if (!name.ends_with(".conf")) continue;
-            AMILIFT_TRY(const auto text,
-                        read_if_there(root, fmt::format("{}/{}", directory, name), kConfigLimit));
-            if (any_line(text, [&](std::string_view l) { return line_blocks(l, driver); })) {
-                return true;
-            }
-        }
+bool has_driver(const InitramfsContents& contents, const ModuleIndex& index,
+                const std::string& version, const std::string& name) {
+    const auto needed = with_dependencies(index, name);
+    if (needed.empty()) return false;
+    const auto directory = module_directory(contents, version) + "/";
+    const bool nash = contents.builder == InitramfsBuilder::mkinitrd_nash;
+    if (!nash && !contents.members.contains(directory + "modules.dep.bin") &&
+        !contents.members.contains(directory + "modules.dep")) {
+        return false;
     }
-    return false;
+    const auto is_there = [&](const std::string& module) {
+        const std::string top = nash ? "lib/" : directory;
+        for (auto m = contents.members.lower_bound(top);
+             m != contents.members.end() && m->first.starts_with(top); ++m) {
+            if (module_name(m->first) == module) return true;
+        }
+        return false;
+    };
+    // What is asked for by a soft dependency only may be missing.
+    const auto hard = index.modules.at(name).dependencies;
+    return std::ranges::all_of(needed, [&](const std::string& module) {
+        return (module != name && std::ranges::find(hard, module) == hard.end()) ||
+               is_there(module);
+    });
 }
 
 }  // namespace
@@ -101,32 +145,112 @@ std::string_view to_string(InitramfsBuilder builder) noexcept {
     return "unknown";
 }
 
-core::Result<std::string> find_driver(const SafeRoot& root, const std::string& version,
-                                      std::string_view driver) {
-    // The version comes from the kernel's header: it names one directory and nothing above it.
-    if (version.empty() || version.find('/') != std::string::npos || version.starts_with('.')) {
-        return std::string();
+DriverFinder::DriverFinder(const SafeRoot& root) : root_(root), cache_(new Cache) {}
+DriverFinder::~DriverFinder() = default;
+
+Result<> DriverFinder::look(Kernel& kernel, const std::vector<std::string>& initrds,
+                            std::string_view arguments) {
+    auto modules = cache_->modules.find(kernel.version);
+    if (modules == cache_->modules.end()) {
+        Cache::Modules found;
+        AMILIFT_TRY(found.index, read_module_index(root_, kernel.version));
+        for (std::size_t i = 0; i < kWanted.size(); ++i) {
+            AMILIFT_TRY(found.drivers[i],
+                        find_driver(root_, kernel.version, found.index, kWanted[i].module));
+        }
+        AMILIFT_TRY(found.nvme_timeout, find_nvme_timeout(root_, kernel.version));
+        modules = cache_->modules.emplace(kernel.version, std::move(found)).first;
     }
+    if (!cache_->rules) {
+        AMILIFT_TRY(cache_->rules, read_module_rules(root_));
+    }
+    const auto& index = modules->second.index;
+
+    const std::pair key(kernel.version, initrds);
+    auto seen = cache_->seen.find(key);
+    if (seen == cache_->seen.end()) {
+        Seen found;
+        InitramfsContents contents;
+        for (const auto& path : initrds) {
+            found.initramfs.path = path;
+            if (cache_->budget == 0) {
+                contents.problem =
+                    "it was not looked at: the menu names more and larger files than are read";
+                break;
+            }
+            auto bytes = root_.read(path, kInitramfsLimit);
+            if (!bytes) {
+                if (!is_content_problem(bytes.error())) return std::unexpected(bytes.error());
+                contents.problem = bytes.error().what;
+                break;
+            }
+            const auto before = contents.unpacked_bytes;
+            read_further_initramfs(*bytes, kUnpackedLimit, contents);
+            const auto cost = bytes->size() + contents.unpacked_bytes - before;
+            cache_->budget -= std::min<std::uint64_t>(cache_->budget, cost);
+        }
+        found.initramfs.builder = contents.builder;
+        found.initramfs.segments = contents.segments;
+        found.initramfs.problem = contents.problem;
+        for (const auto& [name, text] : contents.settings) {
+            found.rules.add_settings(text, fmt::format("{}:/{}", found.initramfs.path, name));
+        }
+        for (std::size_t i = 0; i < kWanted.size(); ++i) {
+            found.has[i] = contents.problem.empty() &&
+                           has_driver(contents, index, kernel.version, kWanted[i].module);
+        }
+        seen = cache_->seen.emplace(key, std::move(found)).first;
+    }
+
+    kernel.initramfs = seen->second.initramfs;
+    kernel.nvme_timeout = modules->second.nvme_timeout;
+    ModuleRules arguments_rules;
+    arguments_rules.add_command_line(arguments);
+    for (std::size_t i = 0; i < kWanted.size(); ++i) {
+        auto& driver = kernel.*kWanted[i].driver;
+        driver = modules->second.drivers[i];
+        if (!driver.exists() || driver.is_built_in()) continue;
+        driver.in_initramfs = seen->second.has[i];
+        const auto needed = with_dependencies(index, kWanted[i].module);
+        const std::array<const ModuleRules*, 3> all_rules{&*cache_->rules, &seen->second.rules,
+                                                          &arguments_rules};
+        for (const auto* rules : all_rules) {
+            if (driver.blocked_by.empty()) {
+                driver.blocked_by = rules->block_of(kWanted[i].module, needed);
+            }
+        }
+    }
+    return {};
+}
+
+Result<std::optional<NvmeTimeout>> find_nvme_timeout(const SafeRoot& root,
+                                                     std::string_view version) {
+    AMILIFT_TRY(const auto index, read_module_index(root, version));
     const auto directory = fmt::format("/lib/modules/{}", version);
-    AMILIFT_TRY(const auto builtin,
-                read_if_there(root, directory + "/modules.builtin", kIndexLimit));
-    if (any_line(builtin, [&](std::string_view line) { return names_module(line, driver); })) {
-        return std::string("built in");
+    for (const std::string module : {"nvme_core", "nvme"}) {
+        if (index.built_in.contains(module)) {
+            auto text = root.read(directory + "/modules.builtin.modinfo", kBuiltinModinfoLimit);
+            if (!text && !is_content_problem(text.error())) return std::unexpected(text.error());
+            if (text) {
+                const auto largest = largest_timeout(parse_builtin_modinfo(*text, module));
+                if (largest) return NvmeTimeout{module + ".io_timeout", *largest};
+                continue;
+            }
+            const auto release = release_of(version);
+            if (release < std::pair{3U, 15U}) return std::nullopt;
+            return NvmeTimeout{module + ".io_timeout",
+                               release < std::pair{4U, 15U} ? 255U : 4294967295U};
+        }
+        const auto known = index.modules.find(module);
+        if (known == index.modules.end()) continue;
+        AMILIFT_TRY(const auto fields,
+                    read_modinfo(root, fmt::format("{}/{}", directory, known->second.file)));
+        if (!fields) continue;
+        if (const auto largest = largest_timeout(*fields)) {
+            return NvmeTimeout{module + ".io_timeout", *largest};
+        }
     }
-    AMILIFT_TRY(const auto dep, read_if_there(root, directory + "/modules.dep", kIndexLimit));
-    std::string module;
-    any_line(dep, [&](std::string_view line) {
-        const auto path = line.substr(0, line.find(':'));
-        if (!names_module(path, driver)) return false;
-        // Old indexes have absolute paths.
-        module = path.starts_with('/') ? std::string(path) : fmt::format("{}/{}", directory, path);
-        return true;
-    });
-    if (module.empty()) return std::string();
-    AMILIFT_TRY(const auto status, root.status(module));
-    if (status.kind != FileKind::regular) return std::string();
-    AMILIFT_TRY(const bool blocked, is_blocked(root, driver));
-    return blocked ? std::string() : module;
+    return std::nullopt;
 }
 
 }  // namespace amilift::image

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -52,12 +53,37 @@ struct Initramfs {
     std::string problem;
 };
 
-/// Where the image has `driver` ("ena") for the kernel `version`: "built in", or the path of the
-/// module file, which is known to exist; empty if the kernel has no such driver, or it is
-/// blacklisted. Reads /lib/modules/<version>/modules.{builtin,dep} and /etc/modprobe.d. Source:
-/// depmod(8), modprobe.d(5).
-[[nodiscard]] core::Result<std::string> find_driver(const SafeRoot& root,
-                                                    const std::string& version,
-                                                    std::string_view driver);
+struct Kernel;
+
+/// Finds out what kernels have of the drivers that EC2 needs. It remembers what it has read: the
+/// entries of a menu share kernels and initramfs files. What it reads in all is bounded.
+class DriverFinder {
+  public:
+    explicit DriverFinder(const SafeRoot& root);
+    DriverFinder(const DriverFinder&) = delete;
+    DriverFinder& operator=(const DriverFinder&) = delete;
+    ~DriverFinder();
+
+    /// Fills initramfs, nvme, ena, xen_blkfront, xen_netfront and nvme_timeout of a kernel that
+    /// boots with the files `initrds`, in this order, and the command line `arguments`. Needs
+    /// kernel.version. A driver that is in neither modules.builtin nor modules.dep, or whose file
+    /// is missing, does not exist. It counts as in the initramfs when its module, all that this
+    /// needs and an index of modules are there (nash needs no index). Blocks are looked for in the
+    /// image, in the initramfs and on the command line, see ModuleRules; a built-in driver has
+    /// none. Errors: those of SafeRoot for the disk itself.
+    [[nodiscard]] core::Result<> look(Kernel& kernel, const std::vector<std::string>& initrds,
+                                      std::string_view arguments);
+
+  private:
+    struct Cache;
+    const SafeRoot& root_;
+    std::unique_ptr<Cache> cache_;
+};
+
+/// The argument that sets the NVMe timeout: from the module's own parmtype, or, for a built-in
+/// driver without modules.builtin.modinfo, by the version: nvme has the parameter since 3.15, and
+/// takes more than 255 seconds since 4.15.
+[[nodiscard]] core::Result<std::optional<NvmeTimeout>> find_nvme_timeout(const SafeRoot& root,
+                                                                         std::string_view version);
 
 }  // namespace amilift::image

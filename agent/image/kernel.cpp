@@ -5,7 +5,7 @@
 
 #include <array>
 
-#include "image/drivers.hpp"
+#include "core/fd.hpp"
 #include "image/text_lines.hpp"
 
 namespace amilift::image {
@@ -19,6 +19,14 @@ constexpr std::size_t kMagic = 0x202;
 constexpr std::size_t kProtocol = 0x206;
 constexpr std::size_t kVersionPointer = 0x20e;
 constexpr std::size_t kExtendedLoadFlags = 0x236;
+constexpr std::size_t kPayloadOffset = 0x248;
+constexpr std::size_t kPayloadLength = 0x24c;
+/// Where a DOS program names the place of its PE header (PE/COFF specification).
+constexpr std::size_t kPeHeaderPointer = 0x3c;
+
+/// The code in front of the packed kernel has some KiB; a larger offset is a damaged header.
+constexpr std::uint32_t kMaxPayloadOffset = 1U << 20;
+constexpr std::size_t kPayloadLookBytes = 16;
 
 /// Configs of distributions have up to 0.3 MiB.
 constexpr std::size_t kConfigLimit = 1U << 20;
@@ -26,6 +34,40 @@ constexpr std::size_t kConfigLimit = 1U << 20;
 std::uint16_t u16_at(std::string_view bytes, std::size_t at) {
     return static_cast<std::uint16_t>(static_cast<unsigned char>(bytes[at]) |
                                       (static_cast<unsigned char>(bytes[at + 1]) << 8));
+}
+
+std::uint32_t u32_at(std::string_view bytes, std::size_t at) {
+    return u16_at(bytes, at) | (std::uint32_t{u16_at(bytes, at + 2)} << 16);
+}
+
+/// The kernel file is a PE program as well when it was built with CONFIG_EFI_STUB.
+bool has_pe_header(std::string_view bytes) {
+    if (!bytes.starts_with("MZ")) return false;
+    const std::size_t at = u32_at(bytes, kPeHeaderPointer);
+    return at < bytes.size() && bytes.substr(at).starts_with(std::string_view("PE\0\0", 4));
+}
+
+/// Byte of the file where the packed kernel is; 0 if the header does not tell (before 2.08).
+std::uint64_t payload_place(std::string_view bytes, std::uint16_t protocol,
+                            std::size_t setup_bytes) {
+    if (protocol < 0x0208 || bytes.size() < kPayloadLength + 4) return 0;
+    const auto offset = u32_at(bytes, kPayloadOffset);
+    if (offset > kMaxPayloadOffset || u32_at(bytes, kPayloadLength) == 0) return 0;
+    // The offset counts from the protected-mode code, behind the boot sector and the setup.
+    return setup_bytes + 512 + offset;
+}
+
+/// How the kernel proper is packed. A file that is cut off, or whose header leads nowhere, is not
+/// told from one that does not say.
+core::Result<std::string> read_compression(const SafeRoot& root, const std::string& path,
+                                           const KernelHeader& header) {
+    if (header.payload_at == 0) return std::string();
+    AMILIFT_TRY(const auto file, root.open_regular(path));
+    std::array<std::byte, kPayloadLookBytes> bytes{};
+    if (!core::read_exactly_at(file, bytes, header.payload_at, path)) return std::string();
+    std::string text;
+    for (const auto byte : bytes) text += static_cast<char>(byte);
+    return std::string(payload_compression(text));
 }
 
 /// The first word of the version string, if it is one: letters, digits and .-_+~
@@ -69,6 +111,13 @@ bool has_line(std::string_view text, std::string_view wanted) {
         if (line.body == wanted) return true;
     }
     return false;
+}
+
+/// What the config says of `option`: y, n ("is not set"), or nothing.
+std::optional<bool> config_value(std::string_view config, std::string_view option) {
+    if (has_line(config, fmt::format("{}=y", option))) return true;
+    if (has_line(config, fmt::format("# {} is not set", option))) return false;
+    return std::nullopt;
 }
 
 /// 32 or 64 bits from what an ELF file of the image says: the program that the kernel starts.
@@ -137,11 +186,41 @@ KernelHeader parse_kernel_header(std::string_view bytes) {
     // 0 stands for 4: images of before the field existed.
     const unsigned setup = static_cast<unsigned char>(bytes[kSetupSectors]);
     const std::size_t setup_bytes = std::size_t{setup == 0 ? 4 : setup} * 512;
+    header.has_efi_stub = has_pe_header(bytes);
+    header.payload_at = payload_place(bytes, header.protocol, setup_bytes);
     if (pointer != 0 && pointer < setup_bytes) {
         header.version = version_at(bytes, std::size_t{pointer} + 0x200);
     }
     if (header.protocol >= 0x020c) header.is_64_bit = (u16_at(bytes, kExtendedLoadFlags) & 1U) != 0;
     return header;
+}
+
+std::string_view payload_compression(std::string_view payload) {
+    struct Magic {
+        std::string_view bytes;
+        std::string_view name;
+    };
+    constexpr std::array<Magic, 9> kMagics{{{"\x1f\x8b", "gzip"},
+                                            {"\x1f\x9e", "gzip"},
+                                            {"BZh", "bzip2"},
+                                            {{"\x5d\0\0", 3}, "lzma"},
+                                            {{"\xfd\x37zXZ\0", 6}, "xz"},
+                                            {"\x89LZO", "lzo"},
+                                            {{"\x02\x21\x4c\x18", 4}, "lz4"},
+                                            {{"\x28\xb5\x2f\xfd", 4}, "zstd"},
+                                            {"\x7f"
+                                             "ELF",
+                                             "none"}}};
+    for (const auto& magic : kMagics) {
+        if (payload.starts_with(magic.bytes)) return magic.name;
+    }
+    return "";
+}
+
+std::optional<bool> config_has_xen_pv(std::string_view config) {
+    if (!xen_only_option(config).empty()) return true;
+    if (const auto pv = config_value(config, "CONFIG_XEN_PV")) return pv;
+    return config_value(config, "CONFIG_XEN");
 }
 
 std::string_view xen_only_option(std::string_view config) {
@@ -175,10 +254,12 @@ core::Result<Kernel> inspect_kernel(const SafeRoot& root, std::string_view path)
         if (config) kernel.config_path = config_path;
     }
 
-    AMILIFT_TRY(kernel.nvme.place, find_driver(root, kernel.version, "nvme"));
-    AMILIFT_TRY(kernel.ena.place, find_driver(root, kernel.version, "ena"));
-    AMILIFT_TRY(kernel.xen_blkfront.place, find_driver(root, kernel.version, "xen-blkfront"));
-    AMILIFT_TRY(kernel.xen_netfront.place, find_driver(root, kernel.version, "xen-netfront"));
+    AMILIFT_TRY(kernel.compression, read_compression(root, real, header));
+    if (config) {
+        kernel.starts_on_xen_pv = config_has_xen_pv(*config);
+        kernel.starts_on_efi = config_value(*config, "CONFIG_EFI");
+    }
+    if (header.has_efi_stub) kernel.starts_on_efi = true;
 
     switch (header.format) {
         case KernelFormat::bz_image:

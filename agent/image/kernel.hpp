@@ -28,6 +28,12 @@ struct Kernel {
     bool is_64_bit = true;
     /// Absent: it can boot HVM. Else why not ("config has CONFIG_X86_XEN").
     std::optional<std::string> cannot_boot_hvm;
+    /// How the kernel proper is packed in the file: "gzip", "bzip2", "lzma", "xz", "lzo", "lz4",
+    /// "zstd", "none". Empty: not known.
+    std::string compression;
+    /// What its config says; absent: there is none, or it does not say.
+    std::optional<bool> starts_on_xen_pv;
+    std::optional<bool> starts_on_efi;        ///< its header or its config says so; absent: neither
     std::string initrd;                       ///< as the menu names it; empty if none
     std::string config_path;                  ///< /boot/config-<version> if it exists
     Initramfs initramfs;                      ///< what `initrd` holds
@@ -44,6 +50,8 @@ struct KernelHeader {
     std::uint16_t protocol = 0;     ///< 0x020c; 0 unless bz_image
     std::string version;            ///< first word of the version string; empty if there is none
     std::optional<bool> is_64_bit;  ///< absent before protocol 2.12
+    bool has_efi_stub = false;      ///< it is a PE program, too, which UEFI can start
+    std::uint64_t payload_at = 0;   ///< byte of the file where the packed kernel is; 0: not told
 };
 
 /// Bytes of a kernel file that the header and its version string lie in: 64 setup sectors + boot.
@@ -51,6 +59,14 @@ inline constexpr std::size_t kKernelHeaderBytes = std::size_t{65} * 512;
 
 /// `bytes` are the first kKernelHeaderBytes of the file, or all of a shorter one.
 [[nodiscard]] KernelHeader parse_kernel_header(std::string_view bytes);
+
+/// What the first bytes of a packed kernel show: see Kernel::compression. Source: the kernel's
+/// lib/decompress.c and scripts/Makefile.lib.
+[[nodiscard]] std::string_view payload_compression(std::string_view payload);
+
+/// Can a kernel with this config start as a Xen PV guest? CONFIG_XEN says so up to 4.12,
+/// CONFIG_XEN_PV from then on, CONFIG_X86_XEN of the forward-ported ones. Absent: no line of it.
+[[nodiscard]] std::optional<bool> config_has_xen_pv(std::string_view config);
 
 /// The option of a kernel's config that makes it a XenLinux (forward-ported, PV only) kernel:
 /// "CONFIG_X86_XEN" or "CONFIG_X86_64_XEN"; empty if there is none.
@@ -60,9 +76,9 @@ inline constexpr std::size_t kKernelHeaderBytes = std::size_t{65} * 512;
 /// kernels of that name boot both ways.
 [[nodiscard]] bool has_xen_name(std::string_view version);
 
-/// Looks at the kernel file `path` (links followed inside the image). `initrd` is left empty.
-/// Errors: those of SafeRoot (not_found, corrupt for what is no regular file, refused for a link
-/// that leads out of the image).
+/// Looks at the kernel file `path` (links followed inside the image). `initrd` is left empty, the
+/// drivers and the initramfs are left to DriverFinder. Errors: those of SafeRoot (not_found,
+/// corrupt for what is no regular file, refused for a link that leads out of the image).
 [[nodiscard]] core::Result<Kernel> inspect_kernel(const SafeRoot& root, std::string_view path);
 
 }  // namespace amilift::image

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include "core/printable.hpp"
+
 namespace amilift::image {
 
 namespace {
@@ -27,15 +29,7 @@ std::vector<Line> split_lines(std::string_view text) {
 }
 
 std::string printable(std::string_view text, std::size_t limit) {
-    std::string out;
-    for (const char c : text.substr(0, limit)) {
-        const auto u = static_cast<unsigned char>(c);
-        if (u < 0x20 || u == 0x7f) {
-            out += fmt::format("\\x{:02x}", u);
-        } else {
-            out += c;
-        }
-    }
+    auto out = core::printable(text.substr(0, limit));
     if (text.size() > limit) out += "...";
     return out;
 }

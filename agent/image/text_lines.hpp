@@ -23,7 +23,7 @@ struct Line {
 /// All lines of `text`; they point into it. No line for the nothing behind a final newline.
 [[nodiscard]] std::vector<Line> split_lines(std::string_view text);
 
-/// `text` for a message: control bytes as \xNN, cut to `limit` bytes with "...".
+/// `text` for a message: as core::printable() shows it, cut to `limit` bytes with "...".
 [[nodiscard]] std::string printable(std::string_view text, std::size_t limit = 200);
 
 /// Words between blanks (space, tab, CR, VT, FF); they point into `text`.

@@ -30,12 +30,21 @@ enum class NameCollision {
 /// What becomes of the helper at the end.
 enum class FinishAction { terminate, stop, keep };
 
+/// Where the new AMI must be able to run.
+enum class Platform {
+    nitro,  ///< disks are NVMe, the network is ENA, 64 bits only
+    xen     ///< disks are xen-blkfront
+};
+
 /// What of the conversion itself the user chose. This part also serves local conversions.
 struct ConversionOptions {
     Layout layout = Layout::mbr;  ///< the key is target.layout
     Bootloader bootloader = Bootloader::grub2;
     /// Kernel console arguments that replace hvc0/xvc0, in order.
     std::vector<std::string> consoles{"tty0", "ttyS0,115200n8"};
+    /// target.platform of a job: what cannot run there is refused. Absent: nothing is refused for
+    /// it, and the image runs where its drivers let it.
+    std::optional<Platform> platform;
 };
 
 struct Source {

@@ -36,10 +36,9 @@ constexpr std::string_view kPointerKey = "job";
 constexpr std::array<std::string_view, 7> kJobKeys{"id",     "source",   "target",   "conversion",
                                                    "finish", "deadline", "endpoints"};
 constexpr std::array<std::string_view, 1> kSourceKeys{"ami"};
-constexpr std::array<std::string_view, 9> kTargetKeys{
-    "name",           "description",      "tags",        "copy_source_tags",
-    "virtualization", "root_device_name", "volume_type", "on_name_collision",
-    "layout"};
+constexpr std::array<std::string_view, 10> kTargetKeys{
+    "name",     "description",      "tags",        "copy_source_tags",  "virtualization",
+    "platform", "root_device_name", "volume_type", "on_name_collision", "layout"};
 constexpr std::array<std::string_view, 2> kConversionKeys{"bootloader", "consoles"};
 constexpr std::array<std::string_view, 2> kFinishKeys{"on_success", "on_failure"};
 constexpr std::array<std::string_view, 3> kEndpointKeys{"ec2", "s3", "sts"};
@@ -115,7 +114,7 @@ class Reader {
     Job read_job(const YamlNode& top);
     JobPointer read_pointer(const YamlNode& top);
     void read_source(const YamlNode& node, Source& out);
-    void read_target(const YamlNode& node, Target& out, ConversionOptions& conversion);
+    void read_target(const YamlNode& node, Job& job);
     void read_conversion(const YamlNode& node, ConversionOptions& out);
     void read_finish(const YamlNode& node, Finish& out);
     void read_deadline(const YamlNode& node, std::chrono::seconds& out);
@@ -188,7 +187,7 @@ Job Reader::read_job(const YamlNode& top) {
                          case 1:
                              return read_source(value, job.source);
                          case 2:
-                             return read_target(value, job.target, job.conversion);
+                             return read_target(value, job);
                          case 3:
                              return read_conversion(value, job.conversion);
                          case 4:
@@ -246,7 +245,8 @@ void Reader::read_source(const YamlNode& node, Source& out) {
                  });
 }
 
-void Reader::read_target(const YamlNode& node, Target& out, ConversionOptions& conversion) {
+void Reader::read_target(const YamlNode& node, Job& job) {
+    auto& out = job.target;
     std::string virtualization;
     read_mapping(
         node, "target", kTargetKeys, {},
@@ -263,13 +263,17 @@ void Reader::read_target(const YamlNode& node, Target& out, ConversionOptions& c
                 case 4:
                     return read_choice<std::string>(value, path, {{"hvm", "hvm"}}, virtualization);
                 case 5:
-                    return read_text(value, path, kRootDeviceRule, out.root_device_name);
+                    return read_choice<std::optional<Platform>>(
+                        value, path, {{"nitro", Platform::nitro}, {"xen", Platform::xen}},
+                        job.conversion.platform);
                 case 6:
+                    return read_text(value, path, kRootDeviceRule, out.root_device_name);
+                case 7:
                     // A root volume cannot be st1 or sc1; io1 and io2 need a number of IOPS.
                     return read_choice<std::string>(
                         value, path, {{"gp3", "gp3"}, {"gp2", "gp2"}, {"standard", "standard"}},
                         out.volume_type);
-                case 7:
+                case 8:
                     return read_choice<NameCollision>(
                         value, path,
                         {{"fail", NameCollision::fail}, {"suffix", NameCollision::suffix}},
@@ -277,7 +281,7 @@ void Reader::read_target(const YamlNode& node, Target& out, ConversionOptions& c
                 default:
                     return read_choice<Layout>(
                         value, path, {{"mbr", Layout::mbr}, {"in-place", Layout::in_place}},
-                        conversion.layout);
+                        job.conversion.layout);
             }
         });
 }

@@ -16,6 +16,7 @@
 #include "core/atomic_file.hpp"
 #include "core/fd.hpp"
 #include "core/log.hpp"
+#include "core/printable.hpp"
 #include "report/message_ids.hpp"
 
 namespace amilift::report {
@@ -35,7 +36,7 @@ std::string one_line(std::string_view text) {
         const bool control = static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
         out += control ? ' ' : c;
     }
-    return out;
+    return core::printable(out);
 }
 
 }  // namespace

@@ -4,9 +4,11 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "modules/bootloader.hpp"
+#include "modules/initramfs.hpp"
 #include "modules/module.hpp"
 #include "modules/partition.hpp"
 #include "modules/registry.hpp"
@@ -105,15 +107,30 @@ struct Plan {
     std::vector<modules::BootFile> boot_files;
 };
 
+/// What the steps take of the filesystem: all that they add, and the most that one of them needs
+/// while it is applied.
+std::uint64_t room_for(const std::vector<modules::Step>& steps) {
+    std::uint64_t added = 0;
+    std::uint64_t passing = 0;
+    for (const auto& step : steps) {
+        added += step.added_bytes;
+        passing = std::max(passing, step.passing_bytes);
+    }
+    return added + passing;
+}
+
 Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& source,
                        std::optional<std::uint64_t> target_bytes, core::CommandRunner& commands,
-                       ConversionObserver& observer) {
+                       ConversionObserver& observer, const core::Cancel& cancel) {
     Plan plan;
     observer.on_stage("inspect");
     AMILIFT_TRY(plan.text.inspection, inspect_content(source, observer));
-    const auto& inspection = plan.text.inspection;
+    auto& inspection = plan.text.inspection;
+    for (auto& finding : modules::platform_findings(inspection.facts, request.options.platform)) {
+        observer.on_finding(finding);
+        inspection.facts.findings.push_back(std::move(finding));
+    }
     AMILIFT_CHECK(require_convertible(inspection.facts));
-    AMILIFT_CHECK(source.require_room());
     AMILIFT_CHECK(modules::Manifest::require_place(source.root(), modules::kManifestPath));
     if (is_own_volume(request) && !request.is_interrupted) {
         AMILIFT_CHECK(require_no_notes(source.root()));
@@ -134,6 +151,7 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
                                        .source_path = source.disk().path(),
                                        .target_has_content = is_own_volume(request)};
     for (const auto& module : modules::registry()) {
+        AMILIFT_CHECK(cancel.check());
         auto steps = module.plan(context);
         if (!steps) return std::unexpected(std::move(steps).error());
         for (auto& step : *steps) {
@@ -141,6 +159,7 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
             plan.steps.push_back(std::move(step));
         }
     }
+    AMILIFT_CHECK(source.require_room(room_for(plan.steps)));
     AMILIFT_TRY(plan.boot_files, modules::read_boot_files(inspection.facts, source.root()));
     return plan;
 }
@@ -264,17 +283,19 @@ Result<> verify(const ConversionRequest& request, const std::string& target_path
 }  // namespace
 
 Result<Inspection> inspect(const DiskRef& source, core::CommandRunner& /*commands*/,
-                           ConversionObserver& observer) {
+                           ConversionObserver& observer, const core::Cancel& cancel) {
     AMILIFT_CHECK(enter_own_mounts());
     observer.on_stage("inspect");
     AMILIFT_TRY(auto opened, SourceImage::open(source, JournalReplay::never));
+    AMILIFT_CHECK(cancel.check());
     AMILIFT_TRY(auto inspection, inspect_content(opened, observer));
+    AMILIFT_CHECK(cancel.check());
     AMILIFT_CHECK(opened.unmount());
     return inspection;
 }
 
 Result<PlanText> plan(const ConversionRequest& request, core::CommandRunner& commands,
-                      ConversionObserver& observer) {
+                      ConversionObserver& observer, const core::Cancel& cancel) {
     AMILIFT_CHECK(enter_own_mounts());
     AMILIFT_CHECK(require_two_disks(request));
     std::optional<std::uint64_t> target_bytes;
@@ -285,7 +306,7 @@ Result<PlanText> plan(const ConversionRequest& request, core::CommandRunner& com
         target_bytes = target.size_bytes();
     }
     AMILIFT_TRY(auto source, SourceImage::open(content_of(request), JournalReplay::never));
-    AMILIFT_TRY(auto plan, make_plan(request, source, target_bytes, commands, observer));
+    AMILIFT_TRY(auto plan, make_plan(request, source, target_bytes, commands, observer, cancel));
     AMILIFT_CHECK(source.unmount());
     return std::move(plan.text);
 }
@@ -315,7 +336,7 @@ Result<ConversionResult> convert(const ConversionRequest& request, core::Command
     AMILIFT_TRY(auto source,
                 SourceImage::open(content_of(request),
                                   may_replay ? JournalReplay::allowed : JournalReplay::never));
-    AMILIFT_TRY(auto plan, make_plan(request, source, target_bytes, commands, observer));
+    AMILIFT_TRY(auto plan, make_plan(request, source, target_bytes, commands, observer, cancel));
     AMILIFT_CHECK(source.unmount());
     AMILIFT_CHECK(cancel.check());
 

@@ -89,13 +89,15 @@ struct ConversionResult {
 
 /// What is on the source. Refusals of its content are findings with severity refusal.
 [[nodiscard]] core::Result<Inspection> inspect(const DiskRef& source, core::CommandRunner& commands,
-                                               ConversionObserver& observer);
+                                               ConversionObserver& observer,
+                                               const core::Cancel& cancel = core::Cancel());
 
 /// What convert() would do, without writing anywhere. A refusal of the content is an error here:
 /// Errc::refused with the id of the first finding; all findings have gone to `observer`.
 [[nodiscard]] core::Result<PlanText> plan(const ConversionRequest& request,
                                           core::CommandRunner& commands,
-                                          ConversionObserver& observer);
+                                          ConversionObserver& observer,
+                                          const core::Cancel& cancel = core::Cancel());
 
 /// Plans, applies and verifies. All refusals come before the first byte is written. After a failure
 /// no mount and no loop device is left, and no output file if convert() had made it. Errors besides

@@ -113,6 +113,9 @@ constexpr std::array kBootloaders{
     Choice<job::Bootloader>{"grub-legacy", job::Bootloader::grub_legacy}};
 constexpr std::array kLayouts{Choice<job::Layout>{"mbr", job::Layout::mbr},
                               Choice<job::Layout>{"in-place", job::Layout::in_place}};
+constexpr std::array kPlatforms{Choice<std::optional<job::Platform>>{"any", std::nullopt},
+                                Choice<std::optional<job::Platform>>{"nitro", job::Platform::nitro},
+                                Choice<std::optional<job::Platform>>{"xen", job::Platform::xen}};
 constexpr std::array kContents{Choice<dev::TargetContent>{"zeros", dev::TargetContent::zeros},
                                Choice<dev::TargetContent>{"unknown", dev::TargetContent::unknown}};
 constexpr std::array kSeverities{Choice<image::Severity>{"info", image::Severity::info},
@@ -267,7 +270,8 @@ WorkerOutcome outcome_of(const ConversionResult& result) {
     if (facts.boot_entry) {
         if (const auto kernel = facts.kernel_of_entry.at(*facts.boot_entry)) {
             outcome.kernel_version = facts.kernels.at(*kernel).version;
-            outcome.ena_driver = facts.kernels.at(*kernel).ena.place;
+            const auto& ena = facts.kernels.at(*kernel).ena;
+            if (ena.exists() && ena.blocked_by.empty()) outcome.ena_driver = ena.place;
         }
     }
     outcome.steps = result.plan.steps;
@@ -287,6 +291,7 @@ std::string encode_request(const ConversionRequest& request) {
                  {"layout", name_of(request.options.layout, kLayouts)},
                  {"bootloader", name_of(request.options.bootloader, kBootloaders)},
                  {"consoles", request.options.consoles},
+                 {"platform", name_of(request.options.platform, kPlatforms)},
                  {"may_replay_source_journal", request.may_replay_source_journal},
                  {"target_content", name_of(request.target_content, kContents)},
                  {"is_interrupted", request.is_interrupted}},
@@ -304,6 +309,7 @@ Result<ConversionRequest> decode_request(std::string_view text) {
         request.options.layout = fields.choice("layout", kLayouts);
         request.options.bootloader = fields.choice("bootloader", kBootloaders);
         request.options.consoles = fields.texts("consoles");
+        request.options.platform = fields.choice("platform", kPlatforms);
         request.may_replay_source_journal = fields.flag("may_replay_source_journal");
         request.target_content = fields.choice("target_content", kContents);
         request.is_interrupted = fields.flag("is_interrupted");

@@ -19,6 +19,7 @@
 
 #include "core/fd.hpp"
 #include "dev/mount.hpp"
+#include "worker/small_root.hpp"
 #include "worker/syscall_filter.hpp"
 
 namespace amilift::worker {
@@ -173,6 +174,7 @@ Result<> enter_sandbox(int socket_fd) {
     AMILIFT_CHECK(close_descriptors(socket_fd));
     AMILIFT_CHECK(bound_resources());
     AMILIFT_CHECK(leave_namespaces());
+    AMILIFT_CHECK(enter_small_root());
     AMILIFT_CHECK(drop_capabilities());
     return filter_system_calls();
 }

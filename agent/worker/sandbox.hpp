@@ -12,6 +12,7 @@ namespace amilift::worker {
 ///
 /// Afterwards the process, and each program that it starts,
 ///  - has no network: a network namespace without any interface, and no socket but of AF_UNIX;
+///  - sees no file of the helper but what a conversion needs (enter_small_root());
 ///  - has mounts, IPC objects and a host name of its own, so that the host never sees a mount;
 ///  - has a clean environment (PATH, LC_ALL) and no descriptor but 0, 1, 2 and `socket_fd`;
 ///  - has the capabilities of kept_capabilities() and cannot gain one;

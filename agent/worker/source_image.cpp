@@ -191,8 +191,8 @@ Result<dev::Mount> SourceImage::mount(dev::Access access) {
     return dev::Mount::mount(device, filesystem_.type, access);
 }
 
-Result<> SourceImage::require_room() const {
-    constexpr std::uint64_t kBytes = 1U << 20;
+Result<> SourceImage::require_room(std::uint64_t bytes) const {
+    const auto needed = (std::uint64_t{1} << 20) + bytes;
     constexpr std::uint64_t kInodes = 16;
     struct statvfs room{};
     if (::fstatvfs(mount_->root().get(), &room) != 0) {
@@ -202,11 +202,12 @@ Result<> SourceImage::require_room() const {
     }
     // f_bfree, not f_bavail: root may use the blocks that ext keeps back.
     const auto free_bytes = std::uint64_t{room.f_bfree} * room.f_frsize;
-    if (free_bytes >= kBytes && (room.f_files == 0 || room.f_ffree >= kInodes)) return {};
-    return refuse(fmt::format("the filesystem on '{}' has {} KiB and {} inodes free, a conversion "
-                              "needs {} KiB and {}",
-                              disk_.path(), free_bytes >> 10, room.f_ffree, kBytes >> 10, kInodes),
-                  "remove files from the source, then make the image again", "filesystem-full");
+    if (free_bytes >= needed && (room.f_files == 0 || room.f_ffree >= kInodes)) return {};
+    return refuse(
+        fmt::format("the filesystem on '{}' has {} KiB and {} inodes free, a conversion "
+                    "needs {} KiB and {}",
+                    disk_.path(), free_bytes >> 10, room.f_ffree, (needed + 1023) >> 10, kInodes),
+        "remove files from the source, then make the image again", "filesystem-full");
 }
 
 Result<dev::ExtentMap> SourceImage::used_extents() const {

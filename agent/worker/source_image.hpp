@@ -35,8 +35,8 @@ class SourceImage {
     [[nodiscard]] core::Result<dev::ExtentMap> used_extents() const;
 
     /// Errc::refused (id "filesystem-full") when the filesystem has no room for the few files that
-    /// a conversion adds and replaces.
-    [[nodiscard]] core::Result<> require_room() const;
+    /// a conversion adds and replaces, and `bytes` besides.
+    [[nodiscard]] core::Result<> require_room(std::uint64_t bytes) const;
 
     /// Nothing of the source is mounted while it is copied.
     [[nodiscard]] core::Result<> unmount();

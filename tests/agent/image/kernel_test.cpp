@@ -55,6 +55,79 @@ TEST(Kernel, TellsWhatABiosLoaderCannotStart) {
     EXPECT_EQ(parse_kernel_header(bytes).format, KernelFormat::unknown);
 }
 
+/// The bzImage with a packed kernel `offset` bytes behind its setup.
+std::string with_payload(std::string bytes, std::uint32_t offset, std::string_view payload) {
+    for (std::size_t i = 0; i < 4; ++i) {
+        bytes[0x248 + i] = static_cast<char>((offset >> (8 * i)) & 0xff);
+    }
+    bytes[0x24c] = 64;
+    const std::size_t at = std::size_t{5} * 512 + offset;
+    bytes.resize(std::max(bytes.size(), at + 64));
+    bytes.replace(at, payload.size(), payload);
+    return bytes;
+}
+
+TEST(Kernel, FindsThePackedKernel) {
+    auto bytes = with_payload(bz_image("3.2.0"), 0x3b0, "");
+    EXPECT_EQ(parse_kernel_header(bytes).payload_at, 5U * 512 + 0x3b0);
+    bytes[0x24b] = '\x7f';  // 2 GiB behind the setup
+    EXPECT_EQ(parse_kernel_header(bytes).payload_at, 0U);
+    bytes = with_payload(bz_image("3.2.0"), 0x3b0, "");
+    bytes[0x206] = 0x07;  // protocol 2.07 does not have it
+    EXPECT_EQ(parse_kernel_header(bytes).payload_at, 0U);
+    EXPECT_EQ(parse_kernel_header(bz_image("3.2.0")).payload_at, 0U);
+}
+
+TEST(Kernel, KnowsHowAKernelIsPacked) {
+    EXPECT_EQ(payload_compression("\x1f\x8b\x08"), "gzip");
+    EXPECT_EQ(payload_compression("BZh9"), "bzip2");
+    EXPECT_EQ(payload_compression(std::string_view("\x5d\0\0\x80", 4)), "lzma");
+    EXPECT_EQ(payload_compression(std::string_view("\xfd"
+                                                   "7zXZ\0",
+                                                   6)),
+              "xz");
+    EXPECT_EQ(payload_compression("\x89LZO"), "lzo");
+    EXPECT_EQ(payload_compression("\x02\x21\x4c\x18"), "lz4");
+    EXPECT_EQ(payload_compression("\x28\xb5\x2f\xfd"), "zstd");
+    EXPECT_EQ(payload_compression(kElf), "none");
+    EXPECT_EQ(payload_compression("xxxx"), "");
+    EXPECT_EQ(payload_compression(""), "");
+}
+
+TEST(Kernel, ReadsCompressionEfiAndXenPvOfAFile) {
+    const TemporaryRoot image;
+    auto bytes = with_payload(bz_image("6.1.0"), 0x200, "\x28\xb5\x2f\xfd");
+    bytes[0] = 'M';
+    bytes[1] = 'Z';
+    bytes[0x3c] = 0x40;
+    bytes.replace(0x40, 4, std::string_view("PE\0\0", 4));
+    image.file("/boot/vmlinuz-6.1.0", bytes);
+    image.file("/boot/vmlinuz-3.2.0", with_payload(bz_image("3.2.0"), 0x200, "\x1f\x8b"));
+    image.file("/boot/config-3.2.0", "CONFIG_XEN=y\n# CONFIG_EFI is not set\n");
+    auto cut = with_payload(bz_image("4.4.0"), 0x200, "");
+    cut.resize(0x1000 - 0x600);
+    image.file("/boot/vmlinuz-4.4.0", cut);
+    const auto root = image.open();
+    const auto modern = inspect_kernel(root, "/boot/vmlinuz-6.1.0").value();
+    EXPECT_EQ(modern.compression, "zstd");
+    EXPECT_EQ(modern.starts_on_efi, true);
+    EXPECT_EQ(modern.starts_on_xen_pv, std::nullopt);
+    const auto old = inspect_kernel(root, "/boot/vmlinuz-3.2.0").value();
+    EXPECT_EQ(old.compression, "gzip");
+    EXPECT_EQ(old.starts_on_efi, false);
+    EXPECT_EQ(old.starts_on_xen_pv, true);
+    EXPECT_EQ(inspect_kernel(root, "/boot/vmlinuz-4.4.0").value().compression, "");
+}
+
+TEST(Kernel, ReadsXenPvOfAConfig) {
+    EXPECT_EQ(config_has_xen_pv("CONFIG_XEN=y\nCONFIG_XEN_PV=y\n"), true);
+    EXPECT_EQ(config_has_xen_pv("CONFIG_XEN=y\n# CONFIG_XEN_PV is not set\n"), false);
+    EXPECT_EQ(config_has_xen_pv("CONFIG_XEN=y\n"), true);
+    EXPECT_EQ(config_has_xen_pv("# CONFIG_XEN is not set\n"), false);
+    EXPECT_EQ(config_has_xen_pv("CONFIG_X86_64_XEN=y\n"), true);
+    EXPECT_EQ(config_has_xen_pv("CONFIG_SMP=y\n"), std::nullopt);
+}
+
 TEST(Kernel, ReadsDamagedHeadersWithoutHarm) {
     std::mt19937 random(7);
     for (int i = 0; i < 2000; ++i) {

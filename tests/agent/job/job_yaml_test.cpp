@@ -82,6 +82,7 @@ TEST(JobYaml, DefaultsAreThoseOfTheModel) {
     EXPECT_EQ(job.conversion.layout, Layout::mbr);
     EXPECT_EQ(job.conversion.bootloader, Bootloader::grub2);
     EXPECT_EQ(job.conversion.consoles, model.conversion.consoles);
+    EXPECT_FALSE(job.conversion.platform.has_value());
     EXPECT_EQ(job.finish.on_success, FinishAction::terminate);
     EXPECT_EQ(job.finish.on_failure, FinishAction::terminate);
     EXPECT_EQ(job.deadline, 2h);
@@ -105,6 +106,7 @@ TEST(JobYaml, ReadsEveryKey) {
     EXPECT_EQ(job.target.on_name_collision, NameCollision::suffix);
     EXPECT_EQ(job.conversion.layout, Layout::in_place);
     EXPECT_EQ(job.conversion.bootloader, Bootloader::grub_legacy);
+    EXPECT_EQ(job.conversion.platform, Platform::nitro);
     EXPECT_EQ(job.conversion.consoles, (std::vector<std::string>{"tty0", "ttyS0,9600n8r"}));
     EXPECT_EQ(job.finish.on_success, FinishAction::stop);
     EXPECT_EQ(job.finish.on_failure, FinishAction::keep);

@@ -36,6 +36,7 @@ ConversionRequest sample_request() {
     request.target = {"/dev/nvme2n1", "vol-0123456789abcdef1"};
     request.options.bootloader = job::Bootloader::grub_legacy;
     request.options.consoles = {"ttyS1,9600"};
+    request.options.platform = job::Platform::xen;
     request.may_replay_source_journal = true;
     request.target_content = dev::TargetContent::zeros;
     request.options.layout = job::Layout::in_place;
@@ -52,6 +53,7 @@ TEST(Protocol, RequestArrivesAsItWasSent) {
     EXPECT_EQ(request->target.volume_id, "vol-0123456789abcdef1");
     EXPECT_EQ(request->options.bootloader, job::Bootloader::grub_legacy);
     EXPECT_EQ(request->options.consoles, std::vector<std::string>{"ttyS1,9600"});
+    EXPECT_EQ(request->options.platform, job::Platform::xen);
     EXPECT_TRUE(request->may_replay_source_journal);
     EXPECT_EQ(request->target_content, dev::TargetContent::zeros);
     EXPECT_EQ(request->options.layout, job::Layout::in_place);

@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <gtest/gtest.h>
 #include <linux/capability.h>
 #include <netinet/in.h>
@@ -16,6 +17,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,6 +26,8 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <set>
+#include <sstream>
 #include <thread>
 
 #include "core/command.hpp"
@@ -185,6 +189,62 @@ TEST_F(Sandbox, MountsAreNotSeenOutside) {
     EXPECT_EQ(test::image_mounts(), std::vector<std::string>{});
     (void)!::write(pair.ours.get(), "g", 1);
     EXPECT_EQ(::waitpid(child, nullptr, 0), child);
+}
+
+TEST_F(Sandbox, FilesAndServicesOfTheHelperAreOutOfReach) {
+    for (const char* path : {"/etc/shadow", "/etc/passwd", "/root", "/home", "/var", "/run/systemd",
+                             "/run/dbus", "/run/udev"}) {
+        EXPECT_EQ(in_sandbox([&] { return outcome(::access(path, F_OK)); }), "ENOENT") << path;
+    }
+    const auto names = in_sandbox([] {
+        std::set<std::string> seen;
+        for (const auto& entry : fs::directory_iterator("/")) {
+            seen.insert(entry.path().filename().string());
+        }
+        for (const char* shown : {"bin", "dev", "etc", "lib", "lib32", "lib64", "proc", "run",
+                                  "sbin", "sys", "tmp", "usr"}) {
+            seen.erase(shown);
+        }
+        return fmt::format("{}", fmt::join(seen, " "));
+    });
+    EXPECT_EQ(names, "");
+    EXPECT_EQ(in_sandbox([] { return outcome(::mkdir("/usr/amilift-was-here", 0700)); }), "EROFS");
+    EXPECT_EQ(in_sandbox([] { return outcome(::mkdir("/sys/amilift-was-here", 0700)); }), "EROFS");
+    // The mounts of the old root are gone, too, not only out of sight.
+    EXPECT_EQ(in_sandbox([] {
+                  std::ifstream mounts("/proc/self/mountinfo");
+                  std::string found;
+                  for (std::string line; std::getline(mounts, line);) {
+                      std::istringstream words(line);
+                      std::string id;
+                      std::string parent;
+                      std::string device;
+                      std::string root;
+                      std::string point;
+                      words >> id >> parent >> device >> root >> point;
+                      if (point == "/" && line.find(" tmpfs ") == std::string::npos) found += line;
+                  }
+                  return found;
+              }),
+              "");
+}
+
+TEST_F(Sandbox, ASocketOfAServiceCannotBeReached) {
+    const auto path = fmt::format("/run/amilift-test-{}.socket", ::getpid());
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path.copy(address.sun_path, sizeof address.sun_path - 1);
+    const core::Fd service(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    ASSERT_EQ(::bind(service.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    ASSERT_EQ(::listen(service.get(), 1), 0);
+    const auto connect = [&] {
+        const core::Fd client(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        return outcome(
+            ::connect(client.get(), reinterpret_cast<sockaddr*>(&address), sizeof address));
+    };
+    EXPECT_EQ(connect(), "worked") << "from outside";
+    EXPECT_EQ(in_sandbox(connect), "ENOENT");
+    fs::remove(path);
 }
 
 /// Of the listed capabilities, those that the test itself has.

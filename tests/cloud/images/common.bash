@@ -16,7 +16,8 @@ export LC_ALL=C.UTF-8
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 umask 022
 
-readonly suite=bookworm
+# The Debian release of an image; build-source can take another.
+suite=bookworm
 # How long to wait for another build of the same product, in seconds.
 readonly lock_seconds=1800
 # Images of one kind that are kept; older ones are removed when a new one is made.
@@ -123,7 +124,7 @@ debian_mirror() {
     if [[ -z $mirror ]] && command -v apt-get >/dev/null; then
         # shellcheck disable=SC2016  # the $(...) belong to apt
         mirror=$(apt-get indextargets --format '$(SITE) $(ORIGIN) $(RELEASE)' 'Created-By: Packages' 2>/dev/null |
-            awk -v suite=$suite '$2 == "Debian" && $3 == suite { print $1; exit }')
+            awk '$2 == "Debian" && $3 !~ /-/ { print $1; exit }')
     fi
     printf '%s\n' "${mirror:-http://deb.debian.org/debian}"
 }
@@ -233,10 +234,10 @@ apt_in_tree() {
 }
 
 base_tar=
-# make_base: the minimal tree that both images start from.
+# make_base: the minimal tree of `suite` that the images start from.
 make_base() {
     use_apt_proxy
-    base_tar=$cache/base-$(hash_of "$images_dir/common.bash" "$(debian_mirror)").tar
+    base_tar=$cache/base-$suite-$(hash_of "$images_dir/common.bash" "$(debian_mirror)").tar
     once "$base_tar" base_tree
 }
 

@@ -1,0 +1,460 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "image/readiness.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "image/fstab.hpp"
+#include "image/kernel_arguments.hpp"
+#include "image/text_lines.hpp"
+
+namespace amilift::image {
+
+namespace {
+
+using Platforms = std::vector<Platform>;
+
+const Platforms& all() {
+    static const Platforms platforms(kPlatforms.begin(), kPlatforms.end());
+    return platforms;
+}
+const Platforms& hvm() {
+    static const Platforms platforms{Platform::xen, Platform::nitro, Platform::nitro_uefi};
+    return platforms;
+}
+const Platforms& nitro() {
+    static const Platforms platforms{Platform::nitro, Platform::nitro_uefi};
+    return platforms;
+}
+
+void add(PlatformVerdicts& verdicts, const Platforms& platforms, const Reason& reason) {
+    for (const auto platform : platforms) {
+        auto& verdict = verdicts[static_cast<std::size_t>(platform)];
+        verdict.verdict = std::max(verdict.verdict, reason.verdict);
+        verdict.reasons.push_back(reason);
+    }
+}
+
+void sort_worst_first(PlatformVerdicts& verdicts) {
+    for (auto& verdict : verdicts) {
+        std::ranges::stable_sort(verdict.reasons, [](const Reason& a, const Reason& b) {
+            return a.verdict > b.verdict;
+        });
+    }
+}
+
+/// Can amilift put the driver into the kernel's initramfs, and if not, why not? Empty: it can.
+struct Obstacle {
+    std::string id;
+    std::string seen;
+    std::string action;
+};
+std::optional<Obstacle> obstacle_to_repair(const Kernel& kernel, std::string_view name,
+                                           const Driver& driver) {
+    if (!driver.blocked_by.empty()) {
+        return Obstacle{"driver-blocked",
+                        fmt::format("the driver {} is kept from loading by {}", name,
+                                    printable(driver.blocked_by)),
+                        "remove that line and create the AMI again"};
+    }
+    if (kernel.initramfs.path.empty() && kernel.initrd.empty()) {
+        return Obstacle{"driver-needs-initramfs",
+                        fmt::format("the driver {} is a module ({}) and the entry has no initramfs",
+                                    name, printable(driver.place)),
+                        "make an initramfs with it and create the AMI again"};
+    }
+    if (!kernel.initramfs.problem.empty()) {
+        return Obstacle{
+            "initramfs-unreadable",
+            fmt::format("{}: {}", printable(kernel.initrd), printable(kernel.initramfs.problem)),
+            "make the initramfs again and create the AMI again"};
+    }
+    if (kernel.initramfs.builder == InitramfsBuilder::mkinitrd_nash) {
+        return Obstacle{"initramfs-not-repairable",
+                        fmt::format("{} was made by mkinitrd with nash, which loads the modules "
+                                    "that its script names and no others",
+                                    printable(kernel.initrd)),
+                        fmt::format("make it again with 'mkinitrd --with={}' and create the AMI "
+                                    "again",
+                                    name)};
+    }
+    return std::nullopt;
+}
+
+/// "2.2.9k" -> {2, 2, 9}; what is missing is 0.
+std::array<unsigned, 3> version_numbers(std::string_view text) {
+    std::array<unsigned, 3> numbers{};
+    std::size_t part = 0;
+    for (const char c : text) {
+        if (c >= '0' && c <= '9') {
+            if (numbers[part] < 100000) {
+                numbers[part] = numbers[part] * 10 + static_cast<unsigned>(c - '0');
+            }
+        } else if (c != '.' || ++part == numbers.size()) {
+            break;
+        }
+    }
+    return numbers;
+}
+
+class Assessor {
+  public:
+    Assessor(const ImageFacts& facts, const DiskForm& disk) : facts_(facts), disk_(disk) {}
+
+    Readiness run() {
+        Readiness out;
+        PlatformVerdicts whole;
+        judge_findings(whole);
+        judge_disk(whole);
+        judge_fstab(whole);
+        out.platforms = whole;
+        for (std::size_t i = 0; i < facts_.boot_entries.size(); ++i) {
+            if (i >= facts_.kernel_of_entry.size() || !facts_.kernel_of_entry[i]) continue;
+            EntryReadiness entry;
+            entry.entry = i;
+            entry.kernel = *facts_.kernel_of_entry[i];
+            entry.boots = facts_.boot_entry == i;
+            judge_entry(facts_.boot_entries[i], facts_.kernels[entry.kernel], entry.platforms);
+            out.entries.push_back(std::move(entry));
+        }
+        take_over(out, facts_.boot_entry, hvm());
+        take_over(out, pv_entry(), {Platform::pv});
+        sort_worst_first(out.platforms);
+        for (auto& entry : out.entries) sort_worst_first(entry.platforms);
+        return out;
+    }
+
+  private:
+    /// What PV-GRUB would start: it reads a GRUB 0.97 menu and nothing else.
+    [[nodiscard]] std::optional<std::size_t> pv_entry() const {
+        if (facts_.menu_kind != BootMenuKind::grub_legacy) return std::nullopt;
+        return default_entry(facts_.menu);
+    }
+
+    /// The reasons of the entry that boots are reasons of the image.
+    static void take_over(Readiness& readiness, std::optional<std::size_t> index,
+                          const Platforms& platforms) {
+        if (!index) return;
+        const auto found = std::ranges::find(readiness.entries, *index, &EntryReadiness::entry);
+        if (found == readiness.entries.end()) {
+            if (platforms.front() != Platform::pv) return;
+            add(readiness.platforms, platforms,
+                {Verdict::refused, "kernel-missing", "",
+                 fmt::format("the kernel of entry {}, the default, is not in the image", *index),
+                 "install it, or make another entry the default"});
+            return;
+        }
+        for (const auto platform : platforms) {
+            for (const auto& reason :
+                 found->platforms[static_cast<std::size_t>(platform)].reasons) {
+                add(readiness.platforms, {platform}, reason);
+            }
+        }
+    }
+
+    void judge_findings(PlatformVerdicts& verdicts) const {
+        for (const auto& finding : facts_.findings) {
+            if (finding.severity != Severity::refusal) continue;
+            const Reason reason{Verdict::refused, finding.id, finding.where, finding.seen,
+                                finding.action};
+            // What only says that no entry suits HVM is no reason against PV; what PV-GRUB would
+            // start is judged for itself.
+            const bool is_of_hvm = finding.id == "xen-only-kernel" ||
+                                   finding.id == "no-bootable-entry" ||
+                                   finding.id == "kernel-missing";
+            add(verdicts, is_of_hvm ? hvm() : all(), reason);
+        }
+        if (facts_.menu_kind != BootMenuKind::grub_legacy && !has_refusal("no-menu")) {
+            add(verdicts, {Platform::pv},
+                {Verdict::refused, "no-menu", "",
+                 "the image has no menu.lst, which is all that PV-GRUB reads", "run it as HVM"});
+        } else if (facts_.menu_kind == BootMenuKind::grub_legacy && !pv_entry()) {
+            add(verdicts, {Platform::pv},
+                {Verdict::refused, "no-bootable-entry", facts_.menu_path, "the menu has no entry",
+                 "add one for the kernel that is installed"});
+        }
+        if (!facts_.boot_entry && facts_.first_refusal() == nullptr) {
+            add(verdicts, hvm(),
+                {Verdict::refused, "no-bootable-entry", facts_.menu_path,
+                 "no entry of the menu can boot", "add one for the kernel that is installed"});
+        }
+    }
+
+    [[nodiscard]] bool has_refusal(std::string_view id) const {
+        return std::ranges::any_of(facts_.findings, [id](const Finding& finding) {
+            return finding.severity == Severity::refusal && finding.id == id;
+        });
+    }
+
+    void judge_disk(PlatformVerdicts& verdicts) const {
+        if (!disk_.has_partition_table) {
+            add(verdicts, {Platform::xen, Platform::nitro},
+                {Verdict::repairable, "no-boot-loader", "",
+                 "the disk is a filesystem without a partition table and a boot loader",
+                 "amilift makes a disk with both"});
+            add(verdicts, {Platform::nitro_uefi},
+                {Verdict::repairable, "no-efi-partition", "",
+                 "the disk is a filesystem without a partition table and an EFI system partition",
+                 "amilift makes both, for a job with 'layout: gpt'"});
+            return;
+        }
+        add(verdicts, {Platform::pv},
+            {Verdict::ready, "partitioned-disk", "", "the disk has a partition table",
+             "register it with an AKI of the kind pv-grub-hd00"});
+        if (!disk_.has_efi_partition) {
+            add(verdicts, {Platform::nitro_uefi},
+                {Verdict::refused, "no-efi-partition", "",
+                 "the disk has no EFI system partition, and UEFI starts from nothing else",
+                 "start it by BIOS, as Nitro (BIOS)"});
+        } else {
+            add(verdicts, {Platform::nitro_uefi},
+                {Verdict::ready, "efi-partition-not-read", "",
+                 "the boot loader in the EFI system partition is not looked at", ""});
+        }
+    }
+
+    /// Devices that will have another name, and that the boot waits for.
+    void judge_fstab(PlatformVerdicts& verdicts) const {
+        for (const auto& entry : parse_fstab(facts_.fstab_text)) {
+            if (!is_unstable_device(entry.spec)) continue;
+            const auto options = fmt::format(",{},", entry.options);
+            const bool is_optional = options.find(",nofail,") != std::string::npos ||
+                                     options.find(",noauto,") != std::string::npos ||
+                                     options.find(",nobootwait,") != std::string::npos;
+            if (is_optional && entry.file != "/") continue;
+            const bool is_nvme = entry.spec.starts_with("/dev/nvme");
+            const Reason reason{
+                Verdict::repairable, "fstab-device-name", fmt::format("/etc/fstab:{}", entry.line),
+                fmt::format("{} is mounted at {}", printable(entry.spec), printable(entry.file)),
+                entry.file == "/" ? "amilift names the root by its label or UUID"
+                                  : "amilift makes the entry optional"};
+            add(verdicts, is_nvme ? Platforms{Platform::xen} : nitro(), reason);
+        }
+    }
+
+    static void judge_entry(const BootEntry& entry, const Kernel& kernel,
+                            PlatformVerdicts& verdicts) {
+        judge_start(entry, kernel, verdicts);
+        judge_pv(entry, kernel, verdicts);
+        judge_root(entry, kernel, verdicts);
+        judge_disk_driver(entry, kernel, kernel.nvme,
+                          {"nvme", "no-nvme-driver", "nvme-not-in-initramfs"}, nitro(), verdicts);
+        // A XenLinux kernel has drivers of other names, and nothing to do with HVM anyway.
+        if (!kernel.cannot_boot_hvm) {
+            judge_disk_driver(
+                entry, kernel, kernel.xen_blkfront,
+                {"xen-blkfront", "no-xen-blkfront-driver", "xen-blkfront-not-in-initramfs"},
+                {Platform::xen}, verdicts);
+        }
+        judge_network(entry, kernel, verdicts);
+        if (!kernel.nvme_timeout && kernel.nvme.exists()) {
+            add(verdicts, nitro(),
+                {Verdict::ready, "nvme-timeout-unknown", entry.where,
+                 "the NVMe driver tells no parameter io_timeout",
+                 "a volume that does not answer for 30 s gives an error"});
+        }
+    }
+
+    static void judge_start(const BootEntry& entry, const Kernel& kernel,
+                            PlatformVerdicts& verdicts) {
+        if (kernel.cannot_boot_hvm) {
+            add(verdicts, hvm(),
+                {Verdict::refused, "xen-only-kernel", entry.where,
+                 fmt::format("{}: {}", printable(kernel.path), printable(*kernel.cannot_boot_hvm)),
+                 "install a kernel that is not only for Xen PV and create the AMI again"});
+        }
+        if (!kernel.is_64_bit) {
+            add(verdicts, nitro(),
+                {Verdict::refused, "not-64-bit", entry.where,
+                 fmt::format("kernel {} is a 32-bit one, and Nitro takes x86_64 only",
+                             printable(kernel.version)),
+                 "install a 64-bit system"});
+        }
+        if (kernel.starts_on_efi.value_or(false) || kernel.cannot_boot_hvm) return;
+        add(verdicts, {Platform::nitro_uefi},
+            {Verdict::refused, "kernel-without-efi", entry.where,
+             kernel.starts_on_efi
+                 ? fmt::format("kernel {} was built without CONFIG_EFI", printable(kernel.version))
+                 : fmt::format("nothing proves that kernel {} starts on UEFI: it has no EFI stub, "
+                               "and no config that says CONFIG_EFI",
+                               printable(kernel.version)),
+             "start it by BIOS, as Nitro (BIOS)"});
+    }
+
+    static void judge_pv(const BootEntry& entry, const Kernel& kernel, PlatformVerdicts& verdicts) {
+        const Platforms pv{Platform::pv};
+        const bool is_xen_linux =
+            kernel.format == KernelFormat::elf || kernel.format == KernelFormat::gzip;
+        if (kernel.format == KernelFormat::unknown) {
+            add(verdicts, pv,
+                {Verdict::refused, "not-a-kernel", entry.where,
+                 fmt::format("{} is no kernel that PV-GRUB knows", printable(kernel.path)),
+                 "name a kernel in the entry"});
+        }
+        if (kernel.format == KernelFormat::bz_image) {
+            constexpr std::array<std::string_view, 5> kUnpacked{"gzip", "bzip2", "lzo", "xz",
+                                                                "none"};
+            if (kernel.compression.empty()) {
+                add(verdicts, pv,
+                    {Verdict::ready, "compression-unknown", entry.where,
+                     fmt::format("{} does not tell how it is packed", printable(kernel.path)),
+                     "PV-GRUB takes gzip, bzip2, LZO and XZ"});
+            } else if (std::ranges::find(kUnpacked, kernel.compression) == kUnpacked.end()) {
+                add(verdicts, pv,
+                    {Verdict::refused, "pv-grub-cannot-unpack", entry.where,
+                     fmt::format("{} is packed with {}", printable(kernel.path),
+                                 kernel.compression),
+                     "PV-GRUB takes gzip, bzip2, LZO and XZ"});
+            }
+        }
+        if (kernel.starts_on_xen_pv == false) {
+            add(verdicts, pv,
+                {Verdict::refused, "no-xen-pv", entry.where,
+                 fmt::format("{} says that the kernel cannot be a Xen PV guest",
+                             printable(kernel.config_path)),
+                 "install a kernel with CONFIG_XEN_PV"});
+        } else if (!kernel.starts_on_xen_pv && !is_xen_linux) {
+            add(verdicts, pv,
+                {Verdict::ready, "xen-pv-unknown", entry.where,
+                 "no config says whether the kernel can be a Xen PV guest", ""});
+        }
+    }
+
+    /// How the kernel finds its root filesystem.
+    static void judge_root(const BootEntry& entry, const Kernel& kernel,
+                           PlatformVerdicts& verdicts) {
+        const auto root = last_value(entry.arguments, "root");
+        if (!root) return;
+        const auto seen =
+            fmt::format("root={}{}", printable(*root), kernel.initrd.empty() ? ", no initrd" : "");
+        if (kernel.initrd.empty()) {
+            if (root->starts_with("LABEL=") || root->starts_with("UUID=")) {
+                add(verdicts, all(),
+                    {Verdict::refused, "label-without-initrd", entry.where, seen,
+                     "a kernel without initrd cannot look it up: make an initrd"});
+            } else if (root->starts_with("/dev/") && !root->starts_with("/dev/nvme0n1")) {
+                add(verdicts, nitro(),
+                    {Verdict::refused, "root-device-name", entry.where, seen,
+                     "make an initrd and name the root by UUID"});
+            } else if (root->starts_with("/dev/nvme")) {
+                add(verdicts, {Platform::pv, Platform::xen},
+                    {Verdict::refused, "root-device-name", entry.where, seen,
+                     "make an initrd and name the root by UUID"});
+            }
+            return;
+        }
+        if (!is_unstable_device(*root)) return;
+        add(verdicts, root->starts_with("/dev/nvme") ? Platforms{Platform::xen} : nitro(),
+            {Verdict::repairable, "root-device-name", entry.where, seen,
+             "amilift names the root by its label or UUID"});
+    }
+
+    struct DiskDriver {
+        std::string_view name;
+        std::string_view missing;           ///< id: the kernel does not have it
+        std::string_view not_in_initramfs;  ///< id: it has, and cannot reach it
+    };
+    static void judge_disk_driver(const BootEntry& entry, const Kernel& kernel,
+                                  const Driver& driver, const DiskDriver& about,
+                                  const Platforms& platforms, PlatformVerdicts& verdicts) {
+        if (!driver.exists()) {
+            add(verdicts, platforms,
+                {Verdict::refused, std::string(about.missing), entry.where,
+                 fmt::format("kernel {} has no driver {}", printable(kernel.version), about.name),
+                 "install a kernel that has it and create the AMI again"});
+            return;
+        }
+        if (driver.is_there_for_root()) return;
+        if (const auto obstacle = obstacle_to_repair(kernel, about.name, driver)) {
+            add(verdicts, platforms,
+                {Verdict::refused, obstacle->id, entry.where, obstacle->seen, obstacle->action});
+            return;
+        }
+        add(verdicts, platforms,
+            {Verdict::repairable, std::string(about.not_in_initramfs), entry.where,
+             fmt::format("{} has no {}", printable(kernel.initrd), about.name),
+             fmt::format("amilift appends {}", printable(driver.place))});
+    }
+
+    static void judge_network(const BootEntry& entry, const Kernel& kernel,
+                              PlatformVerdicts& verdicts) {
+        const auto& ena = kernel.ena;
+        if (!ena.exists()) {
+            add(verdicts, nitro(),
+                {Verdict::refused, "no-ena-driver", entry.where,
+                 fmt::format("kernel {} has no driver ena: it would start, and nobody could reach "
+                             "it",
+                             printable(kernel.version)),
+                 "install a kernel that has it, or the driver, and create the AMI again"});
+            return;
+        }
+        if (!ena.blocked_by.empty()) {
+            add(verdicts, nitro(),
+                {Verdict::refused, "driver-blocked", entry.where,
+                 fmt::format("the driver ena is kept from loading by {}",
+                             printable(ena.blocked_by)),
+                 "remove that line and create the AMI again"});
+        }
+        const auto version = version_numbers(ena.version);
+        if (!ena.version.empty() && version < std::array<unsigned, 3>{1, 2, 0}) {
+            add(verdicts, nitro(),
+                {Verdict::ready, "old-ena-driver", entry.where,
+                 fmt::format("ena is {}", printable(ena.version)),
+                 "instance types of the sixth generation need 1.2"});
+        }
+    }
+
+    const ImageFacts& facts_;
+    const DiskForm& disk_;
+};
+
+}  // namespace
+
+std::string_view to_string(Platform platform) noexcept {
+    switch (platform) {
+        case Platform::pv:
+            return "pv";
+        case Platform::xen:
+            return "xen";
+        case Platform::nitro:
+            return "nitro";
+        case Platform::nitro_uefi:
+            break;
+    }
+    return "nitro-uefi";
+}
+
+std::string_view title_of(Platform platform) noexcept {
+    switch (platform) {
+        case Platform::pv:
+            return "PV";
+        case Platform::xen:
+            return "Xen HVM (BIOS)";
+        case Platform::nitro:
+            return "Nitro (BIOS)";
+        case Platform::nitro_uefi:
+            break;
+    }
+    return "Nitro (UEFI)";
+}
+
+std::string_view to_string(Verdict verdict) noexcept {
+    switch (verdict) {
+        case Verdict::ready:
+            return "ready";
+        case Verdict::repairable:
+            return "repairable";
+        case Verdict::refused:
+            break;
+    }
+    return "refused";
+}
+
+Readiness assess(const ImageFacts& facts, const DiskForm& disk) {
+    return Assessor(facts, disk).run();
+}
+
+}  // namespace amilift::image

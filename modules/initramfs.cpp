@@ -1,0 +1,464 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "modules/initramfs.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <set>
+#include <string>
+
+#include "image/initramfs.hpp"
+#include "image/kernel_modules.hpp"
+#include "image/text_lines.hpp"
+#include "modules/text_edit.hpp"
+
+namespace amilift::modules {
+namespace {
+
+using core::Errc;
+using core::fail;
+using core::Result;
+
+constexpr std::string_view kName = "initramfs";
+constexpr std::size_t kModuleLimit = std::size_t{64} << 20;
+constexpr std::size_t kIndexLimit = std::size_t{32} << 20;
+
+struct DriverName {
+    const char* module;  ///< as modules are named inside of a kernel
+    const char* file;    ///< as people and configuration files write it
+    image::Driver image::Kernel::* driver;
+};
+constexpr std::array kDrivers{
+    DriverName{"nvme", "nvme", &image::Kernel::nvme}, DriverName{"ena", "ena", &image::Kernel::ena},
+    DriverName{"xen_blkfront", "xen-blkfront", &image::Kernel::xen_blkfront}};
+
+/// What modprobe and udev need to find a module. The image's whole index is right for the few
+/// modules of an initramfs: entries of modules that are not there do no harm.
+constexpr std::array<std::string_view, 11> kIndexFiles{
+    "modules.dep",         "modules.dep.bin",           "modules.alias",   "modules.alias.bin",
+    "modules.symbols",     "modules.symbols.bin",       "modules.softdep", "modules.builtin",
+    "modules.builtin.bin", "modules.builtin.alias.bin", "modules.order"};
+
+/// A kernel and the files that it boots with.
+struct Boot {
+    const image::Kernel* kernel = nullptr;
+    std::vector<std::string> initrds;
+};
+
+/// Every kernel that an entry can boot on HVM with an initramfs, once.
+std::vector<Boot> boots_of(const image::ImageFacts& facts) {
+    std::vector<Boot> boots;
+    for (std::size_t i = 0; i < facts.kernel_of_entry.size() && i < facts.boot_entries.size();
+         ++i) {
+        const auto index = facts.kernel_of_entry[i];
+        if (!index || *index >= facts.kernels.size()) continue;
+        const auto& kernel = facts.kernels[*index];
+        const auto& initrds = facts.boot_entries[i].initrds;
+        if (kernel.cannot_boot_hvm || initrds.empty()) continue;
+        const bool known = std::ranges::any_of(boots, [&](const Boot& b) {
+            return b.kernel->version == kernel.version && b.initrds == initrds;
+        });
+        if (!known) boots.push_back({&kernel, initrds});
+    }
+    return boots;
+}
+
+bool is_usable(const image::Driver& driver) {
+    return driver.exists() && driver.blocked_by.empty();
+}
+
+/// One initramfs file and what it lacks.
+struct Repair {
+    std::string path;                  ///< without links
+    std::string sha256;                ///< of the file as it is
+    std::uint64_t size_bytes = 0;      ///< of the file as it is
+    std::string addition;              ///< bytes to append; empty: it lacks nothing
+    std::vector<std::string> lacking;  ///< "6.1.0: nvme, ena"
+    std::set<std::string> drivers;     ///< of `lacking`, as configuration files write them
+    std::vector<std::string> has;      ///< "6.1.0: nvme, ena", all of them
+};
+
+bool is_content_problem(const core::Error& error) {
+    return error.is(Errc::corrupt) || error.is(Errc::refused) || error.is(Errc::not_found);
+}
+
+/// Adds the modules that `boot` needs and `contents` lacks to `files`.
+Result<> add_missing(const image::SafeRoot& root, const Boot& boot,
+                     const image::InitramfsContents& contents, Repair& repair,
+                     image::InitramfsFiles& files) {
+    const auto& kernel = *boot.kernel;
+    AMILIFT_TRY(const auto index, image::read_module_index(root, kernel.version));
+    const auto source = fmt::format("/lib/modules/{}/", kernel.version);
+    const auto directory = image::module_directory(contents, kernel.version) + "/";
+    std::set<std::string> present;
+    for (auto m = contents.members.lower_bound(directory);
+         m != contents.members.end() && m->first.starts_with(directory); ++m) {
+        present.insert(image::module_name(m->first));
+    }
+    std::vector<std::string> lacking;
+    std::vector<std::string> has;
+    for (const auto& wanted : kDrivers) {
+        const auto& driver = kernel.*wanted.driver;
+        if (!is_usable(driver)) continue;
+        has.emplace_back(wanted.file);
+        if (driver.is_built_in() || driver.in_initramfs) continue;
+        lacking.emplace_back(wanted.file);
+        repair.drivers.insert(wanted.file);
+        for (const auto& name : image::with_dependencies(index, wanted.module)) {
+            if (present.contains(name)) continue;
+            const auto& file = index.modules.at(name).file;
+            AMILIFT_TRY(files[directory + file], root.read(source + file, kModuleLimit));
+        }
+    }
+    if (!has.empty())
+        repair.has.push_back(fmt::format("{}: {}", kernel.version, fmt::join(has, ", ")));
+    if (lacking.empty()) return {};
+    repair.lacking.push_back(fmt::format("{}: {}", kernel.version, fmt::join(lacking, ", ")));
+    for (const auto name : kIndexFiles) {
+        auto text = root.read(fmt::format("{}{}", source, name), kIndexLimit);
+        if (text) {
+            files[fmt::format("{}{}", directory, name)] = *std::move(text);
+        } else if (!is_content_problem(text.error())) {
+            return std::unexpected(std::move(text).error());
+        }
+    }
+    return {};
+}
+
+/// Can what the initramfs lacks be appended so that its own programs load it?
+bool is_repairable(const image::InitramfsContents& contents) {
+    return contents.builder != image::InitramfsBuilder::mkinitrd_nash &&
+           image::can_be_extended(contents);
+}
+
+/// Does the kernel's config say that it unpacks gzip?
+Result<bool> knows_gzip(const image::SafeRoot& root, const image::Kernel& kernel) {
+    if (kernel.config_path.empty()) return false;
+    const auto config = root.read(kernel.config_path, image::kTextLimit);
+    if (!config && !is_content_problem(config.error())) return std::unexpected(config.error());
+    return config &&
+           fmt::format("\n{}\n", *config).find("\nCONFIG_RD_GZIP=y\n") != std::string::npos;
+}
+
+/// Looks at `root` with the kernels of `facts`, whose Driver::in_initramfs may be of another state
+/// of it: what is in the files now is what counts.
+Result<std::vector<Repair>> find_repairs(const image::SafeRoot& root,
+                                         const image::ImageFacts& facts) {
+    image::DriverFinder finder(root);
+    std::map<std::string, std::vector<std::pair<image::Kernel, Boot>>> boots;  // by the last file
+    std::vector<std::string> order;
+    for (const auto& boot : boots_of(facts)) {
+        auto real = root.resolve(boot.initrds.back());
+        if (!real) {
+            if (is_content_problem(real.error())) continue;
+            return std::unexpected(std::move(real).error());
+        }
+        auto kernel = *boot.kernel;
+        // The command line has been looked at; blocks of it stay.
+        const auto before = kernel;
+        AMILIFT_CHECK(finder.look(kernel, boot.initrds, ""));
+        for (const auto& wanted : kDrivers) {
+            auto& driver = kernel.*wanted.driver;
+            if (driver.blocked_by.empty()) driver.blocked_by = (before.*wanted.driver).blocked_by;
+        }
+        auto& sharing = boots[*real];
+        if (sharing.empty()) order.push_back(*real);
+        sharing.emplace_back(std::move(kernel), boot);
+    }
+    std::vector<Repair> repairs;
+    for (const auto& path : order) {
+        auto bytes = root.read(path, image::kInitramfsLimit);
+        if (!bytes) {
+            if (is_content_problem(bytes.error())) continue;
+            return std::unexpected(std::move(bytes).error());
+        }
+        Repair repair;
+        repair.path = path;
+        repair.size_bytes = bytes->size();
+        const auto contents = image::read_initramfs(*bytes);
+        if (!contents.problem.empty()) continue;
+        image::InitramfsFiles files;
+        bool gzip_is_known = true;
+        for (auto& [kernel, boot] : boots[path]) {
+            AMILIFT_CHECK(add_missing(root, {&kernel, boot.initrds}, contents, repair, files));
+            AMILIFT_TRY(const bool known, knows_gzip(root, kernel));
+            gzip_is_known = gzip_is_known && known;
+        }
+        if (!files.empty() && is_repairable(contents)) {
+            AMILIFT_TRY(repair.addition,
+                        image::make_addition(contents, bytes->size(), files, gzip_is_known));
+            repair.sha256 = image::sha256_hex(*bytes);
+        }
+        repairs.push_back(std::move(repair));
+    }
+    return repairs;
+}
+
+Result<> append(ApplyContext& context, const Repair& repair) {
+    AMILIFT_TRY(const auto* root, context.target_root());
+    AMILIFT_TRY(auto bytes, root->read(repair.path, image::kInitramfsLimit));
+    if (image::sha256_hex(bytes) != repair.sha256) {
+        return fail(Errc::conflict,
+                    fmt::format("'{}' of the target does not hold what the plan was made from",
+                                repair.path),
+                    "nothing else may write to source or target during a conversion: start again");
+    }
+    bytes += repair.addition;
+    return context.manifest().write(*root, kName, repair.path, bytes);
+}
+
+bool has_program(const image::SafeRoot& root, std::initializer_list<std::string_view> paths) {
+    return std::ranges::any_of(paths, [&root](std::string_view path) {
+        const auto kind = file_kind(root, path);
+        return kind && *kind == image::FileKind::regular;
+    });
+}
+
+/// dracut.conf(5)
+Result<> edit_dracut(const image::SafeRoot& root, const std::set<std::string>& drivers,
+                     std::vector<PathEdit>& edits) {
+    constexpr std::string_view kPath = "/etc/dracut.conf.d/amilift.conf";
+    if (!has_program(root,
+                     {"/sbin/dracut", "/usr/sbin/dracut", "/usr/bin/dracut", "/bin/dracut"})) {
+        return {};
+    }
+    AMILIFT_CHECK(Manifest::require_place(root, kPath));
+    AMILIFT_TRY(const auto kind, link_kind(root, kPath));
+    if (kind != image::FileKind::missing) return {};
+    edits.push_back(
+        {std::string(kPath), std::nullopt,
+         fmt::format("# Written by amilift: the disks and the network of EC2 instances "
+                     "need these.\nadd_drivers+=\" {} \"\n",
+                     fmt::join(drivers, " ")),
+         fmt::format("write {}: dracut adds {} from now on", kPath, fmt::join(drivers, ", "))});
+    return {};
+}
+
+/// initramfs-tools(7), /etc/initramfs-tools/modules
+Result<> edit_initramfs_tools(const image::SafeRoot& root, const std::set<std::string>& drivers,
+                              std::vector<PathEdit>& edits) {
+    AMILIFT_TRY(const auto file,
+                editable_file(root, "/etc/initramfs-tools/modules", image::kTextLimit));
+    if (!file) return {};
+    std::set<std::string> named;
+    for (const auto& line : image::split_lines(file->text)) {
+        const auto words = image::split_words(line.body);
+        if (!words.empty()) named.insert(image::normalized_module(words.front()));
+    }
+    std::vector<std::string> missing;
+    for (const auto& driver : drivers) {
+        if (!named.contains(image::normalized_module(driver))) missing.push_back(driver);
+    }
+    if (missing.empty()) return {};
+    auto text = file->text;
+    if (!text.empty() && !text.ends_with('\n')) text += '\n';
+    for (const auto& driver : missing) text += driver + "\n";
+    edits.push_back({file->path, file->text, std::move(text),
+                     fmt::format("edit {}: add {}", file->path, fmt::join(missing, ", "))});
+    return {};
+}
+
+/// /etc/sysconfig/kernel of SUSE: INITRD_MODULES="a b"
+Result<> edit_suse(const image::SafeRoot& root, const std::set<std::string>& drivers,
+                   std::vector<PathEdit>& edits) {
+    AMILIFT_TRY(const auto file, editable_file(root, "/etc/sysconfig/kernel", image::kTextLimit));
+    if (!file) return {};
+    constexpr std::string_view kKey = "INITRD_MODULES=\"";
+    for (const auto& line : image::split_lines(file->text)) {
+        if (!line.body.starts_with(kKey)) continue;
+        const auto close = line.body.find('"', kKey.size());
+        if (close == std::string_view::npos) return {};
+        std::set<std::string> named;
+        const auto value = line.body.substr(kKey.size(), close - kKey.size());
+        for (const auto word : image::split_words(value))
+            named.insert(image::normalized_module(word));
+        std::string added;
+        for (const auto& driver : drivers) {
+            if (!named.contains(image::normalized_module(driver))) added += " " + driver;
+        }
+        if (added.empty()) return {};
+        auto text = file->text;
+        text.insert(static_cast<std::size_t>(line.body.data() - file->text.data()) + close, added);
+        edits.push_back({file->path, file->text, std::move(text),
+                         fmt::format("edit {}: line {}: INITRD_MODULES: add{}", file->path,
+                                     line.number, added)});
+        return {};
+    }
+    return {};
+}
+
+Result<std::vector<Step>> plan(const PlanContext& context) {
+    AMILIFT_TRY(auto repairs, find_repairs(context.source_root, context.facts));
+    std::vector<Step> steps;
+    std::set<std::string> drivers;
+    for (auto& repair : repairs) {
+        drivers.insert(repair.drivers.begin(), repair.drivers.end());
+        if (repair.addition.empty()) continue;
+        Step step;
+        step.module = kName;
+        step.text =
+            fmt::format("append {} KiB to {}: modules of {}", (repair.addition.size() + 1023) >> 10,
+                        repair.path, fmt::join(repair.lacking, "; of "));
+        step.added_bytes = repair.addition.size();
+        // The new file is written beside the old one.
+        step.passing_bytes = repair.size_bytes;
+        step.apply = [repair = std::move(repair)](ApplyContext& apply_context) {
+            return append(apply_context, repair);
+        };
+        steps.push_back(std::move(step));
+    }
+    if (drivers.empty()) return steps;
+    std::vector<PathEdit> edits;
+    AMILIFT_CHECK(edit_dracut(context.source_root, drivers, edits));
+    AMILIFT_CHECK(edit_initramfs_tools(context.source_root, drivers, edits));
+    AMILIFT_CHECK(edit_suse(context.source_root, drivers, edits));
+    for (auto& step : steps_of(kName, std::move(edits))) steps.push_back(std::move(step));
+    return steps;
+}
+
+/// The bytes that were there before, if the conversion made the file longer.
+Result<std::string> prove_prefix(const VerifyContext& context, const std::string& path) {
+    const auto& entries = context.manifest.entries();
+    const auto entry = std::ranges::find(entries, path, &ManifestEntry::path);
+    if (entry == entries.end() || !entry->before) return std::string("nothing had to be added");
+    AMILIFT_TRY(const auto bytes, context.target_root.read(path, image::kInitramfsLimit));
+    const auto old_bytes = static_cast<std::size_t>(entry->before->size_bytes);
+    if (bytes.size() <= old_bytes ||
+        image::sha256_hex(std::string_view(bytes).substr(0, old_bytes)) != entry->before->sha256) {
+        return fail(Errc::corrupt,
+                    fmt::format("'{}' of the target does not begin with the {} bytes of before",
+                                path, old_bytes),
+                    "the target does not keep what is written to it; use another volume");
+    }
+    return fmt::format("{} bytes appended, the first {} unchanged (sha256 {})",
+                       bytes.size() - old_bytes, old_bytes, entry->before->sha256.substr(0, 16));
+}
+
+Result<std::vector<std::string>> verify(const VerifyContext& context) {
+    AMILIFT_TRY(const auto repairs, find_repairs(context.target_root, context.facts));
+    std::vector<std::string> proofs;
+    for (const auto& repair : repairs) {
+        if (!repair.addition.empty()) {
+            return fail(Errc::internal,
+                        fmt::format("'{}' of the target still lacks {}", repair.path,
+                                    fmt::join(repair.lacking, "; ")),
+                        "report this image: the appended archive is not read back");
+        }
+        if (!repair.lacking.empty() || repair.has.empty()) continue;
+        AMILIFT_TRY(const auto prefix, prove_prefix(context, repair.path));
+        proofs.push_back(
+            fmt::format("{} serves {}; {}", repair.path, fmt::join(repair.has, "; "), prefix));
+    }
+    return proofs;
+}
+
+constexpr Module kModule{kName, plan, verify};
+
+/// The kernel that will boot, and its entry; null without one.
+const image::Kernel* boot_kernel(const image::ImageFacts& facts) {
+    if (!facts.boot_entry || *facts.boot_entry >= facts.kernel_of_entry.size()) return nullptr;
+    const auto index = facts.kernel_of_entry[*facts.boot_entry];
+    return index && *index < facts.kernels.size() ? &facts.kernels[*index] : nullptr;
+}
+
+class PlatformCheck {
+  public:
+    explicit PlatformCheck(const image::Kernel& kernel) : kernel_(kernel) {}
+
+    void require_64_bit() {
+        if (kernel_.is_64_bit) return;
+        add("not-64-bit", kernel_.path,
+            fmt::format("kernel {} is a 32-bit one", image::printable(kernel_.version, 80)),
+            "Nitro instances start 64-bit images only",
+            "install a 64-bit kernel and system, or convert for platform xen");
+    }
+
+    void require(const image::Driver& driver, std::string_view name, std::string_view what,
+                 std::string_view platform) {
+        if (is_usable(driver)) return;
+        add(fmt::format("no-{}-driver", name), driver.exists() ? driver.blocked_by : kernel_.path,
+            driver.exists()
+                ? fmt::format("kernel {} has the driver {}, which is kept from loading",
+                              image::printable(kernel_.version, 80), name)
+                : fmt::format("kernel {} has no driver {}, neither built in nor as a module that "
+                              "modules.dep names",
+                              image::printable(kernel_.version, 80), name),
+            fmt::format("on {} it does not find {}", platform, what),
+            driver.exists() ? "remove that line, then make the image again"
+                            : "install a kernel that has the driver, then make the image again");
+    }
+
+    void require_in_initramfs(const image::Driver& driver, std::string_view name) {
+        if (!is_usable(driver) || driver.is_there_for_root()) return;
+        const auto& initramfs = kernel_.initramfs;
+        std::string why;
+        if (initramfs.path.empty()) {
+            why = "the kernel boots without an initramfs, and the driver is a module";
+        } else if (!initramfs.problem.empty()) {
+            why = fmt::format("it cannot be read to its end: {}", initramfs.problem);
+        } else if (initramfs.builder == image::InitramfsBuilder::mkinitrd_nash) {
+            why =
+                "it was made by mkinitrd with nash, whose /init loads the modules that it names "
+                "and no others";
+        } else if (!initramfs.segments.empty() && initramfs.segments.back() == "lzma cpio") {
+            why = "it ends with an lzma stream, behind which not every kernel goes on reading";
+        } else {
+            return;
+        }
+        add("initramfs-not-repairable", initramfs.path.empty() ? kernel_.path : initramfs.path,
+            fmt::format("it has no {}, and {}", name, why),
+            fmt::format("the kernel does not find its root filesystem where that is on {} disks",
+                        name),
+            fmt::format("make the initramfs again in the source, with the module {}, then make the "
+                        "image again",
+                        name));
+    }
+
+    std::vector<image::Finding> take(image::Severity severity) {
+        for (auto& finding : findings_) finding.severity = severity;
+        return std::move(findings_);
+    }
+
+  private:
+    void add(std::string id, std::string where, std::string seen, std::string consequence,
+             std::string action) {
+        findings_.push_back({image::Severity::refusal, std::move(id), std::move(where),
+                             std::move(seen), std::move(consequence), std::move(action)});
+    }
+
+    const image::Kernel& kernel_;
+    std::vector<image::Finding> findings_;
+};
+
+}  // namespace
+
+std::vector<image::Finding> platform_findings(const image::ImageFacts& facts,
+                                              const std::optional<job::Platform>& platform) {
+    const auto* kernel = boot_kernel(facts);
+    if (kernel == nullptr) return {};
+    PlatformCheck check(*kernel);
+    if (!platform) {
+        check.require_in_initramfs(kernel->nvme, "nvme");
+        check.require_in_initramfs(kernel->xen_blkfront, "xen-blkfront");
+        return check.take(image::Severity::warning);
+    }
+    if (*platform == job::Platform::nitro) {
+        check.require_64_bit();
+        check.require(kernel->nvme, "nvme", "its disks", "Nitro");
+        check.require(kernel->ena, "ena", "its network", "Nitro");
+        check.require_in_initramfs(kernel->nvme, "nvme");
+    } else {
+        check.require(kernel->xen_blkfront, "xen-blkfront", "its disks", "Xen");
+        check.require_in_initramfs(kernel->xen_blkfront, "xen-blkfront");
+    }
+    return check.take(image::Severity::refusal);
+}
+
+const Module& initramfs_module() {
+    return kModule;
+}
+
+}  // namespace amilift::modules

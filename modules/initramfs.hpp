@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "image/facts.hpp"
+#include "job/job.hpp"
+#include "modules/module.hpp"
+
+namespace amilift::modules {
+
+/// Adds to the initramfs files what the disks and the network of EC2 need and the image has as
+/// modules: nvme, ena and xen-blkfront with their dependencies and the index of the modules, as one
+/// further cpio archive behind the bytes that are there. So that the next update of a kernel does
+/// not lose them, the settings of the image's own builder name them, too.
+[[nodiscard]] const Module& initramfs_module();
+
+/// What keeps the kernel that will boot from running on `platform`: refusals with the ids
+/// "not-64-bit", "no-nvme-driver", "no-ena-driver", "no-xen-blkfront-driver" and
+/// "initramfs-not-repairable". Without a platform nothing is refused: what cannot be repaired is a
+/// warning. Empty if nothing will boot, which is another's finding.
+[[nodiscard]] std::vector<image::Finding> platform_findings(
+    const image::ImageFacts& facts, const std::optional<job::Platform>& platform);
+
+}  // namespace amilift::modules

@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`amilift inspect` of real filesystems: its text, JSON, page and exit codes, and what it leaves behind. Needs root."""
+
+from __future__ import annotations
+
+import copy
+import html.parser
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+jsonschema = pytest.importorskip("jsonschema")
+
+ROOT = Path(__file__).resolve().parents[3]
+AMILIFT = Path(os.environ.get("AMILIFT_BUILD_DIR", "build")).resolve() / "amilift"
+SCHEMA = json.loads((ROOT / "conf/inspection.schema.json").read_text())
+MOUNTS = Path("/run/amilift")
+
+READY, REFUSED, USAGE, NOT_FOUND, IO_ERROR, CANCELLED, REPAIRABLE = 0, 4, 2, 5, 7, 10, 12
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for loop devices and mounts")
+
+KERNEL = "6.1.0-test"
+
+
+def bz_image(version: str, packed: bytes = b"\xfd7zXZ\0") -> bytes:
+    """The start of a bzImage of protocol 2.15 with an EFI stub and a packed kernel."""
+    image = bytearray(8192)
+    image[0:2] = b"MZ"
+    image[0x3C] = 0x40
+    image[0x40:0x44] = b"PE\0\0"
+    image[0x1F1] = 4
+    image[0x1FE:0x200] = b"\x55\xaa"
+    image[0x202:0x206] = b"HdrS"
+    image[0x206:0x208] = b"\x0f\x02"
+    image[0x20E:0x210] = b"\x00\x04"
+    image[0x236] = 1
+    image[0x248:0x24C] = (0x100).to_bytes(4, "little")
+    image[0x24C:0x250] = (100).to_bytes(4, "little")
+    payload = 5 * 512 + 0x100
+    image[payload : payload + len(packed)] = packed
+    text = version.encode() + b" (builder@host) #1\0"
+    image[0x600 : 0x600 + len(text)] = text
+    return bytes(image)
+
+
+def tree_of(directory: Path) -> Path:
+    """An image whose only kernel has every driver built in."""
+    tree = directory / "tree"
+    modules = tree / "lib/modules" / KERNEL
+    for folder in (tree / "boot/grub", tree / "etc", modules):
+        folder.mkdir(parents=True)
+    (tree / f"boot/vmlinuz-{KERNEL}").write_bytes(bz_image(KERNEL))
+    (tree / f"boot/config-{KERNEL}").write_text("CONFIG_XEN=y\nCONFIG_XEN_PV=y\nCONFIG_X86_64=y\n")
+    (tree / f"boot/initrd.img-{KERNEL}").write_bytes(bytes(512))
+    (tree / "boot/grub/menu.lst").write_text(
+        "default 0\ntimeout 0\n"
+        f"title the one\nroot (hd0)\nkernel /boot/vmlinuz-{KERNEL} ro root=LABEL=/ console=hvc0\n"
+        f"initrd /boot/initrd.img-{KERNEL}\n"
+        "title other\nroot (hd0)\nchainloader +1\n"
+    )
+    (tree / "etc/fstab").write_text("LABEL=/ / ext3 defaults 0 1\n")
+    (tree / "etc/os-release").write_text('ID=debian\nPRETTY_NAME="Test \u2603 <b>"\n')
+    names = ("drivers/nvme/host/nvme.ko", "drivers/nvme/host/nvme-core.ko", "drivers/block/xen-blkfront.ko",
+             "drivers/net/xen-netfront.ko", "drivers/net/ethernet/amazon/ena/ena.ko")  # fmt: skip
+    (modules / "modules.builtin").write_text("".join(f"kernel/{name}\n" for name in names))
+    (modules / "modules.dep").write_text("")
+    return tree
+
+
+def image_of(tree: Path) -> Path:
+    """A bare ext3 filesystem with the tree."""
+    image = tree.parent / "source.img"
+    with open(image, "wb") as file:
+        file.truncate(16 << 20)
+    subprocess.run(["mke2fs", "-q", "-F", "-t", "ext3", "-L", "/", "-d", tree, image], check=True, timeout=60)
+    return image
+
+
+def mount_directories() -> set[str]:
+    return {path.name for path in MOUNTS.glob("mount-*")}
+
+
+def loops_of(image: Path) -> str:
+    return subprocess.run(["losetup", "-j", image], capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def inspect(image: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Runs it, and checks that the image is as before and that nothing of it is left."""
+    before = image.read_bytes() if image.is_file() else b""
+    directories = mount_directories()
+    done = subprocess.run([AMILIFT, "inspect", image, *arguments], capture_output=True, text=True, timeout=120,
+                          check=False)  # fmt: skip
+    assert not image.is_file() or image.read_bytes() == before
+    assert mount_directories() <= directories
+    assert loops_of(image) == ""
+    return done
+
+
+def document(image: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
+    done = inspect(image, "--json", *arguments)
+    assert done.stderr == ""
+    return done.returncode, json.loads(done.stdout)
+
+
+def closed(schema: Any) -> Any:
+    """The schema, but every member must be described."""
+    schema = copy.deepcopy(schema)
+
+    def visit(node: Any) -> None:
+        if isinstance(node, list):
+            for child in node:
+                visit(child)
+        if isinstance(node, dict):
+            for child in node.values():
+                visit(child)
+            if "properties" in node and isinstance(node["properties"], dict):
+                node["additionalProperties"] = False
+
+    visit(schema)
+    return schema
+
+
+def test_schema_is_a_schema() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+
+
+@pytest.mark.parametrize("platform", ["pv", "xen", "nitro", "nitro-uefi"])
+def test_json_is_as_the_schema_says(tmp_path: Path, platform: str) -> None:
+    code, seen = document(image_of(tree_of(tmp_path)), "--platform", platform)
+    jsonschema.Draft202012Validator(closed(SCHEMA)).validate(seen)
+    assert seen["platform"] == platform
+    assert seen["verdict"] == seen["platforms"][platform]["verdict"]
+    # A bare filesystem boots by PV-GRUB only.
+    assert (code, seen["verdict"]) == ((READY, "ready") if platform == "pv" else (REPAIRABLE, "repairable"))
+    assert seen["os"]["name"] == "Test \u2603 <b>"
+    kernel = seen["kernels"][0]
+    assert kernel["drivers"]["nvme"]["place"] == "built in"
+    assert kernel["compression"] == "xz" and kernel["starts_on_efi"] and kernel["starts_on_xen_pv"]
+    assert [entry["boots"] for entry in seen["menu"]["entries"]] == [True, False]
+    assert seen["menu"]["entries"][0]["root"] == "LABEL=/"
+
+
+def test_kernel_without_drivers_is_refused_on_nitro_only(tmp_path: Path) -> None:
+    tree = tree_of(tmp_path)
+    (tree / "lib/modules" / KERNEL / "modules.builtin").write_text("kernel/drivers/block/xen-blkfront.ko\n")
+    image = image_of(tree)
+    code, seen = document(image)
+    jsonschema.Draft202012Validator(closed(SCHEMA)).validate(seen)
+    assert (code, seen["verdict"]) == (REFUSED, "refused")
+    ids = [reason["id"] for reason in seen["platforms"]["nitro"]["reasons"] if reason["verdict"] == "refused"]
+    assert ids == ["no-nvme-driver", "no-ena-driver"]
+    assert document(image, "--platform", "xen")[0] == REPAIRABLE
+
+
+def test_image_that_cannot_boot_has_a_refusal_that_the_schema_knows(tmp_path: Path) -> None:
+    tree = tree_of(tmp_path)
+    (tree / f"boot/vmlinuz-{KERNEL}").unlink()
+    code, seen = document(image_of(tree))
+    jsonschema.Draft202012Validator(closed(SCHEMA)).validate(seen)
+    assert code == REFUSED
+    assert {"kernel-missing"} == {finding["id"] for finding in seen["findings"] if finding["severity"] == "refusal"}
+
+
+def test_text_tells_platforms_entries_and_findings(tmp_path: Path) -> None:
+    tree = tree_of(tmp_path)
+    menu = tree / "boot/grub/menu.lst"
+    menu.write_bytes(menu.read_bytes().replace(b"the one", b"red\x1b[31m\xc2\x9b31m\x9b31m"))
+    done = subprocess.run([AMILIFT, "inspect", image_of(tree)], capture_output=True, timeout=120, check=False)
+    assert done.returncode == REPAIRABLE
+    text = done.stdout.decode()  # UTF-8, all of it
+    assert not any(ord(c) < 32 and c != "\n" or 127 <= ord(c) < 160 for c in text)
+    for expected in ("PV              ready", "* Nitro (BIOS)    repairable", "no-boot-loader",
+                     "* entry 0 'red\\x1b[31m\\xc2\\x9b31m\\x9b31m' at /boot/grub/menu.lst:3",
+                     "nvme         built in", "entry 1 'other'", "Test \u2603 <b>"):  # fmt: skip
+        assert expected in text
+
+
+class Page(html.parser.HTMLParser):
+    """Checks that elements are nested well, and collects their names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.add(tag)
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_page_is_whole_and_has_no_markup_of_the_image(tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    assert inspect(image_of(tree_of(tmp_path)), "--html", file).returncode == REPAIRABLE
+    text = file.read_text()
+    page = Page()
+    page.feed(text)
+    page.close()
+    assert page.open == []
+    assert {"html", "head", "body", "table", "h1"} <= page.seen
+    assert "b" not in page.seen and "script" not in page.seen
+    assert "Test \u2603 &lt;b&gt;" in text
+
+
+def test_page_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    done = inspect(image_of(tree_of(tmp_path)), "--html", tmp_path / "none/report.html")
+    assert done.returncode == NOT_FOUND
+    assert "report.html" in done.stderr
+
+
+def test_result_that_does_not_get_out_is_an_error(tmp_path: Path) -> None:
+    image = image_of(tree_of(tmp_path))
+    job = ROOT / "conf/jobs/minimal.yaml"
+    for command in (["inspect", image], ["inspect", image, "--json"], ["plan", "--source", image],
+                    ["plan", "--source", image, "--json"], ["validate", job], ["validate", "--json", job],
+                    ["version"], ["version", "--json"], ["--help"]):  # fmt: skip
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([AMILIFT, *command], stdout=full, stderr=subprocess.PIPE, text=True, timeout=120,
+                                  check=False)  # fmt: skip
+        assert done.returncode == IO_ERROR, command
+        assert "No space left on device" in done.stderr
+    assert loops_of(image) == ""
+
+
+def test_missing_image_and_unknown_platform_are_errors(tmp_path: Path) -> None:
+    assert inspect(tmp_path / "none.img").returncode == NOT_FOUND
+    assert inspect(image_of(tree_of(tmp_path)), "--platform", "azure").returncode == USAGE
+    done = subprocess.run([AMILIFT, "inspect"], capture_output=True, timeout=60, check=False)
+    assert done.returncode == USAGE
+
+
+@pytest.mark.parametrize("command", [["inspect"], ["plan", "--source"]])
+def test_interrupt_leaves_nothing(tmp_path: Path, command: list[str]) -> None:
+    image = image_of(tree_of(tmp_path))
+    directories = mount_directories()
+
+    def interrupt_pending() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        os.kill(os.getpid(), signal.SIGINT)
+
+    done = subprocess.run([AMILIFT, *command, image], capture_output=True, text=True, timeout=120, check=False,
+                          preexec_fn=interrupt_pending)  # fmt: skip
+    # Who is first, the signal or the work, is open; what is left is not.
+    assert done.returncode in {CANCELLED, READY if command[0] == "plan" else REPAIRABLE}
+    assert mount_directories() <= directories
+    assert loops_of(image) == ""

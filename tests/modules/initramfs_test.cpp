@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "modules/initramfs.hpp"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "image/initramfs.hpp"
+#include "tests/agent/image/image_builder.hpp"
+#include "tests/agent/image/initramfs_samples.hpp"
+#include "text_module_fixture.hpp"
+
+namespace amilift::modules {
+namespace {
+
+using image::cpio_of;
+using image::module_file;
+using image::packed;
+using image::Sample;
+using testing::AllOf;
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+using testing::StartsWith;
+
+/// What every archive of initramfs-tools has, with the index that its modprobe reads.
+Sample usual_sample(const std::string& version) {
+    return {{"init", "#!/bin/sh\n"},
+            {"conf/initramfs.conf", "MODULES=dep\n"},
+            {"lib", "->usr/lib"},
+            {"usr/lib/modules/" + version + "/modules.dep", "old index"}};
+}
+
+class InitramfsModule : public TextModuleTest {
+  protected:
+    InitramfsModule() {
+        image::add_usual_files(source_);
+        have_modules("2");
+        put_initramfs("2", usual_sample("2"));
+        put_initramfs("1", usual_sample("1"));
+    }
+    void have_modules(const std::string& version, const std::string& ending = ".ko") const {
+        const auto top = "/lib/modules/" + version + "/";
+        for (const std::string name : {"nvme", "nvme-core", "ena", "xen-blkfront"}) {
+            source_.file(top + "kernel/" + name + ending, module_file({"name=" + name}));
+        }
+        source_.file(top + "modules.dep", "kernel/nvme" + ending + ": kernel/nvme-core" + ending +
+                                              "\nkernel/nvme-core" + ending + ":\nkernel/ena" +
+                                              ending + ":\nkernel/xen-blkfront" + ending + ":\n");
+        source_.file(top + "modules.alias.bin", "aliases of " + version);
+    }
+    void put_initramfs(const std::string& version, const Sample& sample,
+                       std::string_view format = "gzip") const {
+        source_.file("/boot/initrd-" + version, packed(format, cpio_of(sample)));
+    }
+    [[nodiscard]] std::string old_text(const std::string& version) const {
+        return source_.text_of("/boot/initrd-" + version);
+    }
+    [[nodiscard]] image::InitramfsContents contents(const std::string& version) const {
+        return image::read_initramfs(target_.text_of("/boot/initrd-" + version));
+    }
+    [[nodiscard]] std::vector<image::Finding> findings(
+        const std::optional<job::Platform>& platform) const {
+        return platform_findings(image::inspect_image(source_.open()).value(), platform);
+    }
+    static std::vector<std::string> ids(const std::vector<image::Finding>& findings) {
+        std::vector<std::string> out;
+        for (const auto& f : findings) {
+            out.push_back(fmt::format("{} {}", image::to_string(f.severity), f.id));
+        }
+        return out;
+    }
+};
+
+TEST_F(InitramfsModule, AppendsWhatIsMissing) {
+    REQUIRE_ROOT_TO_WRITE();
+    convert(initramfs_module());
+    EXPECT_THAT(texts_, ElementsAre(AllOf(StartsWith("append "), HasSubstr(" to /boot/initrd-2: "),
+                                          HasSubstr("2: nvme, ena, xen-blkfront"))));
+    const auto after = target_.text_of("/boot/initrd-2");
+    EXPECT_TRUE(after.starts_with(old_text("2")));
+    const auto listed = contents("2");
+    EXPECT_EQ(listed.problem, "");
+    for (const auto* name : {"kernel/nvme.ko", "kernel/nvme-core.ko", "kernel/ena.ko",
+                             "kernel/xen-blkfront.ko", "modules.dep", "modules.alias.bin"}) {
+        EXPECT_TRUE(listed.members.contains("usr/lib/modules/2/" + std::string(name))) << name;
+    }
+    EXPECT_EQ(listed.members.at("lib"), image::CpioType::link);
+    // Kernel 1 has no modules at all: its file stays as it was.
+    EXPECT_EQ(target_.text_of("/boot/initrd-1"), old_text("1"));
+    EXPECT_THAT(proofs_,
+                ElementsAre(AllOf(StartsWith("/boot/initrd-2 serves 2: nvme, ena, xen-blkfront; "),
+                                  HasSubstr(fmt::format("the first {} unchanged (sha256 ",
+                                                        old_text("2").size())))));
+}
+
+TEST_F(InitramfsModule, AppendedFilesAreThoseOfTheImage) {
+    REQUIRE_ROOT_TO_WRITE();
+    convert(initramfs_module());
+    const auto addition = target_.text_of("/boot/initrd-2").substr(old_text("2").size());
+    const auto archive = image::output_of({"gzip", "-dc"}, addition.substr(addition.find('\x1f')));
+    EXPECT_THAT(archive, HasSubstr(source_.text_of("/lib/modules/2/kernel/nvme-core.ko")));
+    EXPECT_THAT(archive, HasSubstr(source_.text_of("/lib/modules/2/modules.dep")));
+    EXPECT_THAT("\n" + image::names_by_cpio(archive), Not(HasSubstr("\nlib\n")));
+}
+
+class InitramfsModuleFormats : public InitramfsModule,
+                               public testing::WithParamInterface<const char*> {};
+
+TEST_P(InitramfsModuleFormats, IsAppendedTo) {
+    REQUIRE_ROOT_TO_WRITE();
+    put_initramfs("2", usual_sample("2"), GetParam());
+    convert(initramfs_module());
+    EXPECT_EQ(texts_.size(), 1U);
+    EXPECT_TRUE(target_.text_of("/boot/initrd-2").starts_with(old_text("2")));
+}
+
+INSTANTIATE_TEST_SUITE_P(All, InitramfsModuleFormats,
+                         testing::Values("gzip", "xz", "zstd", "bzip2", "lz4"));
+
+TEST_F(InitramfsModule, AddsOnlyWhatIsNotThere) {
+    REQUIRE_ROOT_TO_WRITE();
+    auto sample = usual_sample("2");
+    sample["usr/lib/modules/2/kernel/nvme.ko"] = "x";
+    sample["usr/lib/modules/2/kernel/nvme-core.ko"] = "x";
+    sample["usr/lib/modules/2/kernel/ena.ko"] = "x";
+    put_initramfs("2", sample);
+    convert(initramfs_module());
+    EXPECT_THAT(texts_, ElementsAre(HasSubstr("modules of 2: xen-blkfront")));
+}
+
+TEST_F(InitramfsModule, DoesNothingWhereDriversAreBuiltInOrBlocked) {
+    REQUIRE_ROOT_TO_WRITE();
+    source_.file("/lib/modules/2/modules.builtin", "kernel/nvme.ko\nkernel/xen-blkfront.ko\n");
+    source_.file("/etc/modprobe.d/x.conf", "blacklist ena\n");
+    convert(initramfs_module());
+    EXPECT_THAT(texts_, IsEmpty());
+    EXPECT_EQ(target_.text_of("/boot/initrd-2"), old_text("2"));
+}
+
+TEST_F(InitramfsModule, TwoKernelsShareOneFile) {
+    REQUIRE_ROOT_TO_WRITE();
+    have_modules("1", ".ko.xz");
+    auto text = std::string(image::kTwoEntries);
+    text.replace(text.find("initrd-1"), 8, "initrd-2");
+    source_.file("/boot/grub/menu.lst", text);
+    convert(initramfs_module());
+    EXPECT_THAT(texts_, ElementsAre(AllOf(HasSubstr("2: nvme, ena, xen-blkfront; of 1: nvme"))));
+    EXPECT_TRUE(contents("2").members.contains("usr/lib/modules/1/kernel/nvme.ko.xz"));
+    EXPECT_TRUE(contents("2").members.contains("usr/lib/modules/2/kernel/nvme.ko"));
+}
+
+TEST_F(InitramfsModule, EntriesThatShareAKernelMakeOneStep) {
+    REQUIRE_ROOT_TO_WRITE();
+    auto text = std::string(image::kTwoEntries) +
+                "title rescue\nroot (hd0)\nkernel /boot/vmlinuz-2 single\ninitrd /boot/link\n";
+    source_.link("/boot/link", "initrd-2");
+    source_.file("/boot/grub/menu.lst", text);
+    convert(initramfs_module());
+    EXPECT_EQ(texts_.size(), 1U);
+    EXPECT_TRUE(target_.has("/boot/link"));
+    EXPECT_EQ(manifest_.entries().size(), 1U);
+}
+
+TEST_F(InitramfsModule, LeavesWhatItCannotRepair) {
+    REQUIRE_ROOT_TO_WRITE();
+    auto sample = usual_sample("2");
+    sample["init"] = "#!/bin/nash\ninsmod /lib/xenblk.ko\n";
+    put_initramfs("2", sample);
+    convert(initramfs_module());
+    EXPECT_EQ(target_.text_of("/boot/initrd-2"), old_text("2"));
+    put_initramfs("2", usual_sample("2"), "lzma");
+    convert(initramfs_module());
+    EXPECT_EQ(target_.text_of("/boot/initrd-2"), old_text("2"));
+    source_.file("/boot/initrd-2", old_text("1").substr(0, 50));
+    convert(initramfs_module());
+    EXPECT_EQ(target_.text_of("/boot/initrd-2"), old_text("2"));
+    EXPECT_THAT(texts_, IsEmpty());
+}
+
+TEST_F(InitramfsModule, TellsTheBuilderOfTheImage) {
+    REQUIRE_ROOT_TO_WRITE();
+    source_.file("/usr/bin/dracut", "");
+    source_.directory("/etc/dracut.conf.d");
+    source_.file("/etc/initramfs-tools/modules", "# mine\nxen_blkfront");
+    source_.file("/etc/sysconfig/kernel", "# SUSE\nINITRD_MODULES=\"ata_piix nvme\" # x\n");
+    convert(initramfs_module());
+    EXPECT_THAT(target_.text_of("/etc/dracut.conf.d/amilift.conf"),
+                HasSubstr("\nadd_drivers+=\" ena nvme xen-blkfront \"\n"));
+    EXPECT_EQ(target_.text_of("/etc/initramfs-tools/modules"), "# mine\nxen_blkfront\nena\nnvme\n");
+    EXPECT_EQ(target_.text_of("/etc/sysconfig/kernel"),
+              "# SUSE\nINITRD_MODULES=\"ata_piix nvme ena xen-blkfront\" # x\n");
+    EXPECT_EQ(texts_.size(), 4U);
+}
+
+TEST_F(InitramfsModule, NamesOnlyModulesThatTheKernelHas) {
+    REQUIRE_ROOT_TO_WRITE();
+    source_.file("/lib/modules/2/modules.builtin", "kernel/nvme.ko\nkernel/nvme-core.ko\n");
+    source_.file("/lib/modules/2/modules.dep", "kernel/xen-blkfront.ko:\n");
+    source_.file("/usr/bin/dracut", "");
+    convert(initramfs_module());
+    EXPECT_THAT(target_.text_of("/etc/dracut.conf.d/amilift.conf"),
+                HasSubstr("add_drivers+=\" xen-blkfront \""));
+}
+
+TEST_F(InitramfsModule, AsksForTheRoomThatItTakes) {
+    const auto steps = plan(initramfs_module());
+    ASSERT_EQ(steps.size(), 1U);
+    EXPECT_GT(steps[0].added_bytes, 300U);
+    EXPECT_EQ(steps[0].passing_bytes, old_text("2").size());
+}
+
+TEST_F(InitramfsModule, DoesNotAppendToAnotherFileThanItPlannedFor) {
+    REQUIRE_ROOT_TO_WRITE();
+    const auto steps = plan(initramfs_module());
+    target_.file("/boot/initrd-2", old_text("1"));
+    const auto applied = apply(steps);
+    ASSERT_FALSE(applied.has_value());
+    EXPECT_TRUE(applied.error().is(core::Errc::conflict));
+    EXPECT_EQ(target_.text_of("/boot/initrd-2"), old_text("1"));
+}
+
+TEST_F(InitramfsModule, VerifySeesADamagedPrefix) {
+    REQUIRE_ROOT_TO_WRITE();
+    ASSERT_TRUE(apply(plan(initramfs_module())).has_value());
+    ASSERT_TRUE(verify(initramfs_module()).has_value());
+    auto text = target_.text_of("/boot/initrd-2");
+    text[4] = static_cast<char>(text[4] ^ 1);  // the time stamp of gzip: it unpacks all the same
+    target_.file("/boot/initrd-2", text);
+    const auto proofs = verify(initramfs_module());
+    ASSERT_FALSE(proofs.has_value());
+    EXPECT_TRUE(proofs.error().is(core::Errc::corrupt));
+    target_.file("/boot/initrd-2", old_text("2"));
+    EXPECT_FALSE(verify(initramfs_module()).has_value());
+}
+
+TEST_F(InitramfsModule, PlatformNitroWantsItsDrivers) {
+    EXPECT_THAT(ids(findings(job::Platform::nitro)), IsEmpty());
+    EXPECT_THAT(ids(findings(std::nullopt)), IsEmpty());
+    source_.file("/etc/modprobe.d/x.conf", "blacklist ena\n");
+    EXPECT_THAT(ids(findings(job::Platform::nitro)), ElementsAre("refusal no-ena-driver"));
+    EXPECT_EQ(findings(job::Platform::nitro)[0].where, "/etc/modprobe.d/x.conf:1");
+    source_.file("/lib/modules/2/modules.dep", "");
+    source_.file("/boot/vmlinuz-2", image::bz_image("2", false));
+    EXPECT_THAT(
+        ids(findings(job::Platform::nitro)),
+        ElementsAre("refusal not-64-bit", "refusal no-nvme-driver", "refusal no-ena-driver"));
+    EXPECT_THAT(ids(findings(std::nullopt)), IsEmpty());
+}
+
+TEST_F(InitramfsModule, PlatformXenWantsItsDisks) {
+    EXPECT_THAT(ids(findings(job::Platform::xen)), IsEmpty());
+    source_.file("/boot/vmlinuz-2", image::bz_image("2", false));
+    source_.file("/lib/modules/2/modules.dep", "kernel/nvme.ko:\n");
+    EXPECT_THAT(ids(findings(job::Platform::xen)), ElementsAre("refusal no-xen-blkfront-driver"));
+}
+
+TEST_F(InitramfsModule, PlatformWantsAnInitramfsThatCanBeRepaired) {
+    auto sample = usual_sample("2");
+    sample["init"] = "#!/bin/nash\ninsmod /lib/xenblk.ko\n";
+    put_initramfs("2", sample);
+    EXPECT_THAT(ids(findings(job::Platform::nitro)),
+                ElementsAre("refusal initramfs-not-repairable"));
+    EXPECT_THAT(ids(findings(job::Platform::xen)), ElementsAre("refusal initramfs-not-repairable"));
+    EXPECT_THAT(ids(findings(std::nullopt)), ElementsAre("warning initramfs-not-repairable",
+                                                         "warning initramfs-not-repairable"));
+    EXPECT_THAT(findings(job::Platform::nitro)[0].seen, HasSubstr("nash"));
+    source_.file("/boot/initrd-2", "no archive");
+    EXPECT_THAT(findings(job::Platform::nitro)[0].seen, HasSubstr("cannot be read to its end"));
+}
+
+}  // namespace
+}  // namespace amilift::modules
