@@ -3,8 +3,10 @@
 
 #include <fmt/format.h>
 
+#include <optional>
 #include <utility>
 
+#include "image/device_files.hpp"
 #include "image/text_lines.hpp"
 #include "modules/text_edit.hpp"
 
@@ -17,53 +19,90 @@ using core::fail;
 using core::Result;
 
 constexpr std::string_view kName = "fstab";
-constexpr std::string_view kPath = "/etc/fstab";
 /// No mount program or libmount is larger.
 constexpr std::size_t kProgramLimit = 4U << 20;
 
-Result<image::FstabEdit> edit_for(const image::SafeRoot& root, const image::ImageFacts& facts,
-                                  const dev::FilesystemInfo& filesystem) {
+struct Files {
+    std::optional<EditableFile> fstab;
+    std::optional<EditableFile> crypttab;
+    std::optional<EditableFile> resume;  ///< of initramfs-tools
+};
+
+Result<Files> files_of(const image::SafeRoot& root) {
+    Files files;
+    AMILIFT_TRY(files.fstab, editable_file(root, "/etc/fstab", image::kTextLimit));
+    AMILIFT_TRY(files.crypttab, editable_file(root, "/etc/crypttab", image::kTextLimit));
+    AMILIFT_TRY(files.resume,
+                editable_file(root, "/etc/initramfs-tools/conf.d/resume", image::kTextLimit));
+    return files;
+}
+
+std::vector<std::string> swap_specs(std::string_view fstab) {
+    std::vector<std::string> out;
+    for (const auto& entry : image::parse_fstab(fstab)) {
+        if (entry.type == "swap") out.push_back(entry.spec);
+    }
+    return out;
+}
+
+Result<std::vector<PathEdit>> edits_for(const image::SafeRoot& root, const image::ImageFacts& facts,
+                                        const dev::FilesystemInfo& filesystem, Files files) {
     image::FstabEdit edit;
     edit.root_devices = image::old_root_devices(facts);
     edit.root_spec = root_spec(filesystem);
     edit.root_label = filesystem.label;
     edit.root_uuid = filesystem.uuid;
     AMILIFT_TRY(edit.missing_device, missing_device_style(root, facts.init));
-    return edit;
+    if (files.crypttab) edit.missing_mappings = image::unstable_mappings(files.crypttab->text);
+
+    std::vector<PathEdit> edits;
+    const auto add = [&edits](EditableFile& file, image::EditedText result) {
+        if (result.changes.empty()) return;
+        auto text = image::describe_edit(file.path, result.changes);
+        edits.push_back(
+            {std::move(file.path), std::move(file.text), std::move(result.text), std::move(text)});
+    };
+    std::vector<std::string> swaps;
+    if (files.fstab) {
+        swaps = swap_specs(files.fstab->text);
+        add(*files.fstab, image::edit_fstab(files.fstab->text, edit));
+    }
+    if (files.crypttab && edit.missing_device == image::MissingDevice::nofail) {
+        add(*files.crypttab, image::edit_crypttab(files.crypttab->text));
+    }
+    if (files.resume) {
+        add(*files.resume,
+            image::edit_initramfs_resume(files.resume->text, swaps, filesystem.uuid));
+    }
+    return edits;
 }
 
 Result<std::vector<Step>> plan(const PlanContext& context) {
-    if (!context.facts.has_fstab) return std::vector<Step>{};
-    AMILIFT_TRY(const auto edit, edit_for(context.source_root, context.facts, context.filesystem));
-    AMILIFT_TRY(auto path, context.source_root.resolve(kPath));
-    auto result = image::edit_fstab(context.facts.fstab_text, edit);
-    std::vector<PathEdit> edits;
-    if (!result.changes.empty()) {
-        auto text = image::describe_edit(path, result.changes);
-        edits.push_back(
-            {std::move(path), context.facts.fstab_text, std::move(result.text), std::move(text)});
-    }
+    AMILIFT_TRY(auto files, files_of(context.source_root));
+    AMILIFT_TRY(auto edits, edits_for(context.source_root, context.facts, context.filesystem,
+                                      std::move(files)));
     return steps_of(kName, std::move(edits));
 }
 
 Result<std::vector<std::string>> verify(const VerifyContext& context) {
     std::vector<std::string> proofs;
-    if (!context.facts.has_fstab) return proofs;
-    AMILIFT_TRY(const auto edit, edit_for(context.target_root, context.facts, context.filesystem));
-    AMILIFT_TRY(const auto path, context.target_root.resolve(kPath));
-    AMILIFT_TRY(const auto text, context.target_root.read(path, image::kTextLimit));
-    const auto again = image::edit_fstab(text, edit);
-    if (!again.changes.empty()) {
-        const auto& change = again.changes.front();
-        return fail(Errc::internal, fmt::format("{} of the target is not converted: line {}: {}",
-                                                path, change.line, change.text));
+    AMILIFT_TRY(auto files, files_of(context.target_root));
+    AMILIFT_TRY(const auto again,
+                edits_for(context.target_root, context.facts, context.filesystem, files));
+    if (!again.empty()) {
+        return fail(Errc::internal,
+                    fmt::format("{} of the target is not converted: still to do: {}",
+                                again.front().path, again.front().text));
     }
-    for (const auto& entry : image::parse_fstab(text)) {
+    if (!files.fstab) return proofs;
+    const auto& path = files.fstab->path;
+    for (const auto& entry : image::parse_fstab(files.fstab->text)) {
         if (entry.file != "/") continue;
-        if (image::is_unstable_device(entry.spec) && !edit.root_spec.empty()) {
+        const auto wanted = root_spec(context.filesystem);
+        if (image::is_unstable_device(entry.spec) && !wanted.empty()) {
             return fail(Errc::internal,
                         fmt::format("line {} of {} mounts '{}' at /, expected {}", entry.line, path,
-                                    image::printable(entry.spec, 80), edit.root_spec));
+                                    image::printable(entry.spec, 80), wanted));
         }
         proofs.push_back(fmt::format("{}: '/' is {} (line {})", path,
                                      image::printable(entry.spec, 80), entry.line));

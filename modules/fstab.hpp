@@ -8,7 +8,8 @@
 
 namespace amilift::modules {
 
-/// Edits /etc/fstab so that the root is found and no missing disk stops the boot.
+/// Edits /etc/fstab and /etc/crypttab so that the root is found and no missing disk stops the boot,
+/// and takes a swap device that is gone from what initramfs-tools resumes from.
 [[nodiscard]] const Module& fstab_module();
 
 /// What the image's boot understands for a device that is not there: systemd by its init, Ubuntu's

@@ -9,6 +9,7 @@
 #include "image/kernel_arguments.hpp"
 #include "image/menu.hpp"
 #include "image/text_lines.hpp"
+#include "modules/arguments.hpp"
 #include "modules/in_place.hpp"
 #include "modules/text_edit.hpp"
 
@@ -22,13 +23,14 @@ using core::Result;
 
 constexpr std::string_view kName = "menu";
 
-image::MenuEdit edit_for(const job::ConversionOptions& options, const image::ImageFacts& facts,
-                         const dev::FilesystemInfo& filesystem) {
+Result<image::MenuEdit> edit_for(const job::ConversionOptions& options,
+                                 const image::ImageFacts& facts,
+                                 const dev::FilesystemInfo& filesystem,
+                                 const image::SafeRoot& root) {
     image::MenuEdit edit;
-    edit.consoles = options.consoles;
+    AMILIFT_TRY(static_cast<image::ArgumentEdit&>(edit),
+                argument_edit(options, facts, filesystem, root));
     edit.whole_disk_to_first_partition = options.layout == job::Layout::mbr;
-    edit.old_root_devices = image::old_root_devices(facts);
-    if (auto spec = root_spec(filesystem); !spec.empty()) edit.root_argument = std::move(spec);
     if (facts.must_set_default) edit.default_entry = facts.boot_entry;
     return edit;
 }
@@ -54,14 +56,15 @@ Result<std::vector<MenuFile>> menus_of(const image::SafeRoot& root,
     return menus;
 }
 
-image::MenuResult edited(const MenuFile& menu, image::MenuEdit edit) {
+image::EditedText edited(const MenuFile& menu, image::MenuEdit edit) {
     // The number of the entry that boots means nothing in another menu.
     if (!menu.is_live) edit.default_entry.reset();
     return image::edit_menu(menu.text, edit);
 }
 
 Result<std::vector<Step>> plan(const PlanContext& context) {
-    const auto edit = edit_for(context.options, context.facts, context.filesystem);
+    AMILIFT_TRY(const auto edit,
+                edit_for(context.options, context.facts, context.filesystem, context.source_root));
     AMILIFT_TRY(auto menus, menus_of(context.source_root, context.facts));
     std::vector<PathEdit> edits;
     for (auto& menu : menus) {
@@ -115,7 +118,8 @@ Result<std::string> prove_boot_entry(const VerifyContext& context, const MenuFil
 }
 
 Result<std::vector<std::string>> verify(const VerifyContext& context) {
-    const auto edit = edit_for(context.options, context.facts, context.filesystem);
+    AMILIFT_TRY(const auto edit,
+                edit_for(context.options, context.facts, context.filesystem, context.target_root));
     AMILIFT_TRY(const auto menus, menus_of(context.target_root, context.facts));
     if (menus.empty() || !menus.front().is_live) {
         return fail(Errc::internal, fmt::format("the target has no menu {}, which boots the image",

@@ -38,12 +38,6 @@ Result<> apply_edit(ApplyContext& context, const std::string& module, const Path
     return context.manifest().write(*root, module, edit.path, *edit.after);
 }
 
-Result<FileKind> kind_of(Result<image::FileStatus> status) {
-    if (status) return status->kind;
-    if (status.error().is(Errc::corrupt)) return FileKind::missing;
-    return std::unexpected(std::move(status).error());
-}
-
 bool is_plain_word(std::string_view text) {
     return !text.empty() && std::ranges::all_of(text, [](char c) {
         return c > ' ' && c < '\x7f' && c != '"' && c != '\'' && c != '\\' && c != '#';
@@ -66,30 +60,6 @@ std::vector<Step> steps_of(std::string_view module, std::vector<PathEdit> edits)
     std::vector<Step> steps;
     for (auto& edit : edits) steps.push_back(step_of(module, std::move(edit)));
     return steps;
-}
-
-Result<std::optional<EditableFile>> editable_file(const image::SafeRoot& root,
-                                                  std::string_view path, std::size_t limit) {
-    auto real = root.resolve(path);
-    if (!real) {
-        const auto& error = real.error();
-        if (error.is(Errc::not_found) || error.is(Errc::refused) || error.is(Errc::corrupt)) {
-            return std::nullopt;
-        }
-        return std::unexpected(error);
-    }
-    AMILIFT_TRY(const auto status, root.status(*real));
-    if (status.kind != FileKind::regular || status.size_bytes > limit) return std::nullopt;
-    AMILIFT_TRY(auto text, root.read(*real, limit));
-    return EditableFile{*std::move(real), std::move(text)};
-}
-
-Result<FileKind> link_kind(const image::SafeRoot& root, std::string_view path) {
-    return kind_of(root.link_status(path));
-}
-
-Result<FileKind> file_kind(const image::SafeRoot& root, std::string_view path) {
-    return kind_of(root.status(path));
 }
 
 std::string root_spec(const dev::FilesystemInfo& filesystem) {

@@ -8,6 +8,7 @@
 
 #include "core/result.hpp"
 #include "dev/mount.hpp"
+#include "image/editable_file.hpp"
 #include "image/safe_root.hpp"
 #include "modules/module.hpp"
 
@@ -27,23 +28,10 @@ struct PathEdit {
 
 [[nodiscard]] std::vector<Step> steps_of(std::string_view module, std::vector<PathEdit> edits);
 
-/// Contents of the regular file that `path` leads to, at most `limit` bytes, and its resolved path.
-/// Absent if there is none, if it is larger, or if links lead out of the image: not a file to edit.
-struct EditableFile {
-    std::string path;
-    std::string text;
-};
-[[nodiscard]] core::Result<std::optional<EditableFile>> editable_file(const image::SafeRoot& root,
-                                                                      std::string_view path,
-                                                                      std::size_t limit);
-
-/// What the path is, without following its last component; `missing` too where links on the way
-/// lead in circles: nothing of the guest gets there either.
-[[nodiscard]] core::Result<image::FileKind> link_kind(const image::SafeRoot& root,
-                                                      std::string_view path);
-/// The same for what the path leads to.
-[[nodiscard]] core::Result<image::FileKind> file_kind(const image::SafeRoot& root,
-                                                      std::string_view path);
+using image::editable_file;
+using image::EditableFile;
+using image::file_kind;
+using image::link_kind;
 
 /// What names the root filesystem on every instance type: "UUID=...", else "LABEL=..."; empty if it
 /// has neither, or a label that an unquoted word cannot hold.

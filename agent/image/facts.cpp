@@ -8,6 +8,7 @@
 
 #include "image/boot_choice.hpp"
 #include "image/fstab.hpp"
+#include "image/guest_findings.hpp"
 #include "image/kernel_arguments.hpp"
 
 namespace amilift::image {
@@ -51,6 +52,7 @@ class Inspector {
                 "install a menu.lst");
         }
         AMILIFT_CHECK(read_fstab());
+        AMILIFT_CHECK(report_guest(root_, facts_));
         return std::move(facts_);
     }
 

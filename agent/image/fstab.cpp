@@ -136,12 +136,18 @@ constexpr std::string_view kDeviceTimeout = "x-systemd.device-timeout";
 class Editor {
   public:
     Editor(std::string_view text, const FstabEdit& edit) : edit_(edit), text_(text) {
-        for (const auto& entry : parse_fstab(text)) {
-            if (entry.file == "/" && entry.spec.starts_with("/dev/")) root_device_ = entry.spec;
+        const auto entries = parse_fstab(text);
+        for (const auto& entry : entries) {
+            if (entry.file != "/") continue;
+            if (entry.spec.starts_with("/dev/")) root_device_ = entry.spec;
+            root_label_is_shared_ = tag_value(entry.spec, "LABEL") &&
+                                    std::ranges::any_of(entries, [&](const FstabEntry& other) {
+                                        return other.file != "/" && other.spec == entry.spec;
+                                    });
         }
     }
 
-    FstabResult run() {
+    EditedText run() {
         for (const auto& line : split_lines(text_)) {
             body_ = line.body;
             number_ = line.number;
@@ -161,7 +167,11 @@ class Editor {
         const std::string options(fields.size() > 3 ? fields[3].text : "");
         if (edit_.root_spec.empty() && (file == "/" || is_root_device(spec))) return;
         if (file == "/") {
-            if (const auto why = wrong_root_spec(spec, type, edit_)) {
+            auto why = wrong_root_spec(spec, type, edit_);
+            if (!why && root_label_is_shared_ && spec != edit_.root_spec) {
+                why = "another entry has this label too";
+            }
+            if (why) {
                 note(fmt::format("'{}' -> '{}' ({})", printable(spec), edit_.root_spec, *why));
                 replace(fields[0], edit_.root_spec);
             }
@@ -174,7 +184,8 @@ class Editor {
             replace(fields[0], edit_.root_spec);
             return;
         }
-        if (is_unstable_device(spec) && !has_option(options, "noauto")) {
+        if ((is_unstable_device(spec) || is_missing_mapping(spec)) &&
+            !has_option(options, "noauto")) {
             make_optional(fields, spec, file, options);
         }
     }
@@ -183,6 +194,13 @@ class Editor {
     [[nodiscard]] bool is_root_device(const std::string& spec) const {
         return !root_device_.empty() && spec == root_device_ &&
                std::ranges::find(edit_.root_devices, spec) != edit_.root_devices.end();
+    }
+
+    [[nodiscard]] bool is_missing_mapping(std::string_view spec) const {
+        constexpr std::string_view kMapper = "/dev/mapper/";
+        return spec.starts_with(kMapper) &&
+               std::ranges::find(edit_.missing_mappings, spec.substr(kMapper.size())) !=
+                   edit_.missing_mappings.end();
     }
 
     void make_optional(const std::vector<Field>& fields, const std::string& spec,
@@ -235,9 +253,10 @@ class Editor {
     const FstabEdit& edit_;
     std::string_view text_;
     std::string root_device_;
+    bool root_label_is_shared_ = false;
     std::string body_;
     int number_ = 0;
-    FstabResult result_;
+    EditedText result_;
 };
 
 }  // namespace
@@ -285,7 +304,7 @@ std::vector<FstabEntry> parse_fstab(std::string_view text) {
     return entries;
 }
 
-FstabResult edit_fstab(std::string_view text, const FstabEdit& edit) {
+EditedText edit_fstab(std::string_view text, const FstabEdit& edit) {
     return Editor(text, edit).run();
 }
 

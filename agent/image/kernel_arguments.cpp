@@ -4,7 +4,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
+#include <string>
 
+#include "image/fstab.hpp"
 #include "image/text_lines.hpp"
 
 namespace amilift::image {
@@ -31,6 +34,52 @@ std::string console_words(const std::vector<std::string>& consoles) {
         out += fmt::format("{}console={}", out.empty() ? "" : " ", console);
     }
     return out;
+}
+
+/// `words` behind the last argument of the kernel itself.
+std::string with_words(std::string_view command_line, std::string_view words) {
+    // Behind a quote that is never closed, all would belong to the argument in it.
+    if (words.empty() || std::ranges::count(command_line, '"') % 2 != 0) {
+        return std::string(command_line);
+    }
+    std::size_t end = command_line.size();
+    for (const auto& argument : kernel_arguments(command_line)) {
+        if (argument.text != "--") continue;
+        end = argument.at;
+        break;
+    }
+    const auto last = command_line.substr(0, end).find_last_not_of(kBlanks);
+    if (last == std::string_view::npos && end < command_line.size()) {
+        return fmt::format("{}{} {}", command_line.substr(0, end), words, command_line.substr(end));
+    }
+    const auto used = last == std::string_view::npos ? 0 : last + 1;
+    return fmt::format("{}{}{}{}", command_line.substr(0, used), used == 0 ? "" : " ", words,
+                       command_line.substr(used));
+}
+
+/// Are these the same parameter for the kernel?
+bool same_key(std::string_view a, std::string_view b) {
+    return std::ranges::equal(
+        a, b, [](char x, char y) { return (x == '-' ? '_' : x) == (y == '-' ? '_' : y); });
+}
+
+/// A number as the kernel reads it: 0x1f, 017 and 15.
+bool is_number_up_to(std::string_view text, std::uint32_t largest) {
+    int base = 10;
+    if (text.starts_with("0x") || text.starts_with("0X")) {
+        base = 16;
+        text.remove_prefix(2);
+    } else if (text.size() > 1 && text.front() == '0') {
+        base = 8;
+    }
+    std::uint32_t value = 0;
+    const auto* const end = text.data() + text.size();
+    const auto read = std::from_chars(text.data(), end, value, base);
+    return read.ec == std::errc() && read.ptr == end && value <= largest;
+}
+
+std::string_view file_name(std::string_view path) {
+    return path.substr(path.rfind('/') + 1);
 }
 
 }  // namespace
@@ -93,12 +142,7 @@ std::string replace_pv_consoles(std::string_view command_line,
         if (any || when_none == WhenNoConsole::keep || consoles.empty()) {
             return std::string(command_line);
         }
-        // Behind a quote that is never closed, all would belong to the argument in it.
-        if (std::ranges::count(command_line, '"') % 2 != 0) return std::string(command_line);
-        const auto end = command_line.find_last_not_of(kBlanks);
-        const auto used = end == std::string_view::npos ? 0 : end + 1;
-        return fmt::format("{}{}{}{}", command_line.substr(0, used), used == 0 ? "" : " ",
-                           console_words(consoles), command_line.substr(used));
+        return with_words(command_line, console_words(consoles));
     }
 
     std::vector<std::string> missing;
@@ -148,6 +192,74 @@ std::string replace_root_argument(std::string_view command_line,
     }
     out += command_line.substr(copied);
     return out;
+}
+
+std::string set_arguments(std::string_view command_line, std::span<const WantedArgument> wanted,
+                          WhenNoArgument when_none) {
+    std::string out(command_line);
+    for (const auto& want : wanted) {
+        const auto wanted_text = fmt::format("{}={}", want.key, want.value);
+        std::string mended;
+        std::size_t copied = 0;
+        bool is_there = false;
+        for (const auto& argument : kernel_arguments(out)) {
+            if (!same_key(argument.key, want.key)) continue;
+            is_there = true;
+            if (!want.largest || is_number_up_to(argument.value, *want.largest)) continue;
+            mended += std::string_view(out).substr(copied, argument.at - copied);
+            mended += wanted_text;
+            copied = argument.at + argument.text.size();
+        }
+        mended += std::string_view(out).substr(copied);
+        out = std::move(mended);
+        if (!is_there && when_none == WhenNoArgument::add) out = with_words(out, wanted_text);
+    }
+    return out;
+}
+
+std::string remove_device_resume(std::string_view command_line) {
+    std::string out;
+    std::size_t copied = 0;
+    for (const auto& argument : kernel_arguments(command_line)) {
+        if (argument.key != "resume") continue;
+        // A quote in it that is never closed holds the rest of the line.
+        if (std::ranges::count(argument.text, '"') % 2 != 0) continue;
+        if (!is_unstable_device(argument.value) && !argument.value.starts_with("PARTUUID=") &&
+            !argument.value.starts_with("PARTLABEL=")) {
+            continue;
+        }
+        out += command_line.substr(copied, argument.at - copied);
+        copied = argument.at + argument.text.size();
+        const auto used = out.find_last_not_of(kBlanks);
+        if (used != std::string::npos) {
+            out.resize(used + 1);
+        } else {
+            copied = std::min(command_line.find_first_not_of(kBlanks, copied), command_line.size());
+        }
+    }
+    out += command_line.substr(copied);
+    return out;
+}
+
+std::span<const WantedArgument> ArgumentEdit::arguments_of(std::string_view kernel) const {
+    auto found = std::ranges::find(kernels, kernel, &KernelArguments::kernel);
+    if (found == kernels.end()) {
+        found = std::ranges::find(kernels, file_name(kernel), [](const KernelArguments& known) {
+            return file_name(known.kernel);
+        });
+    }
+    if (found == kernels.end()) return {};
+    return found->arguments;
+}
+
+std::string edit_arguments(std::string_view arguments, const ArgumentEdit& edit,
+                           std::span<const WantedArgument> wanted, WhenNoConsole consoles,
+                           WhenNoArgument when_none, bool has_initrd) {
+    auto out = replace_pv_consoles(arguments, edit.consoles, consoles);
+    if (edit.root_argument && has_initrd) {
+        out = replace_root_argument(out, edit.old_root_devices, *edit.root_argument);
+    }
+    return set_arguments(remove_device_resume(out), wanted, when_none);
 }
 
 std::optional<std::string> last_value(std::string_view command_line, std::string_view key) {

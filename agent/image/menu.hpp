@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/result.hpp"
+#include "image/kernel_arguments.hpp"
 #include "image/text_lines.hpp"
 
 namespace amilift::image {
@@ -52,31 +53,22 @@ struct Menu {
 /// grubenv has no saved entry. See also `fallback`.
 [[nodiscard]] std::optional<std::size_t> default_entry(const Menu& menu);
 
-struct MenuEdit {
-    std::vector<std::string> consoles;  ///< replaces hvc0/xvc0: {"tty0", "ttyS0,115200n8"}
+struct MenuEdit : ArgumentEdit {
     /// (hd0) becomes (hd0,0): the filesystem moved from the whole disk to its first partition.
     bool whole_disk_to_first_partition = true;
-    /// root=/dev/xxx of the old root device becomes this ("LABEL=/", "UUID=..."), if set; only in
-    /// entries with an initrd (without one the kernel cannot look a UUID up).
-    std::optional<std::string> root_argument;
-    std::vector<std::string> old_root_devices;  ///< {"/dev/sda1", "/dev/xvda1", "/dev/xvde1", ...}
     /// The entry that must boot: the `default` line is changed, or one is put before the first
     /// title, when default_entry() says otherwise. Absent: the default stays.
     std::optional<std::size_t> default_entry;
-};
-
-struct MenuResult {
-    std::string text;
-    std::vector<TextChange> changes;  ///< in order of lines; empty exactly if the text is the same
 };
 
 /// The edited text. Changes (hd0) in commands that name a filesystem and in commented `# groot=`
 /// templates of update-grub; PV consoles in kernel lines and in `# kopt=`, `# defoptions=`-like
 /// templates. A Linux kernel line without any console= gets the consoles too, because a PV kernel
 /// talks to hvc0 without being told and an HVM kernel does not talk to ttyS0. Consoles that the
-/// author chose besides hvc0/xvc0 stay as they are. Continued lines are joined, which GRUB 2 does
-/// not do by itself. Titles, hypervisor entries and every other byte stay. Editing twice changes
-/// nothing.
-[[nodiscard]] MenuResult edit_menu(std::string_view text, const MenuEdit& edit);
+/// author chose besides hvc0/xvc0 stay as they are. Kernels get the arguments that ArgumentEdit has
+/// for them, and lose a resume= of a device name; `# kopt=` gets those for later kernels. Continued
+/// lines are joined, which GRUB 2 does not do by itself. Titles, hypervisor entries and every other
+/// byte stay. Editing twice changes nothing.
+[[nodiscard]] EditedText edit_menu(std::string_view text, const MenuEdit& edit);
 
 }  // namespace amilift::image

@@ -71,40 +71,16 @@ std::string name_first_partition(std::string_view text) {
     return out;
 }
 
-/// What differs between two lines, without the words that both begin and end with.
-std::string difference(std::string_view before, std::string_view after) {
-    auto old_words = split_words(before);
-    auto new_words = split_words(after);
-    while (!old_words.empty() && !new_words.empty() && old_words.back() == new_words.back()) {
-        old_words.pop_back();
-        new_words.pop_back();
-    }
-    std::size_t same = 0;
-    while (same < old_words.size() && same < new_words.size() &&
-           old_words[same] == new_words[same]) {
-        ++same;
-    }
-    const auto joined = [same](const std::vector<std::string_view>& words) {
-        return fmt::format(
-            "{}", fmt::join(words.begin() + static_cast<std::ptrdiff_t>(same), words.end(), " "));
-    };
-    const auto removed = printable(joined(old_words), 400);
-    const auto added = printable(joined(new_words), 400);
-    if (removed.empty()) return fmt::format("add '{}'", added);
-    if (added.empty()) return fmt::format("remove '{}'", removed);
-    return fmt::format("'{}' -> '{}'", removed, added);
-}
-
 class Editor {
   public:
     Editor(std::string_view text, const MenuEdit& edit)
         : edit_(edit), menu_(parse_menu(text)), lines_(menu_detail::split_menu(text)) {}
 
-    MenuResult run() {
+    EditedText run() {
         study();
         for (auto& line : lines_) edit_line(line);
         set_default();
-        MenuResult result;
+        EditedText result;
         for (const auto& line : lines_) {
             result.text += line.body;
             result.text += line.ending;
@@ -130,9 +106,9 @@ class Editor {
         for (const auto& line : lines_) {
             const auto found = template_of(line.body);
             if (!found || (!found->key.starts_with("kopt") && found->key != "defoptions")) continue;
-            if (last_value(std::string_view(line.body).substr(found->value_at), "console")) {
-                templates_name_console_ = true;
-            }
+            const auto value = std::string_view(line.body).substr(found->value_at);
+            if (last_value(value, "console")) templates_name_console_ = true;
+            if (found->key == "defoptions") default_options_ += fmt::format(" {}", value);
         }
     }
 
@@ -156,7 +132,7 @@ class Editor {
         }
         std::string reason;
         const auto rest = std::string_view(before).substr(kept.size());
-        if (after != rest) reason = difference(rest, after);
+        if (after != rest) reason = describe_difference(rest, after);
         if (line.continued) {
             reason += fmt::format("{}join {} continued line(s)", reason.empty() ? "" : ", ",
                                   line.line_count);
@@ -181,22 +157,17 @@ class Editor {
         const auto split = menu_detail::word_end(out, file);
         if (entry.is_multiboot || split == file) return out;
 
-        std::string arguments = out.substr(split);
-        const bool is_linux = !entry.initrd.empty() || last_value(arguments, "root").has_value();
-        arguments = with_consoles(arguments, is_linux ? WhenNoConsole::add : WhenNoConsole::keep);
-        if (edit_.root_argument && !entry.initrd.empty()) {
-            arguments =
-                replace_root_argument(arguments, edit_.old_root_devices, *edit_.root_argument);
-        }
-        return out.substr(0, split) + arguments;
-    }
-
-    /// `arguments` begin with the blank behind the kernel's name, if there are any.
-    [[nodiscard]] std::string with_consoles(std::string_view arguments, WhenNoConsole when) const {
-        if (trim(arguments).empty() && when == WhenNoConsole::add && !edit_.consoles.empty()) {
-            return " " + replace_pv_consoles({}, edit_.consoles, when) + std::string(arguments);
-        }
-        return replace_pv_consoles(arguments, edit_.consoles, when);
+        const bool has_initrd = !entry.initrd.empty();
+        const auto arguments = std::string_view(out).substr(split);
+        const bool is_linux = has_initrd || last_value(arguments, "root").has_value();
+        const auto wanted =
+            is_linux ? edit_.arguments_of(entry.kernel) : std::span<const WantedArgument>();
+        auto edited = edit_arguments(arguments, edit_, wanted,
+                                     is_linux ? WhenNoConsole::add : WhenNoConsole::keep,
+                                     WhenNoArgument::add, has_initrd);
+        // A kernel line without arguments has no blank behind the kernel's name.
+        if (trim(arguments).empty() && edited != arguments) edited.insert(0, " ");
+        return out.substr(0, split) + edited;
     }
 
     [[nodiscard]] std::string edited_template(const Template& found, std::string_view value) const {
@@ -204,13 +175,18 @@ class Editor {
             return name_first_partition(value);
         }
         if (!is_options_template(found.key)) return std::string(value);
-        const bool add = found.key == "kopt" && !templates_name_console_;
-        auto out = replace_pv_consoles(value, edit_.consoles,
-                                       add ? WhenNoConsole::add : WhenNoConsole::keep);
-        if (edit_.root_argument && all_have_initrd_) {
-            out = replace_root_argument(out, edit_.old_root_devices, *edit_.root_argument);
+        const bool add_consoles = found.key == "kopt" && !templates_name_console_;
+        const bool is_kopt = found.key.starts_with("kopt");
+        std::vector<WantedArgument> wanted = edit_.later_kernels;
+        // What is told to every kernel already is not told twice.
+        if (is_kopt) {
+            std::erase_if(wanted, [this](const WantedArgument& want) {
+                return last_value(default_options_, want.key).has_value();
+            });
         }
-        return out;
+        return edit_arguments(
+            value, edit_, wanted, add_consoles ? WhenNoConsole::add : WhenNoConsole::keep,
+            is_kopt ? WhenNoArgument::add : WhenNoArgument::keep, all_have_initrd_);
     }
 
     void set_default() {
@@ -258,11 +234,12 @@ class Editor {
     std::size_t entry_ = 0;  ///< number of titles seen
     bool all_have_initrd_ = false;
     bool templates_name_console_ = false;
+    std::string default_options_;  ///< of `# defoptions=` before the edit
 };
 
 }  // namespace
 
-MenuResult edit_menu(std::string_view text, const MenuEdit& edit) {
+EditedText edit_menu(std::string_view text, const MenuEdit& edit) {
     return Editor(text, edit).run();
 }
 

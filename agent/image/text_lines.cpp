@@ -51,6 +51,29 @@ std::string_view trim(std::string_view text) {
     return text.substr(begin, text.find_last_not_of(kBlanks) - begin + 1);
 }
 
+std::string describe_difference(std::string_view before, std::string_view after) {
+    auto old_words = split_words(before);
+    auto new_words = split_words(after);
+    while (!old_words.empty() && !new_words.empty() && old_words.back() == new_words.back()) {
+        old_words.pop_back();
+        new_words.pop_back();
+    }
+    std::size_t same = 0;
+    while (same < old_words.size() && same < new_words.size() &&
+           old_words[same] == new_words[same]) {
+        ++same;
+    }
+    const auto joined = [same](const std::vector<std::string_view>& words) {
+        return fmt::format(
+            "{}", fmt::join(words.begin() + static_cast<std::ptrdiff_t>(same), words.end(), " "));
+    };
+    const auto removed = printable(joined(old_words), 400);
+    const auto added = printable(joined(new_words), 400);
+    if (removed.empty()) return fmt::format("add '{}'", added);
+    if (added.empty()) return fmt::format("remove '{}'", removed);
+    return fmt::format("'{}' -> '{}'", removed, added);
+}
+
 std::string describe_edit(std::string_view path, const std::vector<TextChange>& changes) {
     std::string out = fmt::format("edit {}:", printable(path));
     for (const auto& change : changes) {

@@ -13,6 +13,12 @@ struct TextChange {
     std::string text;  ///< "root: (hd0) -> (hd0,0)"
 };
 
+/// A text after an edit.
+struct EditedText {
+    std::string text;
+    std::vector<TextChange> changes;  ///< in order of lines; empty exactly if the text is the same
+};
+
 /// One line: `body` + `ending` is what stands in the text, byte for byte.
 struct Line {
     int number = 0;  ///< 1-based
@@ -31,6 +37,10 @@ struct Line {
 
 /// Without blanks at both ends.
 [[nodiscard]] std::string_view trim(std::string_view text);
+
+/// How one line of words became another, for people: "'console=hvc0' -> 'console=tty0'", "add 'x'",
+/// "remove 'x'"; the words that both begin and end with are left out.
+[[nodiscard]] std::string describe_difference(std::string_view before, std::string_view after);
 
 /// "edit /etc/fstab: line 1: ...; line 4: ..." on one line, or, for more than one change, one
 /// change per line below the first.

@@ -96,8 +96,34 @@ TEST_F(FstabModule, FailsToVerifyWhatIsNotConverted) {
     plan(fstab_module());
     const auto proofs = verify(fstab_module());
     ASSERT_FALSE(proofs.has_value());
-    EXPECT_THAT(proofs.error().what,
-                HasSubstr("/etc/fstab of the target is not converted: line 1"));
+    EXPECT_THAT(
+        proofs.error().what,
+        HasSubstr(
+            "/etc/fstab of the target is not converted: still to do: edit /etc/fstab: line 1"));
+}
+
+TEST_F(FstabModule, EditsCrypttabAndWhatInitramfsToolsResumeFrom) {
+    REQUIRE_ROOT_TO_WRITE();
+    use_systemd();
+    source_.file("/etc/fstab",
+                 "LABEL=/ / ext3 defaults 1 1\n/dev/mapper/data /d ext4 defaults 0 2\n");
+    source_.file("/etc/crypttab", "data /dev/xvdf none luks\n");
+    source_.file("/etc/initramfs-tools/conf.d/resume", "RESUME=/dev/xvda3\n");
+    convert(fstab_module());
+    EXPECT_THAT(texts_, ElementsAre(HasSubstr("edit /etc/fstab: line 2: /d: add nofail"),
+                                    HasSubstr("edit /etc/crypttab: line 1: data: add nofail"),
+                                    HasSubstr("edit /etc/initramfs-tools/conf.d/resume: line 1:")));
+    EXPECT_EQ(target_.text_of("/etc/fstab"),
+              "LABEL=/ / ext3 defaults 1 1\n/dev/mapper/data /d ext4 defaults,nofail 0 2\n");
+    EXPECT_EQ(target_.text_of("/etc/crypttab"), "data /dev/xvdf none luks,nofail\n");
+    EXPECT_EQ(target_.text_of("/etc/initramfs-tools/conf.d/resume"), "RESUME=none\n");
+}
+
+TEST_F(FstabModule, KeepsACrypttabThatOnlySystemdWouldStopAt) {
+    REQUIRE_ROOT_TO_WRITE();
+    source_.file("/etc/crypttab", "data /dev/xvdf none luks\n");
+    convert(fstab_module());
+    EXPECT_THAT(texts_, IsEmpty());
 }
 
 TEST_F(FstabModule, ConvertsTheFilesOfTheField) {

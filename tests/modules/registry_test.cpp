@@ -11,8 +11,9 @@ namespace {
 TEST(Registry, OrderMakesTheDiskBootableLast) {
     std::vector<std::string_view> names;
     for (const auto& module : registry()) names.push_back(module.name);
-    const std::vector<std::string_view> wanted{"partition", "copy",      "menu",      "fstab",
-                                               "console",   "initramfs", "bootloader"};
+    const std::vector<std::string_view> wanted{"partition", "copy",      "menu",    "arguments",
+                                               "fstab",     "network",   "console", "leftovers",
+                                               "initramfs", "bootloader"};
     EXPECT_EQ(names, wanted);
 }
 

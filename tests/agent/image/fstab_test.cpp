@@ -103,7 +103,6 @@ TEST(Fstab, ReplacesTheRootDeviceAndNoLongerName) {
 }
 
 TEST(Fstab, KeepsALabelThatIsTheRoots) {
-    EXPECT_EQ(edited(sample("LabelRootTwice")), sample("LabelRootTwice"));
     EXPECT_EQ(edited("LABEL=\"/\" / ext4 defaults 1 1\n"), "LABEL=\"/\" / ext4 defaults 1 1\n");
 }
 
@@ -192,6 +191,88 @@ TEST(Fstab, CompletesShortLines) {
                   "/dev/sdb /b ext3 defaults,nofail\r\n"
                   "/dev/sdc\r\n"
                   "/dev/sdd /d\r\n");
+}
+
+const std::string kRoot(kUuid);
+
+TEST(Fstab, F27_TakesSda10ForAnotherDeviceThanSda1) {
+    EXPECT_EQ(edited("/dev/sda1 / ext3 defaults 1 1\n/dev/sda10 /d ext3 defaults 0 0\n"),
+              kRoot + " / ext3 defaults 1 1\n/dev/sda10 /d ext3 defaults,nofail 0 0\n");
+}
+
+TEST(Fstab, F28_NamesTheRootByUuidWhereItsLabelIsUsedTwice) {
+    EXPECT_EQ(edited(sample("LabelRootTwice")),
+              kRoot + " / ext4 defaults,noatime 1 1\nLABEL=/ /second ext4 defaults 0 2\n");
+}
+
+TEST(Fstab, F29_LetsTheBootGoOnWithoutTheEphemeralDisk) {
+    const std::string mountall =
+        "/dev/xvdb /mnt auto defaults,nobootwait,comment=cloudconfig 0 2\n";
+    EXPECT_EQ(edited(mountall, MissingDevice::nobootwait), mountall);
+    EXPECT_EQ(edited(mountall),
+              "/dev/xvdb /mnt auto defaults,nobootwait,comment=cloudconfig,nofail 0 2\n");
+    EXPECT_EQ(edited("/dev/xvdb /mnt auto defaults,x-systemd.requires=cloud-init.service 0 2\n"),
+              "/dev/xvdb /mnt auto defaults,x-systemd.requires=cloud-init.service,nofail 0 2\n");
+}
+
+TEST(Fstab, F30_KeepsInlineAndLineComments) {
+    EXPECT_EQ(edited("/dev/sdf /data xfs defaults 0 0  # raid was /dev/md0\n# /dev/sdf /old\n"),
+              "/dev/sdf /data xfs defaults,nofail 0 0  # raid was /dev/md0\n# /dev/sdf /old\n");
+}
+
+TEST(Fstab, F31_LeavesBindTmpfsAndOctalPaths) {
+    const std::string text =
+        "/data/x / none bind 0 0\ntmpfs / tmpfs size=1\nLABEL=d /mnt/my\\040disk ext3\n";
+    EXPECT_EQ(edited(text), text);
+}
+
+TEST(Fstab, F32_KnowsMappedAndPartitionNames) {
+    EXPECT_EQ(edited("/dev/mapper/VolGroup00-LogVol00 / ext3 defaults 1 1\n"
+                     "/dev/VG/LV /lv ext3 defaults 0 2\n/dev/md0 /md xfs defaults 0 2\n"
+                     "/dev/disk/by-id/xen-x /id ext3 defaults 0 2\n"
+                     "/dev/xvda1p1 /odd ext3 defaults 0 0\n"),
+              kRoot +
+                  " / ext3 defaults 1 1\n"
+                  "/dev/VG/LV /lv ext3 defaults 0 2\n/dev/md0 /md xfs defaults 0 2\n"
+                  "/dev/disk/by-id/xen-x /id ext3 defaults,nofail 0 2\n"
+                  "/dev/xvda1p1 /odd ext3 defaults,nofail 0 0\n");
+}
+
+TEST(Fstab, F33_DoesNotWaitForSwapThatIsGone) {
+    EXPECT_EQ(edited("/dev/sda3 swap swap defaults 0 0\n/swapfile none swap sw 0 0\n"),
+              "/dev/sda3 swap swap defaults,nofail,x-systemd.device-timeout=5s 0 0\n"
+              "/swapfile none swap sw 0 0\n");
+    EXPECT_EQ(edited("/dev/sda3 swap swap defaults 0 0\n", MissingDevice::nobootwait),
+              "/dev/sda3 swap swap defaults,nobootwait 0 0\n");
+}
+
+TEST(Fstab, F34_LeavesNetworkAndPseudoFilesystems) {
+    const std::string text =
+        "fs-1.efs:/ /e nfs4 _netdev 0 0\n//h/s /c cifs\n\nnone /proc proc defaults\n"
+        "\tUUID=0B9F21A2-6D30-4D5F-9A70-0F3A8C9F5C11\t/\text4\n";
+    EXPECT_EQ(edited(text), text);
+}
+
+TEST(Fstab, F35_ReplacesARootThatNoDeviceHas) {
+    for (const std::string spec : {"UUID=dead-beef", "PARTUUID=1-01", "PARTLABEL=root"}) {
+        EXPECT_EQ(edited(spec + " / ext4 defaults 0 1\n"), kRoot + " / ext4 defaults 0 1\n");
+    }
+    const std::string data = "PARTUUID=1-02 /d ext4 defaults 0 1\nPARTLABEL=x /e ext4 ro 0 0\n";
+    EXPECT_EQ(edited(data), data);
+}
+
+TEST(Fstab, F36_MakesNitroAndInstanceStoreNamesOptional) {
+    EXPECT_EQ(edited("/dev/nvme1n1p1 /d ext4\n/dev/sdb1 /i ext3 noatime 0 0\n"),
+              "/dev/nvme1n1p1 /d ext4 defaults,nofail\n/dev/sdb1 /i ext3 noatime,nofail 0 0\n");
+}
+
+TEST(Fstab, MakesEncryptedVolumesOfMissingDevicesOptional) {
+    auto edit = usual_edit();
+    edit.missing_mappings = {"data"};
+    EXPECT_EQ(edit_fstab(
+                  "/dev/mapper/data /d ext4 defaults 0 2\n/dev/mapper/data2 /e ext4 ro 0 0\n", edit)
+                  .text,
+              "/dev/mapper/data /d ext4 defaults,nofail 0 2\n/dev/mapper/data2 /e ext4 ro 0 0\n");
 }
 
 TEST(Fstab, DecodesOctal) {

@@ -46,5 +46,47 @@ TEST(KernelArguments, ReplacesOnlyTheListedRoots) {
               "a root=/dev/sda2 b");
 }
 
+const std::vector<WantedArgument> kByte{{"nvme.io_timeout", "255", 255U}};
+
+TEST(KernelArguments, AddsWhatIsMissing) {
+    EXPECT_EQ(set_arguments("ro quiet ", kByte), "ro quiet nvme.io_timeout=255 ");
+    EXPECT_EQ(set_arguments("", kByte), "nvme.io_timeout=255");
+    EXPECT_EQ(set_arguments("ro", kByte, WhenNoArgument::keep), "ro");
+    EXPECT_EQ(set_arguments("ro \"x", kByte), "ro \"x");
+}
+
+TEST(KernelArguments, AddsBeforeTheArgumentsOfInit) {
+    EXPECT_EQ(set_arguments("ro -- single", kByte), "ro nvme.io_timeout=255 -- single");
+    EXPECT_EQ(set_arguments("-- single", kByte), "nvme.io_timeout=255 -- single");
+    EXPECT_EQ(replace_pv_consoles("ro -- x", {"tty0"}, WhenNoConsole::add), "ro console=tty0 -- x");
+}
+
+TEST(KernelArguments, KeepsWhatTheAuthorSetAndMendsWhatTheKernelRefuses) {
+    EXPECT_EQ(set_arguments("nvme.io_timeout=60 ro", kByte), "nvme.io_timeout=60 ro");
+    EXPECT_EQ(set_arguments("nvme.io-timeout=0x3c", kByte), "nvme.io-timeout=0x3c");
+    EXPECT_EQ(set_arguments("nvme.io_timeout=4294967295 ro", kByte), "nvme.io_timeout=255 ro");
+    EXPECT_EQ(set_arguments("nvme.io_timeout=256 nvme.io_timeout=no", kByte, WhenNoArgument::keep),
+              "nvme.io_timeout=255 nvme.io_timeout=255");
+    EXPECT_EQ(set_arguments("net.ifnames=1", std::vector<WantedArgument>{{"net.ifnames", "0"}}),
+              "net.ifnames=1");
+}
+
+TEST(KernelArguments, RemovesResumeDevicesThatWillNotBeThere) {
+    EXPECT_EQ(remove_device_resume("ro resume=/dev/sda2 quiet"), "ro quiet");
+    EXPECT_EQ(remove_device_resume("resume=/dev/disk/by-id/x-part2 ro"), "ro");
+    EXPECT_EQ(remove_device_resume("ro resume=PARTUUID=1-02"), "ro");
+    EXPECT_EQ(remove_device_resume("resume=UUID=abcd noresume resume=/swapfile"),
+              "resume=UUID=abcd noresume resume=/swapfile");
+    EXPECT_EQ(remove_device_resume("resume=/dev/sda2\"x y"), "resume=/dev/sda2\"x y");
+}
+
+TEST(KernelArguments, FindsTheArgumentsOfAKernelByPathAndByName) {
+    ArgumentEdit edit;
+    edit.kernels = {{"/boot/a/vmlinuz", kByte}, {"/boot/vmlinuz", {}}};
+    EXPECT_TRUE(edit.arguments_of("/boot/vmlinuz").empty());
+    EXPECT_EQ(edit.arguments_of("/@/boot/vmlinuz").size(), 1U);
+    EXPECT_TRUE(edit.arguments_of("/boot/vmlinuz-1").empty());
+}
+
 }  // namespace
 }  // namespace amilift::image

@@ -51,11 +51,26 @@ std::string replaced(std::string text, std::string_view from, std::string_view t
     return at == std::string::npos ? text : text.replace(at, from.size(), to);
 }
 
+/// The kernels of the samples, each of which wants its own arguments.
+MenuEdit edit_with_arguments() {
+    auto edit = usual_edit();
+    const WantedArgument names{"net.ifnames", "0"};
+    const WantedArgument byte{"nvme.io_timeout", "255", 255U};
+    const WantedArgument word{"nvme_core.io_timeout", "4294967295", 4294967295U};
+    edit.kernels = {{"/boot/bz", {byte}},
+                    {"/boot/vmlinuz", {word}},
+                    {"/boot/vmlinuz-2.6.32-431.el6.x86_64", {byte}},
+                    {"/boot/vmlinuz-3.2.0-23-virtual", {word, names}},
+                    {"/boot/v", {word}}};
+    edit.later_kernels = {word, names};
+    return edit;
+}
+
 class EveryMenu : public testing::TestWithParam<MenuSample> {};
 
 TEST_P(EveryMenu, IsTheSameWhenEditedAgain) {
     for (const bool add_default : {false, true}) {
-        auto edit = usual_edit();
+        auto edit = edit_with_arguments();
         if (add_default) edit.default_entry = 1;
         const auto once = edit_menu(GetParam().text, edit);
         const auto twice = edit_menu(once.text, edit);
@@ -178,7 +193,7 @@ TEST(MenuEdit, ReplacesDeviceRootsWhereAnInitrdLooksThemUp) {
     EXPECT_EQ(edited_arguments("root=LABEL=/ console=tty0"), "root=LABEL=/ console=tty0");
     EXPECT_THAT(edited(sample("NoInitrdDeviceRoot")),
                 HasSubstr("kernel /boot/bz root=/dev/sda1 ro 4 console="));
-    EXPECT_THAT(edited(sample("RootById")), HasSubstr(" " + uuid + " resume=/dev/sda2 splash="));
+    EXPECT_THAT(edited(sample("RootById")), HasSubstr(" " + uuid + " splash="));
     EXPECT_THAT(edited(sample("ShiftedDevice")),
                 HasSubstr("ro " + uuid + " rd_NO_LUKS xen_blkfront.sda_is_xvda=1 console="));
 }
@@ -284,6 +299,74 @@ TEST(MenuEdit, LeavesConsolesOutWhenTheJobHasNone) {
               "title t\nkernel /v\ninitrd /i\n");
 }
 
+TEST(MenuEdit, F13_KeepsTheDeviceOfAnEntryWithoutInitrd) {
+    EXPECT_EQ(edit_menu(sample("NoInitrdDeviceRoot"), edit_with_arguments()).text,
+              "title bz\nroot (hd0,0)\nkernel /boot/bz root=/dev/sda1 ro 4 console=tty0 "
+              "console=ttyS0,115200n8 nvme.io_timeout=255\n");
+}
+
+TEST(MenuEdit, F14_ReplacesARootByIdAndRemovesTheResumeDevice) {
+    const auto result = edit_menu(sample("RootById"), edit_with_arguments());
+    EXPECT_EQ(result.text,
+              "title SLES\nroot (hd0,0)\n"
+              "kernel /boot/vmlinuz root=UUID=0b9f21a2-6d30-4d5f-9a70-0f3a8c9f5c11 splash=silent "
+              "showopts console=tty0 console=ttyS0,115200n8 nvme_core.io_timeout=4294967295\n"
+              "initrd /boot/initrd\n");
+    ASSERT_EQ(result.changes.size(), 2U);
+    EXPECT_THAT(result.changes[1].text, HasSubstr("resume=/dev/sda2"));
+}
+
+TEST(MenuEdit, F15_KeepsTheDeviceShiftAndTheArgumentsOfDracut) {
+    EXPECT_EQ(edit_menu(sample("ShiftedDevice"), edit_with_arguments()).text,
+              "title EL6\nroot (hd0,0)\n"
+              "kernel /boot/vmlinuz-2.6.32-431.el6.x86_64 ro "
+              "root=UUID=0b9f21a2-6d30-4d5f-9a70-0f3a8c9f5c11 rd_NO_LUKS "
+              "xen_blkfront.sda_is_xvda=1 console=tty0 console=ttyS0,115200n8 "
+              "nvme.io_timeout=255\n"
+              "initrd /boot/initramfs-2.6.32-431.el6.x86_64.img\n");
+}
+
+TEST(MenuEdit, F16_TellsTheTemplatesWhatLaterKernelsNeed) {
+    const auto text = edit_menu(sample("DebianTemplates"), edit_with_arguments()).text;
+    const std::string both = "console=tty0 console=ttyS0,115200n8";
+    const std::string later = " nvme_core.io_timeout=4294967295 net.ifnames=0";
+    EXPECT_THAT(text, HasSubstr("\n# kopt=root=LABEL=cloudimg-rootfs ro " + both + later + "\n"));
+    EXPECT_THAT(text, HasSubstr("\n# kopt_2_6=root=UUID=0b9f21a2-6d30-4d5f-9a70-0f3a8c9f5c11 ro" +
+                                later + "\n"));
+    EXPECT_THAT(text, HasSubstr("\n# defoptions=" + both + " quiet\n"));
+    EXPECT_THAT(text, HasSubstr(" ro " + both + " quiet" + later + "\ninitrd"));
+}
+
+TEST(MenuEdit, F16_DoesNotRepeatWhatDefoptionsHave) {
+    const std::string text =
+        "# kopt=root=LABEL=/ ro console=tty0\n"
+        "# defoptions=net.ifnames=1 nvme_core.io_timeout=60\n";
+    EXPECT_EQ(edit_menu(text, edit_with_arguments()).text, text);
+}
+
+TEST(MenuEdit, F20_AddsBehindQuotedArguments) {
+    EXPECT_EQ(edit_menu(sample("Quoted"), edit_with_arguments()).text,
+              "title q\nroot (hd0,0)\n"
+              "kernel /boot/v root=LABEL=\"my root\" init=\"/sbin/init console=hvc0\" x=\\x2f "
+              "console=tty0 console=ttyS0,115200n8 nvme_core.io_timeout=4294967295\n"
+              "initrd /boot/i\n");
+}
+
+TEST(MenuEdit, GivesEachEntryTheArgumentsOfItsKernel) {
+    const auto text = edit_menu(
+                          "title a\nkernel /boot/bz root=LABEL=/ console=tty0\n"
+                          "title b\nkernel /v root=LABEL=/ console=tty0\n"
+                          "title c\nkernel /boot/other root=LABEL=/ console=tty0\n"
+                          "title d\nkernel /boot/v console=tty0\n",
+                          edit_with_arguments())
+                          .text;
+    EXPECT_EQ(text,
+              "title a\nkernel /boot/bz root=LABEL=/ console=tty0 nvme.io_timeout=255\n"
+              "title b\nkernel /v root=LABEL=/ console=tty0 nvme_core.io_timeout=4294967295\n"
+              "title c\nkernel /boot/other root=LABEL=/ console=tty0\n"
+              "title d\nkernel /boot/v console=tty0\n");
+}
+
 /// Menus with bytes exchanged, cut and doubled at random: no crash, no endless loop, and the second
 /// edit finds nothing to do.
 TEST(MenuEdit, StaysStableOnDamagedMenus) {
@@ -307,7 +390,7 @@ TEST(MenuEdit, StaysStableOnDamagedMenus) {
                         break;
                 }
             }
-            auto edit = usual_edit();
+            auto edit = edit_with_arguments();
             if (round % 2 == 0) edit.default_entry = random() % 3;
             const auto once = edit_menu(text, edit);
             const auto twice = edit_menu(once.text, edit);

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/result.hpp"
+#include "image/facts.hpp"
+#include "image/safe_root.hpp"
+
+namespace amilift::image {
+
+/// Adds what users should know of the guest's own files, beside kernels and menus: mounts of
+/// devices that will not be there, the network, drivers of XenLinux, kudzu, whether a stop through
+/// the API reaches the guest, SELinux. Needs facts.fstab_text and facts.init. Never a refusal.
+[[nodiscard]] core::Result<> report_guest(const SafeRoot& root, ImageFacts& facts);
+
+/// Links by which sysvinit starts kudzu, which asks on the console what to do about new hardware
+/// and moves the files of the old card away.
+[[nodiscard]] core::Result<std::vector<std::string>> kudzu_links(const SafeRoot& root);
+
+/// Files of modprobe's configuration that exist, resolved.
+[[nodiscard]] core::Result<std::vector<std::string>> modprobe_files(const SafeRoot& root);
+
+/// The largest of the guest's small configuration files that are read, in bytes.
+inline constexpr std::size_t kConfigFileLimit = std::size_t{256} << 10;
+
+}  // namespace amilift::image

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "modules/arguments.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "image/fstab.hpp"
+#include "image/grub2_edit.hpp"
+#include "image/network.hpp"
+#include "modules/text_edit.hpp"
+
+namespace amilift::modules {
+
+namespace {
+
+using core::Errc;
+using core::fail;
+using core::Result;
+using image::ArgumentEdit;
+using image::EditedText;
+using image::WhenNoArgument;
+
+constexpr std::string_view kName = "arguments";
+
+class Planner {
+  public:
+    Planner(const image::SafeRoot& root, const ArgumentEdit& edit) : root_(root), edit_(edit) {}
+
+    Result<std::vector<PathEdit>> run() {
+        for (const std::string_view path : {"/boot/grub/grub.cfg", "/boot/grub2/grub.cfg"}) {
+            AMILIFT_CHECK(
+                edit_file(path, [this](auto text) { return image::edit_grub_cfg(text, edit_); }));
+        }
+        for (const std::string_view path : {"/boot/grub/grubenv", "/boot/grub2/grubenv"}) {
+            AMILIFT_CHECK(edit_environment(path));
+        }
+        AMILIFT_TRY(const auto entries, image::config_names(root_, "/boot/loader/entries"));
+        for (const auto& name : entries) {
+            if (!name.ends_with(".conf")) continue;
+            AMILIFT_CHECK(
+                edit_file(fmt::format("/boot/loader/entries/{}", name),
+                          [this](auto text) { return image::edit_bls_entry(text, edit_); }));
+        }
+        for (const std::string_view path :
+             {"/boot/extlinux/extlinux.conf", "/boot/syslinux/syslinux.cfg", "/extlinux.conf"}) {
+            AMILIFT_CHECK(
+                edit_file(path, [this](auto text) { return image::edit_extlinux(text, edit_); }));
+        }
+        AMILIFT_CHECK(edit_file("/etc/kernel/cmdline", [this](auto text) {
+            return image::edit_kernel_cmdline(text, edit_);
+        }));
+        AMILIFT_CHECK(edit_default_grub());
+        return std::move(edits_);
+    }
+
+  private:
+    void add(image::EditableFile file, EditedText result) {
+        if (result.changes.empty()) return;
+        auto text = image::describe_edit(file.path, result.changes);
+        edits_.push_back(
+            {std::move(file.path), std::move(file.text), std::move(result.text), std::move(text)});
+    }
+
+    [[nodiscard]] bool is_known(const std::string& path) const {
+        return std::ranges::find(edits_, path, &PathEdit::path) != edits_.end();
+    }
+
+    template <class Edit>
+    Result<> edit_file(std::string_view path, const Edit& edit) {
+        AMILIFT_TRY(auto file, image::editable_file(root_, path, image::kTextLimit));
+        if (!file || is_known(file->path)) return {};
+        EditedText result = edit(file->text);
+        add(*std::move(file), std::move(result));
+        return {};
+    }
+
+    Result<> edit_environment(std::string_view path) {
+        AMILIFT_TRY(auto file, image::editable_file(root_, path, image::kTextLimit));
+        if (!file || is_known(file->path)) return {};
+        auto result = image::edit_grubenv(file->text, edit_);
+        if (!result) {
+            // GRUB does not read such a block either.
+            if (result.error().is(Errc::corrupt)) return {};
+            return std::unexpected(std::move(result).error());
+        }
+        add(*std::move(file), *std::move(result));
+        return {};
+    }
+
+    /// /etc/default/grub, and the files that grub-mkconfig of Debian systems reads behind it.
+    Result<> edit_default_grub() {
+        std::vector<image::EditableFile> files;
+        AMILIFT_TRY(auto main, image::editable_file(root_, "/etc/default/grub", image::kTextLimit));
+        if (!main) return {};
+        files.push_back(*std::move(main));
+        AMILIFT_TRY(const auto names, image::config_names(root_, "/etc/default/grub.d"));
+        for (const auto& name : names) {
+            if (!name.ends_with(".cfg")) continue;
+            AMILIFT_TRY(auto file,
+                        image::editable_file(root_, fmt::format("/etc/default/grub.d/{}", name),
+                                             image::kTextLimit));
+            if (file) files.push_back(*std::move(file));
+        }
+        std::size_t last = 0;
+        for (std::size_t i = 0; i < files.size(); ++i) {
+            if (image::assigns_grub_cmdline(files[i].text)) last = i;
+        }
+        std::vector<EditedText> results;
+        for (std::size_t i = 0; i < files.size(); ++i) {
+            std::string elsewhere;
+            for (std::size_t k = 0; k < files.size(); ++k) {
+                if (k != i) elsewhere += files[k].text + "\n";
+            }
+            results.push_back(
+                image::edit_default_grub(files[i].text, edit_, elsewhere,
+                                         i == last ? WhenNoArgument::add : WhenNoArgument::keep));
+        }
+        for (std::size_t i = 0; i < files.size(); ++i) {
+            add(std::move(files[i]), std::move(results[i]));
+        }
+        return {};
+    }
+
+    const image::SafeRoot& root_;
+    const ArgumentEdit& edit_;
+    std::vector<PathEdit> edits_;
+};
+
+/// "LABEL=x" when fstab mounts two filesystems by the label of the root: it does not tell which.
+std::string ambiguous_root(std::string_view fstab) {
+    const auto entries = image::parse_fstab(fstab);
+    const auto root = std::ranges::find(entries, "/", &image::FstabEntry::file);
+    if (root == entries.end() || !root->spec.starts_with("LABEL=")) return "";
+    return std::ranges::count(entries, root->spec, &image::FstabEntry::spec) > 1 ? root->spec : "";
+}
+
+Result<std::vector<Step>> plan(const PlanContext& context) {
+    AMILIFT_TRY(const auto edit, argument_edit(context.options, context.facts, context.filesystem,
+                                               context.source_root));
+    AMILIFT_TRY(auto edits, Planner(context.source_root, edit).run());
+    return steps_of(kName, std::move(edits));
+}
+
+Result<std::vector<std::string>> verify(const VerifyContext& context) {
+    AMILIFT_TRY(const auto edit, argument_edit(context.options, context.facts, context.filesystem,
+                                               context.target_root));
+    AMILIFT_TRY(const auto edits, Planner(context.target_root, edit).run());
+    if (!edits.empty()) {
+        return fail(Errc::internal,
+                    fmt::format("kernel command lines of the target are not converted: still to "
+                                "do: {}",
+                                edits.front().text));
+    }
+    std::vector<std::string> proofs;
+    if (!edit.later_kernels.empty()) {
+        std::string words;
+        for (const auto& want : edit.later_kernels) {
+            words += fmt::format("{}{}={}", words.empty() ? "" : " ", want.key, want.value);
+        }
+        proofs.push_back(
+            fmt::format("kernels are told {}, unless they were told otherwise", words));
+    }
+    return proofs;
+}
+
+constexpr Module kModule{kName, plan, verify};
+
+}  // namespace
+
+Result<ArgumentEdit> argument_edit(const job::ConversionOptions& options,
+                                   const image::ImageFacts& facts,
+                                   const dev::FilesystemInfo& filesystem,
+                                   const image::SafeRoot& root) {
+    ArgumentEdit edit;
+    edit.consoles = options.consoles;
+    edit.old_root_devices = image::old_root_devices(facts);
+    if (auto label = ambiguous_root(facts.fstab_text); !label.empty()) {
+        edit.old_root_devices.push_back(std::move(label));
+    }
+    if (auto spec = root_spec(filesystem); !spec.empty()) edit.root_argument = std::move(spec);
+    AMILIFT_TRY(const auto network, image::inspect_network(root));
+    for (const auto& kernel : facts.kernels) {
+        image::KernelArguments wanted{kernel.path, {}};
+        if (kernel.nvme_timeout) {
+            const auto& timeout = *kernel.nvme_timeout;
+            wanted.arguments.push_back(
+                {timeout.parameter, fmt::format("{}", timeout.largest), timeout.largest});
+        }
+        wanted.arguments.insert(wanted.arguments.end(), network.naming.begin(),
+                                network.naming.end());
+        edit.kernels.push_back(std::move(wanted));
+    }
+    edit.later_kernels = network.naming;
+    if (facts.boot_entry && *facts.boot_entry < facts.kernel_of_entry.size()) {
+        if (const auto kernel = facts.kernel_of_entry[*facts.boot_entry]) {
+            edit.later_kernels = edit.kernels[*kernel].arguments;
+        }
+    }
+    return edit;
+}
+
+const Module& arguments_module() {
+    return kModule;
+}
+
+}  // namespace amilift::modules

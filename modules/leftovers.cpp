@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "modules/leftovers.hpp"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "image/device_files.hpp"
+#include "image/guest_findings.hpp"
+#include "modules/text_edit.hpp"
+
+namespace amilift::modules {
+
+namespace {
+
+using core::Errc;
+using core::fail;
+using core::Result;
+
+constexpr std::string_view kName = "leftovers";
+
+Result<std::vector<PathEdit>> edits_for(const image::SafeRoot& root) {
+    std::vector<PathEdit> edits;
+    AMILIFT_TRY(const auto paths, image::modprobe_files(root));
+    for (const auto& path : paths) {
+        AMILIFT_TRY(auto file, editable_file(root, path, image::kConfigFileLimit));
+        if (!file) continue;
+        auto result = image::edit_modprobe(file->text);
+        if (result.changes.empty()) continue;
+        auto text = image::describe_edit(file->path, result.changes);
+        edits.push_back({std::move(file->path), std::move(file->text), std::move(result.text),
+                         std::move(text)});
+    }
+    AMILIFT_TRY(const auto links, image::kudzu_links(root));
+    for (const auto& link : links) {
+        edits.push_back({link, std::nullopt, std::nullopt,
+                         fmt::format("remove {}: kudzu would move the configuration of the old "
+                                     "network card away",
+                                     link)});
+    }
+    return edits;
+}
+
+Result<std::vector<Step>> plan(const PlanContext& context) {
+    AMILIFT_TRY(auto edits, edits_for(context.source_root));
+    return steps_of(kName, std::move(edits));
+}
+
+Result<std::vector<std::string>> verify(const VerifyContext& context) {
+    AMILIFT_TRY(const auto edits, edits_for(context.target_root));
+    if (!edits.empty()) {
+        return fail(Errc::internal,
+                    fmt::format("the target has leftovers: still to do: {}", edits.front().text));
+    }
+    return std::vector<std::string>{};
+}
+
+constexpr Module kModule{kName, plan, verify};
+
+}  // namespace
+
+const Module& leftovers_module() {
+    return kModule;
+}
+
+}  // namespace amilift::modules

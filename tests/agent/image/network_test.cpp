@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "image/network.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "network_samples.hpp"
+#include "temporary_root.hpp"
+
+namespace amilift::image {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+class NetworkTest : public testing::Test {
+  protected:
+    GuestNetwork inspect() const { return inspect_network(image_.open()).value(); }
+    static std::vector<std::string> ids(const GuestNetwork& network) {
+        std::vector<std::string> out;
+        for (const auto& finding : network.findings) out.push_back(finding.id);
+        return out;
+    }
+    static std::vector<std::string> paths(const GuestNetwork& network) {
+        std::vector<std::string> out;
+        for (const auto& change : network.changes) out.push_back(change.path);
+        return out;
+    }
+    static std::vector<std::string> naming(const GuestNetwork& network) {
+        std::vector<std::string> out;
+        for (const auto& want : network.naming) out.push_back(want.key + "=" + want.value);
+        return out;
+    }
+    TemporaryRoot image_;
+};
+
+TEST_F(NetworkTest, LeavesAnImageWithoutNetworkFilesAlone) {
+    const auto network = inspect();
+    EXPECT_EQ(network.primary, "");
+    EXPECT_THAT(network.changes, IsEmpty());
+    EXPECT_THAT(network.findings, IsEmpty());
+    EXPECT_THAT(network.naming, IsEmpty());
+}
+
+TEST_F(NetworkTest, F37_LoosensARedHatImage) {
+    image_.file("/etc/sysconfig/network-scripts/ifcfg-eth0", kIfcfgStatic);
+    image_.file("/etc/sysconfig/network-scripts/ifcfg-eth1",
+                "DEVICE=eth1\nHWADDR=02:11:22:33:44:55\nIPADDR=10.0.1.5\n");
+    image_.file("/etc/sysconfig/network-scripts/ifcfg-lo", "DEVICE=lo\nIPADDR=127.0.0.1\n");
+    image_.file("/etc/sysconfig/network-scripts/ifcfg-eth0.bak", kIfcfgStatic);
+    image_.file("/etc/sysconfig/network", "NETWORKING=yes\nGATEWAY=10.0.0.1\n");
+    image_.file("/etc/udev/rules.d/70-persistent-net.rules", kPersistentNetRules);
+    image_.file("/lib/udev/rules.d/75-persistent-net-generator.rules", "x");
+    const auto network = inspect();
+    EXPECT_EQ(network.primary, "eth0");
+    EXPECT_THAT(paths(network),
+                ElementsAre("/etc/udev/rules.d/70-persistent-net.rules",
+                            "/etc/udev/rules.d/75-persistent-net-generator.rules",
+                            "/etc/sysconfig/network-scripts/ifcfg-eth0", "/etc/sysconfig/network"));
+    EXPECT_FALSE(network.changes[1].before.has_value());
+    EXPECT_THAT(ids(network), ElementsAre("network-name-by-mac", "network-static-address",
+                                          "network-secondary-card"));
+    EXPECT_EQ(network.findings[1].where, "/etc/sysconfig/network-scripts/ifcfg-eth0:7");
+}
+
+TEST_F(NetworkTest, KeepsTheGatewayOfAnImageWithDhcp) {
+    image_.file("/etc/sysconfig/network-scripts/ifcfg-eth0",
+                "DEVICE=eth0\nHWADDR=02:11:22:33:44:55\nBOOTPROTO=dhcp\n");
+    image_.file("/etc/sysconfig/network", "GATEWAY=10.0.0.1\n");
+    const auto network = inspect();
+    EXPECT_THAT(paths(network), ElementsAre("/etc/sysconfig/network-scripts/ifcfg-eth0"));
+    EXPECT_THAT(ids(network), ElementsAre("network-bound-to-mac"));
+}
+
+TEST_F(NetworkTest, KeepsAGeneratorThatIsSwitchedOff) {
+    image_.file("/etc/udev/rules.d/70-persistent-net.rules", kPersistentNetRules);
+    image_.file("/lib/udev/rules.d/75-persistent-net-generator.rules", "x");
+    image_.link("/etc/udev/rules.d/75-persistent-net-generator.rules", "/dev/null");
+    EXPECT_THAT(paths(inspect()), ElementsAre("/etc/udev/rules.d/70-persistent-net.rules"));
+}
+
+TEST_F(NetworkTest, F37_LoosensADebianImage) {
+    image_.file("/etc/network/interfaces", kInterfacesStatic);
+    image_.file("/etc/network/interfaces.d/50-cloud-init.cfg",
+                "auto eth0\niface eth0 inet dhcp\n    hwaddress 02:11:22:33:44:55\n");
+    const auto network = inspect();
+    EXPECT_THAT(paths(network), ElementsAre("/etc/network/interfaces",
+                                            "/etc/network/interfaces.d/50-cloud-init.cfg"));
+    EXPECT_THAT(network.changes[0].after, HasSubstr("iface eth0 inet dhcp\n"));
+    EXPECT_THAT(network.changes[0].after,
+                HasSubstr("iface eth1 inet static\n    address 10.0.1.5"));
+    EXPECT_THAT(ids(network), ElementsAre("network-left-as-it-is", "network-static-address",
+                                          "network-secondary-card", "network-bound-to-mac"));
+}
+
+TEST_F(NetworkTest, F37_LoosensAnUbuntuImage) {
+    image_.file("/etc/netplan/50-cloud-init.yaml", kNetplanCloudInit);
+    image_.file("/lib/udev/rules.d/80-net-setup-link.rules", "x");
+    const auto network = inspect();
+    EXPECT_EQ(network.primary, "eth0");
+    EXPECT_THAT(network.changes, SizeIs(1));
+    EXPECT_THAT(naming(network), ElementsAre("net.ifnames=0"));
+    EXPECT_THAT(ids(network), ElementsAre("network-bound-to-mac", "network-card-renamed"));
+    EXPECT_EQ(network.findings[1].where, "/etc/netplan/50-cloud-init.yaml");
+}
+
+TEST_F(NetworkTest, LoosensSystemdNetworkd) {
+    image_.file("/etc/systemd/network/10-a.link", kNetworkdMac);
+    image_.file("/etc/systemd/network/20-a.network", kNetworkdStatic);
+    EXPECT_THAT(paths(inspect()),
+                ElementsAre("/etc/systemd/network/10-a.link", "/etc/systemd/network/20-a.network"));
+}
+
+TEST_F(NetworkTest, EditsEachCardOfAFileOnce) {
+    image_.file("/etc/netplan/a.yaml",
+                "network:\n  ethernets:\n    eth0:\n      addresses: [10.0.0.5/24]\n"
+                "    b:\n      match: {macaddress: 02:11:22:33:44:55}\n");
+    const auto network = inspect();
+    ASSERT_THAT(network.changes, SizeIs(1));
+    EXPECT_EQ(network.changes[0].after,
+              "network:\n  ethernets:\n    eth0:\n      dhcp4: true\n"
+              "      #addresses: [10.0.0.5/24]\n"
+              "    b:\n      match: {macaddress: 02:11:22:33:44:55}\n");
+    EXPECT_THAT(ids(network), ElementsAre("network-static-address", "network-secondary-card"));
+}
+
+TEST_F(NetworkTest, TellsOfACardThatWillHaveAnotherName) {
+    image_.file("/etc/sysconfig/network-scripts/ifcfg-ens3", "BOOTPROTO=dhcp\nHWADDR=x\n");
+    const auto network = inspect();
+    EXPECT_EQ(network.primary, "ens3");
+    EXPECT_THAT(ids(network), ElementsAre("network-names-other-card", "network-bound-to-mac"));
+    EXPECT_THAT(naming(network), IsEmpty());
+}
+
+TEST_F(NetworkTest, LeavesSeveralCardsWithoutEth0) {
+    for (const std::string name : {"ens3", "ens4"}) {
+        image_.file("/etc/sysconfig/network-scripts/ifcfg-" + name, "IPADDR=10.0.0.5\n");
+    }
+    const auto network = inspect();
+    EXPECT_EQ(network.primary, "");
+    EXPECT_THAT(network.changes, IsEmpty());
+    EXPECT_THAT(ids(network), ElementsAre("network-secondary-card", "network-secondary-card"));
+}
+
+TEST_F(NetworkTest, KeepsTheNameEth0WhereUdevWouldChangeIt) {
+    image_.file("/etc/network/interfaces", "auto eth0\niface eth0 inet dhcp\n");
+    EXPECT_THAT(naming(inspect()), IsEmpty());
+    image_.file("/usr/sbin/biosdevname", "x");
+    EXPECT_THAT(naming(inspect()), ElementsAre("biosdevname=0"));
+    image_.file("/usr/lib/udev/rules.d/80-net-name-slot.rules", "x");
+    EXPECT_THAT(naming(inspect()), ElementsAre("net.ifnames=0", "biosdevname=0"));
+    image_.link("/etc/udev/rules.d/80-net-name-slot.rules", "/dev/null");
+    EXPECT_THAT(naming(inspect()), ElementsAre("biosdevname=0"));
+    image_.file("/lib/udev/rules.d/80-net-setup-link.rules", "x");
+    EXPECT_THAT(naming(inspect()), ElementsAre("net.ifnames=0", "biosdevname=0"));
+    image_.file("/etc/systemd/network/99-default.link", "");
+    EXPECT_THAT(naming(inspect()), ElementsAre("biosdevname=0"));
+}
+
+TEST_F(NetworkTest, F41_PassesOverHostileFiles) {
+    image_.link("/etc/network/interfaces", "../../../../etc/passwd");
+    image_.link("/etc/netplan/a.yaml", "a.yaml");
+    image_.link("/etc/systemd/network", "/proc/self");
+    image_.file("/etc/sysconfig/network-scripts/ifcfg-eth0", std::string(300U << 10, 'x'));
+    const auto network = inspect();
+    EXPECT_THAT(network.changes, IsEmpty());
+    EXPECT_THAT(network.findings, IsEmpty());
+}
+
+}  // namespace
+}  // namespace amilift::image

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "modules/arguments.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "modules/menu.hpp"
+#include "text_module_fixture.hpp"
+
+namespace amilift::modules {
+namespace {
+
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+class ArgumentsModule : public TextModuleTest {
+  protected:
+    ArgumentsModule() { image::add_usual_files(source_); }
+    void bind_eth0() {
+        source_.file("/etc/network/interfaces", "auto eth0\niface eth0 inet dhcp\n");
+        source_.file("/lib/udev/rules.d/80-net-setup-link.rules", "x");
+    }
+    core::Result<image::ArgumentEdit> edit() {
+        return argument_edit(options_, facts_, filesystem_, source_.open());
+    }
+};
+
+constexpr std::string_view kBoth = "console=tty0 console=ttyS0,115200n8";
+
+TEST_F(ArgumentsModule, HasNothingToDoWithoutGrub2) {
+    REQUIRE_ROOT_TO_WRITE();
+    convert(arguments_module());
+    EXPECT_THAT(texts_, IsEmpty());
+}
+
+TEST_F(ArgumentsModule, GivesEachKernelItsTimeOut) {
+    plan(arguments_module());
+    facts_.kernels.at(0).nvme_timeout = image::NvmeTimeout{"nvme_core.io_timeout", 4294967295U};
+    facts_.kernels.at(1).nvme_timeout = image::NvmeTimeout{"nvme.io_timeout", 255U};
+    const auto made = edit();
+    ASSERT_TRUE(made.has_value());
+    const image::WantedArgument later{"nvme_core.io_timeout", "4294967295", 4294967295U};
+    EXPECT_THAT(made->later_kernels, ElementsAre(later));
+    EXPECT_EQ(made->arguments_of("/boot/vmlinuz-1")[0].value, "255");
+    facts_.boot_entry = 1;
+    EXPECT_EQ(edit()->later_kernels.at(0).key, "nvme.io_timeout");
+}
+
+TEST_F(ArgumentsModule, NamesAnAmbiguousRootByUuid) {
+    source_.file("/etc/fstab", "LABEL=/ / ext3 defaults 1 1\nLABEL=/ /b ext3 defaults 0 0\n");
+    plan(arguments_module());
+    EXPECT_THAT(edit()->old_root_devices, Contains("LABEL=/"));
+    source_.file("/etc/fstab", "LABEL=/ / ext3 defaults 1 1\n");
+    plan(arguments_module());
+    EXPECT_THAT(edit()->old_root_devices, testing::Not(Contains("LABEL=/")));
+}
+
+TEST_F(ArgumentsModule, KeepsTheNameOfTheCardInMenus) {
+    REQUIRE_ROOT_TO_WRITE();
+    bind_eth0();
+    convert(menu_module());
+    EXPECT_THAT(target_.text_of("/boot/grub/menu.lst"),
+                HasSubstr(" " + std::string(kBoth) + " net.ifnames=0\n"));
+}
+
+TEST_F(ArgumentsModule, EditsEveryFileThatKernelsAreStartedFrom) {
+    REQUIRE_ROOT_TO_WRITE();
+    bind_eth0();
+    source_.file("/boot/grub/grub.cfg",
+                 "menuentry a {\n linux /boot/vmlinuz-2 root=/dev/xvda1 ro\n initrd /boot/i\n}\n");
+    source_.file("/boot/loader/entries/a.conf", "linux /boot/vmlinuz-2\noptions ro console=hvc0\n");
+    source_.file("/boot/loader/entries/a.conf.bak", "linux /boot/vmlinuz-2\noptions x\n");
+    std::string block = "# GRUB Environment Block\nkernelopts=ro console=hvc0\n";
+    block.resize(1024, '#');
+    source_.file("/boot/grub2/grubenv", block);
+    source_.file("/etc/default/grub", "GRUB_TIMEOUT=1\nGRUB_CMDLINE_LINUX=\"\"\n");
+    source_.file("/etc/default/grub.d/50-cloud.cfg",
+                 "GRUB_CMDLINE_LINUX_DEFAULT=\"console=hvc0\"\n");
+    source_.file("/etc/kernel/cmdline", "ro console=hvc0\n");
+    convert(arguments_module());
+    EXPECT_THAT(texts_, SizeIs(6));
+    EXPECT_EQ(target_.text_of("/boot/grub/grub.cfg"),
+              "menuentry a {\n linux /boot/vmlinuz-2 root=UUID=" + std::string(kRootUuid) + " ro " +
+                  std::string(kBoth) + " net.ifnames=0\n initrd /boot/i\n}\n");
+    EXPECT_EQ(target_.text_of("/boot/loader/entries/a.conf"),
+              "linux /boot/vmlinuz-2\noptions ro " + std::string(kBoth) + " net.ifnames=0\n");
+    EXPECT_EQ(target_.text_of("/boot/grub2/grubenv").size(), 1024U);
+    EXPECT_EQ(target_.text_of("/etc/default/grub"),
+              "GRUB_TIMEOUT=1\nGRUB_CMDLINE_LINUX=\"net.ifnames=0\"\n");
+    EXPECT_EQ(target_.text_of("/etc/default/grub.d/50-cloud.cfg"),
+              "GRUB_CMDLINE_LINUX_DEFAULT=\"" + std::string(kBoth) + "\"\n");
+    EXPECT_EQ(target_.text_of("/etc/kernel/cmdline"),
+              "ro " + std::string(kBoth) + " net.ifnames=0\n");
+    EXPECT_THAT(proofs_,
+                ElementsAre("kernels are told net.ifnames=0, unless they were told otherwise"));
+}
+
+TEST_F(ArgumentsModule, PassesOverADamagedEnvironmentBlock) {
+    REQUIRE_ROOT_TO_WRITE();
+    source_.file("/boot/grub/grubenv", "kernelopts=console=hvc0\n");
+    convert(arguments_module());
+    EXPECT_THAT(texts_, IsEmpty());
+}
+
+TEST_F(ArgumentsModule, RefusesAFullEnvironmentBlock) {
+    bind_eth0();
+    std::string block = "# GRUB Environment Block\nkernelopts=console=tty0 ";
+    block.resize(1022, 'x');
+    block += "\n#";
+    source_.file("/boot/grub/grubenv", block);
+    const auto root = source_.open();
+    const auto facts = image::inspect_image(root).value();
+    const auto steps = arguments_module().plan(PlanContext{.options = options_,
+                                                           .facts = facts,
+                                                           .filesystem = filesystem_,
+                                                           .source_root = root,
+                                                           .used = used_,
+                                                           .target_bytes = std::nullopt,
+                                                           .commands = commands_,
+                                                           .source_path = {}});
+    ASSERT_FALSE(steps.has_value());
+    EXPECT_EQ(steps.error().code, core::Errc::refused);
+}
+
+TEST_F(ArgumentsModule, FailsToVerifyWhatIsNotConverted) {
+    source_.file("/etc/kernel/cmdline", "ro console=hvc0\n");
+    plan(arguments_module());
+    EXPECT_FALSE(verify(arguments_module()).has_value());
+}
+
+}  // namespace
+}  // namespace amilift::modules
