@@ -45,7 +45,7 @@ bool is_ext(dev::Filesystem type) {
 }
 
 Result<Grub2Image> build(core::CommandRunner& commands) {
-    return build_grub2_image(commands, std::string(kGrub2Directory), kGrub2PrefixOnDisk);
+    return build_grub2_image(commands, job::Layout::in_place);
 }
 
 /// Where the file core.img lies, in sectors.
@@ -162,6 +162,11 @@ Result<> require_in_place(const PlanContext& context) {
         return refuse("GRUB 0.97 does not start from a disk without a partition",
                       "convert with bootloader grub2, or with target.layout: mbr",
                       "in-place-needs-grub2");
+    }
+    if (context.options.size_gib != 0) {
+        return refuse(
+            "target.size grows a partition, and a disk that is converted in place has none",
+            "leave it out; on the instance, grow the volume and run resize2fs", "in-place-size");
     }
     if (root_spec(filesystem).empty()) {
         return refuse("the root filesystem has neither UUID nor label by which it could be found",

@@ -30,7 +30,9 @@ Result<image::MenuEdit> edit_for(const job::ConversionOptions& options,
     image::MenuEdit edit;
     AMILIFT_TRY(static_cast<image::ArgumentEdit&>(edit),
                 argument_edit(options, facts, filesystem, root));
-    edit.whole_disk_to_first_partition = options.layout == job::Layout::mbr;
+    // Of a disk with partitions, (hd0) is the disk, and the menu that boots does not name it.
+    edit.whole_disk_to_first_partition =
+        !facts.disk.is_partitioned() && options.layout != job::Layout::in_place;
     if (facts.must_set_default) edit.default_entry = facts.boot_entry;
     return edit;
 }
@@ -79,8 +81,9 @@ Result<std::vector<Step>> plan(const PlanContext& context) {
     return steps_of(kName, std::move(edits));
 }
 
-Result<> prove_entries(const MenuFile& file, const image::Menu& menu, job::Layout layout) {
-    if (layout == job::Layout::in_place) return {};
+Result<> prove_entries(const MenuFile& file, const image::Menu& menu, const image::BootDisk& disk,
+                       job::Layout layout) {
+    if (disk.is_partitioned() || layout == job::Layout::in_place) return {};
     for (std::size_t i = 0; i < menu.entries.size(); ++i) {
         const auto& entry = menu.entries[i];
         for (const auto& device : {entry.root, entry.kernel_device, entry.initrd_device}) {
@@ -135,7 +138,7 @@ Result<std::vector<std::string>> verify(const VerifyContext& context) {
                                     change.line, change.text));
         }
         const auto menu = image::parse_menu(file.text);
-        AMILIFT_CHECK(prove_entries(file, menu, context.options.layout));
+        AMILIFT_CHECK(prove_entries(file, menu, context.facts.disk, context.options.layout));
         if (file.is_live && context.options.layout == job::Layout::in_place) {
             AMILIFT_CHECK(require_in_place_entry(context.facts, file.text));
         }

@@ -74,8 +74,9 @@ Result<std::string> find_or_create_volume(Run& run, Role role, std::int64_t size
                         "let that helper finish, or terminate it and run the job again");
         }
         // A job id that was used before for another AMI finds that one's volumes.
-        const bool fits = is_of_snapshot ? v.snapshot_id == root->snapshot_id
-                                         : v.size_gib >= target_size_gib(size_gib);
+        const bool fits = is_of_snapshot
+                              ? v.snapshot_id == root->snapshot_id
+                              : v.size_gib >= target_size_gib(run.job->conversion, size_gib);
         if (!fits) {
             return fail(Errc::conflict,
                         fmt::format("volume '{}' of job '{}' was made for another job: it is of "
@@ -91,7 +92,7 @@ Result<std::string> find_or_create_volume(Run& run, Role role, std::int64_t size
     if (is_of_snapshot) {
         request.snapshot_id = root->snapshot_id;
     } else {
-        request.size_gib = target_size_gib(size_gib);
+        request.size_gib = target_size_gib(run.job->conversion, size_gib);
         // A target for an encrypted source is encrypted too, with the account's default key.
         if (root->encrypted.value_or(false)) request.encrypted = true;
     }
@@ -146,12 +147,13 @@ Result<> create_volumes(Run& run) {
     }
     AMILIFT_TRY(record.target_volume, find_or_create_volume(run, Role::target, size_gib));
     AMILIFT_CHECK(run.save());
-    run.say(Update::Kind::message,
-            in_place
-                ? fmt::format("volume {} ({} GiB) of the source's snapshot, converted in place",
-                              record.target_volume, size_gib)
-                : fmt::format("source volume {}, target volume {} ({} GiB)", record.source_volume,
-                              record.target_volume, target_size_gib(size_gib)));
+    run.say(
+        Update::Kind::message,
+        in_place
+            ? fmt::format("volume {} ({} GiB) of the source's snapshot, converted in place",
+                          record.target_volume, size_gib)
+            : fmt::format("source volume {}, target volume {} ({} GiB)", record.source_volume,
+                          record.target_volume, target_size_gib(run.job->conversion, size_gib)));
     const auto ids = record.volumes();
 
     const core::Deadline visible(run.services.clock, run.services.waits.create_visible);
@@ -279,6 +281,14 @@ Result<> convert(Run& run) {
                 fmt::format("kernel {} has no ENA driver: the AMI gets no EnaSupport and starts on "
                             "Xen instance types only",
                             outcome.kernel_version));
+    }
+    if (run.job->conversion.layout == job::Layout::gpt) {
+        record.boot_mode = outcome.boots_by_uefi ? "uefi-preferred" : "legacy-bios";
+        run.say(Update::Kind::message,
+                fmt::format(
+                    "kernel {} {}: the AMI gets the boot mode {}", outcome.kernel_version,
+                    outcome.boots_by_uefi ? "can be started by UEFI" : "cannot be started by UEFI",
+                    record.boot_mode));
     }
     return run.save();
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
@@ -17,8 +18,9 @@ enum class Bootloader {
 
 /// How the new disk is laid out.
 enum class Layout {
-    mbr,      ///< a partition table, the filesystem copied to its first partition at 1 MiB
-    in_place  ///< the source's bare filesystem stays where it is: boot code in its first sector
+    mbr,  ///< a DOS partition table with one partition; starts by BIOS
+    gpt   ///< a GPT with a BIOS boot partition and an EFI system partition; starts by BIOS and UEFI
+        in_place,  ///< none: the source's bare filesystem stays where it is, boot code in sector 0
 };
 
 /// What to do when an AMI of the wanted name exists already.
@@ -30,6 +32,7 @@ enum class NameCollision {
 /// What becomes of the helper at the end.
 enum class FinishAction { terminate, stop, keep };
 
+inline constexpr std::uint32_t kMaxSizeGib = 16384;
 /// Where the new AMI must be able to run.
 enum class Platform {
     nitro,  ///< disks are NVMe, the network is ENA, 64 bits only
@@ -38,8 +41,11 @@ enum class Platform {
 
 /// What of the conversion itself the user chose. This part also serves local conversions.
 struct ConversionOptions {
-    Layout layout = Layout::mbr;  ///< the key is target.layout
     Bootloader bootloader = Bootloader::grub2;
+    Layout layout = Layout::mbr;  ///< the key is target.layout
+    /// Of the new disk (target.size), 1 to kMaxSizeGib; the root filesystem is grown to fill it.
+    /// 0: the filesystem keeps its size, and the disk is as large as it needs.
+    std::uint32_t size_gib = 0;
     /// Kernel console arguments that replace hvc0/xvc0, in order.
     std::vector<std::string> consoles{"tty0", "ttyS0,115200n8"};
     /// target.platform of a job: what cannot run there is refused. Absent: nothing is refused for

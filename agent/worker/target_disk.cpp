@@ -13,8 +13,6 @@
 #include <filesystem>
 #include <utility>
 
-#include "worker/source_image.hpp"
-
 namespace amilift::worker {
 
 using core::Errc;
@@ -128,25 +126,6 @@ Result<> TargetDisk::keep() {
         const int saved = errno;
         return core::fail_errno(saved, fmt::format("cannot flush the directory of '{}'", name));
     }
-    return {};
-}
-
-Result<MountedTarget> MountedTarget::mount(const dev::BlockDevice& disk,
-                                           const dev::FilesystemInfo& filesystem,
-                                           std::uint64_t offset, dev::Access access) {
-    MountedTarget target;
-    AMILIFT_TRY(target.loop_, dev::LoopDevice::attach(disk, offset, filesystem.size_bytes, access));
-    AMILIFT_TRY(target.mount_, dev::Mount::mount(target.loop_->path(), filesystem.type, access));
-    AMILIFT_TRY(target.root_, open_root(*target.mount_));
-    return target;
-}
-
-Result<> MountedTarget::unmount() {
-    root_.reset();
-    if (mount_) AMILIFT_CHECK(mount_->unmount());
-    mount_.reset();
-    if (loop_) AMILIFT_CHECK(loop_->detach());
-    loop_.reset();
     return {};
 }
 

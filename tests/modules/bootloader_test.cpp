@@ -128,8 +128,7 @@ TEST(BlockList, HostileListIsAnError) {
 
 TEST(BlockList, RealCoreImageHasRoomForSeveralPieces) {
     core::ProcessRunner commands;
-    const auto image =
-        build_grub2_image(commands, std::string(kGrub2Directory), kGrub2PrefixOnDisk);
+    const auto image = build_grub2_image(commands, job::Layout::in_place);
     ASSERT_TRUE(image) << image.error().message();
     const auto sectors = sectors_of(image->core.size());
     std::vector<SectorRun> runs;
@@ -166,7 +165,7 @@ TEST(Grub2Environment, IsABlockOf1024Bytes) {
 TEST(Grub2Image, MissingFilesNameTheirPackage) {
     core::ProcessRunner commands;
     TemporaryDirectory empty;
-    const auto image = build_grub2_image(commands, empty.path());
+    const auto image = build_grub2_image(commands, job::Layout::mbr, empty.path());
     ASSERT_FALSE(image);
     EXPECT_TRUE(image.error().is(Errc::not_installed));
     EXPECT_EQ(image.error().hint, "install the package grub-pc-bin");
@@ -180,7 +179,7 @@ TEST(Grub2Image, ForeignBootRecordIsNotPatched) {
     auto boot = test::read_text(other / "i386-pc/boot.img");
     boot[0x66] = '\x74';
     write_text(other / "i386-pc/boot.img", boot);
-    const auto image = build_grub2_image(commands, other / "i386-pc");
+    const auto image = build_grub2_image(commands, job::Layout::mbr, other / "i386-pc");
     ASSERT_FALSE(image);
     EXPECT_TRUE(image.error().is(Errc::corrupt));
     EXPECT_NE(image.error().what.find("has 74 05 at byte 0x66, expected eb 05"), std::string::npos)
@@ -376,7 +375,7 @@ TEST_F(InPlacePlan, NothingIsCopiedAndNoTableIsWritten) {
     // A file of the user is made: there the filesystem is copied, to the start.
     EXPECT_EQ(copy_module().plan(context())->size(), 1U);
     EXPECT_TRUE(partition_module().plan(context())->empty());
-    EXPECT_EQ(target_bytes_needed(64U << 20, job::Layout::in_place), 64U << 20);
+    EXPECT_EQ(plan_disk(options, filesystem, std::nullopt)->needed_bytes(), 64U << 20);
     const auto small = partition_module().plan(context(filesystem.size_bytes - 512));
     ASSERT_FALSE(small);
     EXPECT_TRUE(small.error().is(Errc::no_space));

@@ -19,7 +19,8 @@ std::string_view to_string(Bootloader value) {
     return value == Bootloader::grub2 ? "grub2" : "grub-legacy";
 }
 std::string_view to_string(Layout value) {
-    return value == Layout::mbr ? "mbr" : "in-place";
+    if (value == Layout::in_place) return "in-place";
+    return value == Layout::mbr ? "mbr" : "gpt";
 }
 std::string_view to_string(NameCollision value) {
     return value == NameCollision::fail ? "fail" : "suffix";
