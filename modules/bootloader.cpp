@@ -6,12 +6,14 @@
 #include <zlib.h>
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 
 #include "core/fd.hpp"
 #include "modules/esp.hpp"
 #include "modules/grub2_image.hpp"
 #include "modules/grub_legacy.hpp"
+#include "modules/in_place.hpp"
 #include "modules/partition.hpp"
 
 namespace amilift::modules {
@@ -181,9 +183,6 @@ Result<std::vector<Step>> plan_grub2(const PlanContext& context, const image::Ke
     AMILIFT_CHECK(require_grub2_features(context.filesystem));
     AMILIFT_CHECK(require_readable_by_grub(context, kernel));
     AMILIFT_TRY(const auto config, grub2_config(context.facts.menu_path));
-    const auto core_sector = core_sector_of(context.options);
-    AMILIFT_TRY(auto image, build_grub2_image(context.commands, context.options.layout));
-    AMILIFT_TRY(const auto area, make_grub2_boot_area(image, Sector{}, core_sector));
     const auto prefix = std::string(kGrub2Prefix);
     for (const char* file : {"/grub.cfg", "/grubenv"}) {
         AMILIFT_CHECK(Manifest::require_place(context.source_root, prefix + file));
@@ -194,6 +193,14 @@ Result<std::vector<Step>> plan_grub2(const PlanContext& context, const image::Ke
         prefix + "/grub.cfg", config));
     steps.push_back(file_step(fmt::format("write {}/grubenv: empty environment block", prefix),
                               prefix + "/grubenv", grub2_environment()));
+    if (context.options.layout == job::Layout::in_place) {
+        AMILIFT_TRY(auto more, in_place_steps(context));
+        std::ranges::move(more, std::back_inserter(steps));
+        return steps;
+    }
+    const auto core_sector = core_sector_of(context.options);
+    AMILIFT_TRY(auto image, build_grub2_image(context.commands, context.options.layout));
+    AMILIFT_TRY(const auto area, make_grub2_boot_area(image, Sector{}, core_sector));
     if (is_gpt(context.options)) {
         AMILIFT_TRY(const auto disk,
                     plan_disk(context.options, context.filesystem, context.target_bytes));
@@ -351,6 +358,7 @@ Result<std::string> prove_esp(const VerifyContext& context) {
 std::string path_for_grub(const VerifyContext& context, const std::string& path) {
     const auto& disk = context.facts.disk;
     if (!disk.is_partitioned()) {
+        if (context.options.layout == job::Layout::in_place) return "(loop0)" + path;
         return fmt::format("(loop0,{}){}", grub2_root_partition(context.options.layout), path);
     }
     if (disk.code != image::BootCode::grub2 && disk.code != image::BootCode::grub_legacy) return {};
@@ -362,7 +370,9 @@ std::string path_for_grub(const VerifyContext& context, const std::string& path)
 
 Result<std::vector<std::string>> verify(const VerifyContext& context) {
     std::vector<std::string> proofs;
-    AMILIFT_TRY(proofs.emplace_back(), prove_boot_area(context));
+    AMILIFT_TRY(proofs.emplace_back(), context.options.layout == job::Layout::in_place
+                                           ? prove_in_place(context)
+                                           : prove_boot_area(context));
     if (is_gpt(context.options)) {
         AMILIFT_TRY(proofs.emplace_back(), prove_esp(context));
     }

@@ -22,17 +22,20 @@ double mebibytes(std::uint64_t bytes) {
 
 Result<std::vector<Step>> plan(const PlanContext& context) {
     const auto& filesystem = context.filesystem;
+    if (context.target_has_content) return std::vector<Step>{};
+    const auto offset = root_offset(context.options.layout);
     Step step;
     step.module = "copy";
     step.text = fmt::format(
-        "copy {:.1f} MiB in use of {:.1f} MiB ({}, {}) to 1 MiB of the target; UUID {} and label "
+        "copy {:.1f} MiB in use of {:.1f} MiB ({}, {}) to {} MiB of the target; UUID {} and label "
         "'{}' stay",
         mebibytes(context.used.used_bytes), mebibytes(filesystem.size_bytes),
-        dev::to_string(filesystem.type), context.used.method, filesystem.uuid, filesystem.label);
-    step.apply = [extents = context.used.used](ApplyContext& apply_context) -> Result<> {
+        dev::to_string(filesystem.type), context.used.method, offset >> 20, filesystem.uuid,
+        filesystem.label);
+    step.apply = [offset, extents = context.used.used](ApplyContext& apply_context) -> Result<> {
         dev::CopyPlan copy;
         copy.extents = extents;
-        copy.target_offset = kRootOffset;
+        copy.target_offset = offset;
         copy.target_content = apply_context.target_content();
         AMILIFT_TRY(const auto stats,
                     dev::copy_extents(
@@ -46,7 +49,8 @@ Result<std::vector<Step>> plan(const PlanContext& context) {
 }
 
 Result<std::vector<std::string>> verify(const VerifyContext& context) {
-    AMILIFT_TRY(const auto copied, dev::read_filesystem_info(context.target, kRootOffset));
+    const auto layout = context.options.layout;
+    AMILIFT_TRY(const auto copied, dev::read_filesystem_info(context.target, root_offset(layout)));
     const auto& source = context.filesystem;
     const auto differs = [&](std::string_view what, const auto& seen, const auto& wanted) {
         return fail(Errc::corrupt,
@@ -67,9 +71,10 @@ Result<std::vector<std::string>> verify(const VerifyContext& context) {
         return fail(Errc::corrupt, fmt::format("filesystem on '{}' was not unmounted cleanly",
                                                context.target.path()));
     }
-    return std::vector<std::string>{fmt::format("{} on partition 1 is clean, UUID {}, label '{}'",
-                                                dev::to_string(copied.type), copied.uuid,
-                                                copied.label)};
+    return std::vector<std::string>{
+        fmt::format("{} on {} is clean, UUID {}, label '{}'", dev::to_string(copied.type),
+                    layout == job::Layout::in_place ? "the whole disk" : "partition 1", copied.uuid,
+                    copied.label)};
 }
 
 constexpr Module kModule{"copy", plan, verify};

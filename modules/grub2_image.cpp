@@ -10,6 +10,7 @@
 #include <charconv>
 #include <cstdlib>
 #include <filesystem>
+#include <utility>
 
 #include "core/fd.hpp"
 
@@ -28,7 +29,9 @@ constexpr std::size_t kBootDrive = 0x64;     // ff: the drive that the BIOS boot
 constexpr std::size_t kDriveCheck = 0x66;    // a jump that is right for floppy disks only
 // core.img's first sector (diskboot.S): where the rest lies, {u64 sector, u16 count, u16 segment}.
 constexpr std::size_t kBlockList = 0x1f4;
+constexpr std::size_t kListEntry = 12;
 constexpr std::uint16_t kFirstSegment = 0x820;
+constexpr std::uint64_t kSegmentsPerSector = 0x20;  // 512 bytes in paragraphs of 16
 
 constexpr std::size_t kCoreLimit = 1U << 20;
 constexpr std::size_t kEfiLimit = 16U << 20;
@@ -107,8 +110,9 @@ Result<Grub2Image> build_grub2_image(core::CommandRunner& commands, job::Layout 
     // Not its standard output: grub-mkimage insists on syncing it, which a pipe cannot.
     AMILIFT_TRY(const auto output, TemporaryFile::make());
     core::Command make;
-    // Relative to the BIOS boot drive and to its first partition: no UUID is searched, so a copy of
-    // the volume on the same machine cannot be taken for it.
+    // Relative to the BIOS boot drive and to its first partition, or to the drive itself where it
+    // has none: no UUID is searched, so a copy of the volume on the same machine cannot be taken
+    // for it.
     make.argv = {"grub-mkimage",
                  "-O",
                  "i386-pc",
@@ -117,7 +121,9 @@ Result<Grub2Image> build_grub2_image(core::CommandRunner& commands, job::Layout 
                  "-o",
                  output.path(),
                  "-p",
-                 fmt::format("(,{}){}", grub2_root_partition(layout), kGrub2Prefix)};
+                 layout == job::Layout::in_place
+                     ? std::string(kGrub2Prefix)
+                     : fmt::format("(,{}){}", grub2_root_partition(layout), kGrub2Prefix)};
     make.argv.insert(make.argv.end(), kModules.begin(), kModules.end());
     if (auto made = commands.run_ok(make); !made) {
         return std::unexpected(needs_grub_common(std::move(made).error()));
@@ -194,18 +200,90 @@ Result<std::vector<std::byte>> build_grub2_efi(core::CommandRunner& commands,
     return program;
 }
 
-Result<BootArea> make_grub2_boot_area(const Grub2Image& image, const Sector& old_sector,
-                                      std::uint64_t core_sector) {
+Result<Sector> make_grub2_boot_record(const Grub2Image& image, std::uint64_t core_sector,
+                                      const Sector& old_sector) {
     if (image.boot.size() != 512 || image.core.size() <= 512) {
         return fail(Errc::internal, "a GRUB 2 image that was never built is to be installed");
     }
     Sector boot{};
     std::ranges::copy(image.boot, boot.begin());
     std::copy(old_sector.begin() + kBpb, old_sector.begin() + kBpbEnd, boot.begin() + kBpb);
+    std::copy(old_sector.begin() + kDiskSignatureOffset, old_sector.begin() + kPartitionTableEnd,
+              boot.begin() + kDiskSignatureOffset);
     store_le<std::uint64_t>(boot, kKernelSector, core_sector);
     boot[kBootDrive] = std::byte{0xff};
     boot[kDriveCheck] = std::byte{0x90};
     boot[kDriveCheck + 1] = std::byte{0x90};
+    return boot;
+}
+
+Result<std::vector<std::byte>> with_block_list(const std::vector<std::byte>& core,
+                                               const std::vector<SectorRun>& runs) {
+    auto listed = core;
+    listed.resize(sectors_of(core.size()) * 512);
+    std::uint64_t left = listed.size() / 512;
+    // What grub-mkimage has put there is replaced; the rest of the list must still be empty.
+    if (listed.size() < 2 * 512) return fail(Errc::internal, "core.img has less than two sectors");
+    std::fill_n(listed.begin() + kBlockList, kListEntry, std::byte{0});
+    std::size_t at = kBlockList;
+    std::uint64_t segment = kFirstSegment;
+    bool is_first = true;
+    for (auto run : runs) {
+        run.count = std::min(run.count, left);
+        left -= run.count;
+        if (std::exchange(is_first, false) && run.count > 0) {
+            // The boot record loads the first sector itself.
+            ++run.start;
+            --run.count;
+        }
+        if (run.count == 0) continue;
+        // One more entry must stay free: it ends the list.
+        const auto free_from = listed.begin() + static_cast<std::ptrdiff_t>(at - kListEntry);
+        const bool is_free =
+            std::all_of(free_from, free_from + 2 * static_cast<std::ptrdiff_t>(kListEntry),
+                        [](std::byte b) { return b == std::byte{0}; });
+        if (!is_free || run.count > 0xffff || segment > 0xffff) {
+            return fail(Errc::refused,
+                        fmt::format("core.img lies in {} pieces, more than its first sector can "
+                                    "list",
+                                    runs.size()),
+                        "the root filesystem has no free space in one piece: convert to a disk "
+                        "with a partition table (target.layout: mbr)",
+                        "file-fragmented");
+        }
+        store_le<std::uint64_t>(listed, at, run.start);
+        store_le<std::uint16_t>(listed, at + 8, static_cast<std::uint16_t>(run.count));
+        store_le<std::uint16_t>(listed, at + 10, static_cast<std::uint16_t>(segment));
+        at -= kListEntry;
+        segment += run.count * kSegmentsPerSector;
+    }
+    if (left > 0) {
+        return fail(Errc::internal, fmt::format("core.img has {} sectors more than its file has "
+                                                "blocks",
+                                                left));
+    }
+    return listed;
+}
+
+Result<std::vector<SectorRun>> read_block_list(const Sector& first) {
+    std::vector<SectorRun> runs;
+    std::uint64_t total = 0;
+    for (std::size_t at = kBlockList; at >= kListEntry; at -= kListEntry) {
+        const SectorRun run{load_le<std::uint64_t>(first, at),
+                            load_le<std::uint16_t>(first, at + 8)};
+        if (run.count == 0) return runs;
+        total += run.count;
+        if (total > kCoreLimit / 512) break;
+        runs.push_back(run);
+    }
+    return fail(Errc::corrupt, fmt::format("the block list of core.img has {} sectors in {} runs "
+                                           "and does not end",
+                                           total, runs.size()));
+}
+
+Result<BootArea> make_grub2_boot_area(const Grub2Image& image, const Sector& old_sector,
+                                      std::uint64_t core_sector) {
+    AMILIFT_TRY(const auto boot, make_grub2_boot_record(image, core_sector, old_sector));
 
     auto core = image.core;
     const auto count = static_cast<std::uint16_t>(sectors_of(core.size()) - 1);

@@ -31,7 +31,7 @@ struct Grub2Image {
     core::CommandRunner& commands, job::Layout layout = job::Layout::mbr,
     const std::string& directory = std::string(kGrub2Directory));
 
-/// GRUB's name of the root partition on a disk of that layout: "msdos1".
+/// GRUB's name of the root partition on a disk of that layout, which has one: "msdos1".
 [[nodiscard]] std::string_view grub2_root_partition(job::Layout layout);
 
 /// Builds GRUB 2 as one UEFI program of about 1 MiB, which looks for kGrub2Prefix on partition 1 of
@@ -48,6 +48,30 @@ struct Grub2Image {
 [[nodiscard]] core::Result<BootArea> make_grub2_boot_area(const Grub2Image& image,
                                                           const Sector& old_sector,
                                                           std::uint64_t core_sector = 1);
+
+/// boot.img that loads core.img from `core_sector` on. `old_sector` is sector 0 of the target, see
+/// make_grub2_boot_area().
+[[nodiscard]] core::Result<Sector> make_grub2_boot_record(const Grub2Image& image,
+                                                          std::uint64_t core_sector,
+                                                          const Sector& old_sector);
+
+/// A run of sectors of 512 bytes on a disk.
+struct SectorRun {
+    std::uint64_t start = 0;
+    std::uint64_t count = 0;
+    friend bool operator==(const SectorRun&, const SectorRun&) = default;
+};
+
+/// core.img, padded to whole sectors, with the block list of a file that lies at `runs` (in the
+/// order of the file; what is behind its end is not used). GRUB's list grows downwards from the end
+/// of the first sector, as far as that is free: Errc::refused (id "file-fragmented") when the runs
+/// are too many. Source: GRUB 2.06, include/grub/i386/pc/boot.h and util/setup.c.
+[[nodiscard]] core::Result<std::vector<std::byte>> with_block_list(
+    const std::vector<std::byte>& core, const std::vector<SectorRun>& runs);
+
+/// The runs that a core.img's first sector lists: those of its second and later sectors.
+/// Errc::corrupt when the list does not end, or lists more than a core.img can have.
+[[nodiscard]] core::Result<std::vector<SectorRun>> read_block_list(const Sector& first);
 
 /// Text of kGrub2Prefix/grub.cfg: GRUB 2 shows the image's own GRUB 0.97 menu, read at each boot.
 /// Errc::refused (id "menu-path-unusual") when the path cannot be quoted in a GRUB script.

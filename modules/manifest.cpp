@@ -19,6 +19,7 @@ using nlohmann::ordered_json;
 constexpr int kSchema = 1;
 constexpr std::size_t kDocumentLimit = 16U << 20;
 constexpr std::size_t kEntryLimit = 100000;
+constexpr std::size_t kOverwriteLimit = 16U << 20;
 
 std::string parent_of(std::string_view path) {
     const auto slash = path.rfind('/');
@@ -144,6 +145,15 @@ Result<> Manifest::require_place(const SafeRoot& root, std::string_view path) {
 
 Result<> Manifest::make_parents(const SafeRoot& root, std::string_view module,
                                 const std::string& path) {
+    std::vector<ManifestEntry> coming;
+    for (auto directory = parent_of(path); notes_changes_ && directory != "/";
+         directory = parent_of(directory)) {
+        AMILIFT_TRY(const auto there, root.status(directory));
+        if (there.kind != FileKind::missing) break;
+        coming.insert(coming.begin(), {std::string(directory), std::string(module), "directory",
+                                       std::nullopt, FileVersion{}});
+    }
+    if (!coming.empty()) AMILIFT_CHECK(note(root, coming));
     AMILIFT_TRY(const auto made, root.make_directories(parent_of(path)));
     for (const auto& directory : made) {
         record({directory, std::string(module), "directory", std::nullopt, FileVersion{}});
@@ -182,10 +192,61 @@ Result<> Manifest::write(const SafeRoot& root, std::string_view module, std::str
                         path, status.kind == FileKind::directory ? "directory" : "special file"),
             "remove it in the source image");
     }
+    ManifestEntry entry{real, std::string(module), "file", std::move(before),
+                        FileVersion{image::sha256_hex(contents), contents.size()}};
+    AMILIFT_CHECK(note(root, {entry}));
     AMILIFT_CHECK(root.write(real, contents, mode_if_new));
-    record({std::move(real), std::string(module), "file", std::move(before),
-            FileVersion{image::sha256_hex(contents), contents.size()}});
+    record(std::move(entry));
     return {};
+}
+
+Result<> Manifest::overwrite(const SafeRoot& root, std::string_view module, std::string_view path,
+                             std::uint64_t offset, std::span<const std::byte> bytes) {
+    AMILIFT_CHECK(require_absolute(path));
+    AMILIFT_TRY(auto real, root.resolve(path));
+    AMILIFT_TRY(auto text, root.read(real, kOverwriteLimit));
+    if (offset > text.size() || bytes.size() > text.size() - offset) {
+        return fail(Errc::internal, fmt::format("'{}' of the image has {} bytes, {} are to be "
+                                                "overwritten from byte {}",
+                                                path, text.size(), bytes.size(), offset));
+    }
+    const FileVersion before{image::sha256_hex(text), text.size()};
+    std::ranges::transform(bytes, text.begin() + static_cast<std::ptrdiff_t>(offset),
+                           [](std::byte b) { return std::to_integer<char>(b); });
+    const FileVersion after{image::sha256_hex(text), text.size()};
+    if (before == after) return {};
+    ManifestEntry entry{real, std::string(module), "file", before, after};
+    AMILIFT_CHECK(note(root, {entry}));
+    AMILIFT_CHECK(root.overwrite(real, offset, bytes));
+    record(std::move(entry));
+    return {};
+}
+
+Result<> Manifest::note(const SafeRoot& root, const std::vector<ManifestEntry>& coming) {
+    if (!notes_changes_) return {};
+    Manifest then;
+    then.entries_ = entries_;
+    for (const auto& entry : coming) {
+        // A change that is taken back is a change until it has been.
+        const auto known = std::ranges::find(then.entries_, entry.path, &ManifestEntry::path);
+        if (known == then.entries_.end() || known->before != entry.after) then.record(entry);
+    }
+    return root.write(kPendingPath, then.to_json(), 0600);
+}
+
+Result<> Manifest::note_changes(const SafeRoot& root, bool interrupted) {
+    notes_changes_ = true;
+    if (interrupted) {
+        for (const auto path : {kPendingPath, kManifestPath}) {
+            AMILIFT_TRY(const auto status, root.link_status(path));
+            if (status.kind != FileKind::regular) continue;
+            AMILIFT_TRY(const auto text, root.read(path, kDocumentLimit));
+            AMILIFT_TRY(auto noted, from_json(text));
+            entries_ = std::move(noted.entries_);
+            break;
+        }
+    }
+    return note(root, {});
 }
 
 Result<> Manifest::make_link(const SafeRoot& root, std::string_view module, std::string_view path,
@@ -198,9 +259,11 @@ Result<> Manifest::make_link(const SafeRoot& root, std::string_view module, std:
         if (present == text) return {};
     }
     if (status.kind == FileKind::missing) AMILIFT_CHECK(make_parents(root, module, real));
+    ManifestEntry entry{real, std::string(module), "link", std::nullopt,
+                        FileVersion{image::sha256_hex(text), text.size()}};
+    AMILIFT_CHECK(note(root, {entry}));
     AMILIFT_CHECK(root.make_link(real, text));
-    record({std::move(real), std::string(module), "link", std::nullopt,
-            FileVersion{image::sha256_hex(text), text.size()}});
+    record(std::move(entry));
     return {};
 }
 
@@ -216,9 +279,12 @@ Result<> Manifest::remove(const SafeRoot& root, std::string_view module, std::st
             "remove it in the source image");
     }
     AMILIFT_TRY(auto before, version_of(root, real, status));
+    ManifestEntry entry{real, std::string(module),
+                        status.kind == FileKind::symlink ? "link" : "file", std::move(before),
+                        std::nullopt};
+    AMILIFT_CHECK(note(root, {entry}));
     AMILIFT_CHECK(root.remove(real));
-    record({std::move(real), std::string(module),
-            status.kind == FileKind::symlink ? "link" : "file", std::move(before), std::nullopt});
+    record(std::move(entry));
     return {};
 }
 
@@ -267,7 +333,8 @@ Result<Manifest> Manifest::from_json(std::string_view text) {
 Result<> Manifest::write_itself(const SafeRoot& root) {
     AMILIFT_TRY(const auto real, with_real_parent(root, kManifestPath));
     AMILIFT_CHECK(make_parents(root, "manifest", real));
-    return root.write(real, to_json(), 0644);
+    AMILIFT_CHECK(root.write(real, to_json(), 0644));
+    return notes_changes_ ? root.remove(kPendingPath) : Result<>{};
 }
 
 }  // namespace amilift::modules

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,6 +15,9 @@ namespace amilift::modules {
 
 /// Where the manifest lies inside the converted image.
 inline constexpr std::string_view kManifestPath = "/var/lib/amilift/manifest.json";
+
+/// Where the changes of a volume that is edited where it lies are noted before they are done.
+inline constexpr std::string_view kPendingPath = "/.amilift-pending.json";
 
 struct FileVersion {
     std::string sha256;  ///< lower-case hex; of a link: of its text; empty for a directory
@@ -42,12 +46,22 @@ class Manifest {
     [[nodiscard]] core::Result<> write(const image::SafeRoot& root, std::string_view module,
                                        std::string_view path, std::string_view contents,
                                        std::uint32_t mode_if_new = 0644);
+    /// Overwrites bytes of a file where they lie, see SafeRoot::overwrite().
+    [[nodiscard]] core::Result<> overwrite(const image::SafeRoot& root, std::string_view module,
+                                           std::string_view path, std::uint64_t offset,
+                                           std::span<const std::byte> bytes);
     /// Makes a symbolic link; a link of the same text is left alone. Errors: already_exists.
     [[nodiscard]] core::Result<> make_link(const image::SafeRoot& root, std::string_view module,
                                            std::string_view path, std::string_view text);
     /// Removes a file or a symbolic link (the link itself); nothing happens if it is missing.
     [[nodiscard]] core::Result<> remove(const image::SafeRoot& root, std::string_view module,
                                         std::string_view path);
+
+    /// For a volume that is edited where it lies, before its first change: from now on each change
+    /// is noted at kPendingPath before it is done, so that a conversion which goes on after a crash
+    /// still knows what every path was like. `interrupted`: there was such a crash; what it has
+    /// noted is taken over (or the manifest, if it had come so far).
+    [[nodiscard]] core::Result<> note_changes(const image::SafeRoot& root, bool interrupted);
 
     /// For plans: could write() put a regular file there? Errc::refused (id "path-taken") when the
     /// path, or a directory of it, is something else.
@@ -61,14 +75,17 @@ class Manifest {
     /// Errors: corrupt, with the field that is wrong.
     [[nodiscard]] static core::Result<Manifest> from_json(std::string_view text);
     /// Lists the directories of kManifestPath that are missing, then writes the document there. It
-    /// lists everything but itself. The last write into an image.
+    /// lists everything but itself. The last write into an image; the notes are removed then.
     [[nodiscard]] core::Result<> write_itself(const image::SafeRoot& root);
 
   private:
     core::Result<> make_parents(const image::SafeRoot& root, std::string_view module,
                                 const std::string& path);
+    /// Writes the entries to kPendingPath as they will be when `coming` is done.
+    core::Result<> note(const image::SafeRoot& root, const std::vector<ManifestEntry>& coming);
     void record(ManifestEntry entry);
     std::vector<ManifestEntry> entries_;
+    bool notes_changes_ = false;
 };
 
 }  // namespace amilift::modules

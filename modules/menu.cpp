@@ -10,6 +10,7 @@
 #include "image/menu.hpp"
 #include "image/text_lines.hpp"
 #include "modules/arguments.hpp"
+#include "modules/in_place.hpp"
 #include "modules/text_edit.hpp"
 
 namespace amilift::modules {
@@ -30,7 +31,8 @@ Result<image::MenuEdit> edit_for(const job::ConversionOptions& options,
     AMILIFT_TRY(static_cast<image::ArgumentEdit&>(edit),
                 argument_edit(options, facts, filesystem, root));
     // Of a disk with partitions, (hd0) is the disk, and the menu that boots does not name it.
-    edit.whole_disk_to_first_partition = !facts.disk.is_partitioned();
+    edit.whole_disk_to_first_partition =
+        !facts.disk.is_partitioned() && options.layout != job::Layout::in_place;
     if (facts.must_set_default) edit.default_entry = facts.boot_entry;
     return edit;
 }
@@ -69,6 +71,9 @@ Result<std::vector<Step>> plan(const PlanContext& context) {
     std::vector<PathEdit> edits;
     for (auto& menu : menus) {
         auto result = edited(menu, edit);
+        if (menu.is_live && context.options.layout == job::Layout::in_place) {
+            AMILIFT_CHECK(require_in_place_entry(context.facts, result.text));
+        }
         if (result.changes.empty()) continue;
         edits.push_back({menu.path, std::move(menu.text), std::move(result.text),
                          image::describe_edit(menu.path, result.changes)});
@@ -76,8 +81,9 @@ Result<std::vector<Step>> plan(const PlanContext& context) {
     return steps_of(kName, std::move(edits));
 }
 
-Result<> prove_entries(const MenuFile& file, const image::Menu& menu, const image::BootDisk& disk) {
-    if (disk.is_partitioned()) return {};
+Result<> prove_entries(const MenuFile& file, const image::Menu& menu, const image::BootDisk& disk,
+                       job::Layout layout) {
+    if (disk.is_partitioned() || layout == job::Layout::in_place) return {};
     for (std::size_t i = 0; i < menu.entries.size(); ++i) {
         const auto& entry = menu.entries[i];
         for (const auto& device : {entry.root, entry.kernel_device, entry.initrd_device}) {
@@ -132,14 +138,17 @@ Result<std::vector<std::string>> verify(const VerifyContext& context) {
                                     change.line, change.text));
         }
         const auto menu = image::parse_menu(file.text);
-        AMILIFT_CHECK(prove_entries(file, menu, context.facts.disk));
+        AMILIFT_CHECK(prove_entries(file, menu, context.facts.disk, context.options.layout));
+        if (file.is_live && context.options.layout == job::Layout::in_place) {
+            AMILIFT_CHECK(require_in_place_entry(context.facts, file.text));
+        }
         if (file.is_live) {
             AMILIFT_TRY(proofs.emplace_back(), prove_boot_entry(context, file, menu));
         }
+        const bool in_place = context.options.layout == job::Layout::in_place;
         proofs.push_back(
-            fmt::format("{}: no entry names (hd0) or a PV console, editing it again "
-                        "changes nothing",
-                        file.path));
+            fmt::format("{}: no entry names {}a PV console, editing it again changes nothing",
+                        file.path, in_place ? "" : "(hd0) or "));
     }
     return proofs;
 }

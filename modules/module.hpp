@@ -34,6 +34,8 @@ struct PlanContext {
     core::CommandRunner& commands;   ///< programs of the helper
     std::string source_path{};       ///< of the source disk, for programs of the helper
     std::uint64_t source_bytes = 0;  ///< size of the source disk
+    /// The target is the source: it is edited where it lies, nothing is copied.
+    bool target_has_content = false;
 };
 
 /// What a step may use while it is applied.
@@ -49,6 +51,9 @@ class ApplyContext {
     [[nodiscard]] virtual dev::TargetContent target_content() const = 0;
     /// The target's root filesystem, mounted read-write at the first call.
     [[nodiscard]] virtual core::Result<const image::SafeRoot*> target_root() = 0;
+    /// Unmounts and flushes the target, for a step that writes where the filesystem could write
+    /// too; the next target_root() mounts it again.
+    [[nodiscard]] virtual core::Result<> release_target_root() { return {}; }
     [[nodiscard]] virtual Manifest& manifest() = 0;
     [[nodiscard]] virtual core::CommandRunner& commands() = 0;
     [[nodiscard]] virtual const core::Cancel& cancel() const = 0;

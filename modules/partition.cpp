@@ -11,6 +11,7 @@
 #include "dev/byte_order.hpp"
 #include "dev/gpt.hpp"
 #include "modules/boot_area.hpp"
+#include "modules/in_place.hpp"
 
 namespace amilift::modules {
 namespace {
@@ -115,8 +116,11 @@ Result<> apply(ApplyContext& context, const Tables& tables) {
 }
 
 Result<std::vector<Step>> plan(const PlanContext& context) {
+    if (context.options.layout == job::Layout::in_place) AMILIFT_CHECK(require_in_place(context));
     AMILIFT_TRY(const auto disk,
                 plan_disk(context.options, context.filesystem, context.target_bytes));
+    // Sector 0 of such a disk is the boot loader's.
+    if (context.options.layout == job::Layout::in_place) return std::vector<Step>{};
     AMILIFT_TRY(auto tables, make_tables(context.options, disk, context.filesystem.uuid));
     auto text = fmt::format("write partition table: {}", tables.text);
     return std::vector<Step>{
@@ -179,6 +183,7 @@ Result<std::vector<std::string>> verify_gpt(const VerifyContext& context, const 
 }
 
 Result<std::vector<std::string>> verify(const VerifyContext& context) {
+    if (context.options.layout == job::Layout::in_place) return std::vector<std::string>{};
     AMILIFT_TRY(const auto disk,
                 plan_disk(context.options, context.filesystem, context.target.size_bytes()));
     return context.options.layout == job::Layout::gpt ? verify_gpt(context, disk)
@@ -202,7 +207,8 @@ Result<DiskPlan> plan_disk(const job::ConversionOptions& options,
     // Behind the root partition; the partition there begins and ends at whole MiB.
     const std::uint64_t behind =
         gpt ? dev::round_up(kEspSectors + dev::kGptTableSectors, kMebibyte) : 0;
-    auto root_end = dev::kRootStartSector + filesystem_sectors;
+    const auto root_start = root_offset(options.layout) / dev::kSectorBytes;
+    auto root_end = root_start + filesystem_sectors;
     if (gpt) root_end = dev::round_up(root_end, kMebibyte);
 
     DiskPlan plan;
@@ -220,7 +226,7 @@ Result<DiskPlan> plan_disk(const job::ConversionOptions& options,
         }
         plan.needed_sectors = wanted;
         root_end = wanted - behind;
-        plan.root_sectors = root_end - dev::kRootStartSector;
+        plan.root_sectors = root_end - root_start;
     }
     if (gpt) plan.esp = {root_end, kEspSectors};
     plan.disk_sectors = plan.needed_sectors;

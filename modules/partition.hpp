@@ -20,12 +20,17 @@ namespace amilift::modules {
 /// Bytes from the start of a disk to its root partition.
 inline constexpr std::uint64_t kRootOffset = dev::kRootStartSector * dev::kSectorBytes;
 
+/// Where the root filesystem begins on a disk of that layout, bytes.
+[[nodiscard]] constexpr std::uint64_t root_offset(job::Layout layout) {
+    return layout == job::Layout::in_place ? 0 : kRootOffset;
+}
+
 /// First sector of a GPT disk's BIOS boot partition, which ends before the root partition.
 inline constexpr std::uint64_t kBiosBootSector = 34;
 
 /// Where the parts of the new disk lie, in sectors of 512 bytes.
 struct DiskPlan {
-    std::uint64_t root_sectors = 0;    ///< of the root partition, from dev::kRootStartSector on
+    std::uint64_t root_sectors = 0;    ///< of the root filesystem, from root_offset() on
     EspPlace esp{};                    ///< for layout gpt only
     std::uint64_t needed_sectors = 0;  ///< that the disk must have
     std::uint64_t disk_sectors = 0;    ///< that it has, or will have if it is made to measure

@@ -66,6 +66,11 @@ core::Result<job::ConversionOptions> conversion_options(const std::string& job_p
 }
 
 core::Result<worker::ConversionRequest> make_request(const ImageOptions& options) {
+    // To the worker, no source means that the target is edited where it lies: never a user's file.
+    if (options.source.empty()) {
+        return core::fail(core::Errc::invalid_input, "the name of the source is empty",
+                          "name a disk image or a block device");
+    }
     worker::ConversionRequest request;
     request.source.path = options.source;
     request.target.path = options.output;

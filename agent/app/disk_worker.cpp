@@ -58,7 +58,8 @@ core::Result<flow::ConvertOutcome> SandboxedDiskWorker::convert(
     // The source volume was made for this job: replaying its journal changes nobody's data.
     request.may_replay_source_journal = true;
     request.target_content =
-        order.target_is_blank ? dev::TargetContent::zeros : dev::TargetContent::unknown;
+        order.target_is_untouched ? dev::TargetContent::zeros : dev::TargetContent::unknown;
+    request.is_interrupted = order.source_path.empty() && !order.target_is_untouched;
     Relay relay(say, progress);
     worker::WorkerClient client;
     AMILIFT_TRY(auto result, client.convert(request, relay, cancel));

@@ -19,7 +19,12 @@ bool is_digit(char c) {
 
 }  // namespace
 
-core::Result<> check_source(const aws::Image& source, std::optional<job::Platform> platform) {
+bool has_billing_codes(const aws::Image& image) {
+    return !image.usage_operation.empty() && image.usage_operation != "RunInstances";
+}
+
+core::Result<> check_source(const aws::Image& source, const job::ConversionOptions& options) {
+    const auto platform = options.platform;
     if (source.state != "available") {
         return fail(
             Errc::refused,
@@ -50,19 +55,21 @@ core::Result<> check_source(const aws::Image& source, std::optional<job::Platfor
     }
     if (!source.product_codes.empty()) {
         return fail(Errc::refused,
-                    fmt::format("AMI '{}' carries product codes ({}), which a new AMI from a blank "
-                                "volume would lose",
+                    fmt::format("AMI '{}' carries product codes ({}): EC2 attaches its volume to "
+                                "no running helper, and a copy would lose them",
                                 source.id, fmt::join(source.product_codes, ", ")),
                     "convert the AMI that the marketplace product was installed on, or ask its "
                     "vendor for an HVM version",
                     "product-codes");
     }
-    if (!source.usage_operation.empty() && source.usage_operation != "RunInstances") {
-        return fail(Errc::refused,
-                    fmt::format("AMI '{}' is billed as '{}' ({}), which a new AMI from a blank "
-                                "volume would lose",
-                                source.id, source.usage_operation, source.platform_details),
-                    "use the vendor's HVM image, or bring your own licence", "billing-codes");
+    if (has_billing_codes(source) && options.layout != job::Layout::in_place) {
+        return fail(
+            Errc::refused,
+            fmt::format("AMI '{}' is billed as '{}' ({}), which a new AMI from a blank "
+                        "volume would lose",
+                        source.id, source.usage_operation, source.platform_details),
+            "convert with target.layout: in-place, which keeps them, or use the vendor's HVM image",
+            "billing-codes");
     }
     const auto* root = root_mapping(source);
     if (root == nullptr || !root->snapshot_id) {

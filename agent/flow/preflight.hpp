@@ -16,8 +16,16 @@ namespace amilift::flow {
 /// an id: "ami-not-available", "instance-store", "already-hvm" (unless
 /// the job makes the image ready for Nitro), "windows", "architecture",
 /// "product-codes", "billing-codes", "no-root-snapshot".
+///
+/// Billing codes go from a snapshot to the volumes and snapshots that are made from it, and from
+/// there to the AMI (RegisterImage): they stay with layout in_place and are lost by a copy to a
+/// blank volume. A volume with a Marketplace product code can be attached to a stopped instance
+/// only (AttachVolume), so no helper can convert it.
 [[nodiscard]] core::Result<> check_source(const aws::Image& source,
-                                          std::optional<job::Platform> platform);
+                                          const job::ConversionOptions& options);
+
+/// Whether instances of the AMI cost more than plain Linux: RHEL, SUSE and the like.
+[[nodiscard]] bool has_billing_codes(const aws::Image& image);
 
 /// The mapping of the root device; check_source() has seen that it is there.
 [[nodiscard]] const aws::BlockDeviceMapping* root_mapping(const aws::Image& source);

@@ -35,6 +35,14 @@ std::string_view to_string(Outcome outcome) noexcept {
     return "running";
 }
 
+std::vector<std::string> Record::volumes() const {
+    std::vector<std::string> ids;
+    for (const auto& id : {source_volume, target_volume}) {
+        if (!id.empty()) ids.push_back(id);
+    }
+    return ids;
+}
+
 core::Result<std::optional<Record>> load_record(const std::string& path) {
     auto text = core::read_file(path, kMaxRecordBytes);
     if (!text) {

@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "core/result.hpp"
 #include "flow/states.hpp"
@@ -26,6 +27,7 @@ struct Record {
     std::string warning;   ///< something that went wrong and did not spoil the result
     std::string started_at;
 
+    /// Empty for a job that converts in place: then the target is made from the source's snapshot.
     std::string source_volume;
     std::string target_volume;
     std::string source_attach_name;  ///< the device name asked of EC2, "/dev/sdf"
@@ -35,7 +37,8 @@ struct Record {
     std::string image;  ///< the new AMI
     /// Bytes may be on the target: a repeated conversion must not trust it to be empty.
     bool conversion_started = false;
-    /// This record's own CreateVolume made the target: only then is it known to be empty.
+    /// This record's own CreateVolume made the target: only then is it known to be empty, or what
+    /// its snapshot is.
     bool target_is_new = false;
     /// The kernel that boots is proven to have the driver for enhanced networking, which Nitro
     /// instance types demand.
@@ -44,6 +47,9 @@ struct Record {
     std::string boot_mode;
     /// How often each state was entered; breaks restart loops.
     std::map<std::string, int> entries;
+
+    /// The volumes that the job has or had, source first.
+    [[nodiscard]] std::vector<std::string> volumes() const;
 };
 
 /// Reads the record at `path`; absent file: nullopt. A file of another version or with missing

@@ -14,14 +14,14 @@
 
 namespace amilift::flow {
 
-/// What the disk worker is asked: convert this volume to that one.
+/// What the disk worker is asked: convert this volume to that one, or the target as it is.
 struct ConvertOrder {
-    std::string source_path;
+    std::string source_path;  ///< empty: the target was made from the source's snapshot
     std::string source_volume;
     std::string target_path;
     std::string target_volume;
     job::ConversionOptions options;
-    bool target_is_blank = false;  ///< nothing has been written to it yet
+    bool target_is_untouched = false;  ///< just made, and nothing has been written to it yet
 };
 
 struct ConvertOutcome {

@@ -41,6 +41,17 @@ Result<aws::RegisterImageRequest> image_request(Run& run) {
     return request;
 }
 
+/// An AMI that is billed otherwise than its source is no result: the licence would not be paid.
+Result<> require_billing(Run& run, const aws::Image& image) {
+    AMILIFT_TRY(const auto* source, source_image(run));
+    if (!has_billing_codes(*source) || image.usage_operation == source->usage_operation) return {};
+    return fail(Errc::refused,
+                fmt::format("AMI '{}' is billed as '{}', its source '{}' as '{}'", image.id,
+                            image.usage_operation, source->id, source->usage_operation),
+                "the snapshot did not keep the billing codes: use the vendor's HVM image",
+                "billing-codes-lost");
+}
+
 /// Waits until EC2 knows an object that this job created: for a while after its creation it does
 /// not, and what was not found would not be deleted either. False when it is still unknown after
 /// that while: then it is gone. `look` describes the object by its id.
@@ -174,7 +185,10 @@ Result<> register_image(Run& run) {
             if (!images) return std::unexpected(std::move(images).error());
             const auto& image = images->front();
             seen = fmt::format("state '{}'", image.state);
-            if (image.state == "available") return true;
+            if (image.state == "available") {
+                AMILIFT_CHECK(require_billing(run, image));
+                return true;
+            }
             if (image.state == "pending") return false;
             return fail(
                 Errc::unavailable,
@@ -193,7 +207,7 @@ Result<> clean_up(Run& run) {
     std::erase_if(leftovers.volumes, [&](const auto& v) {
         return !v.attachments.empty() && v.attachments.front().instance_id != record.instance_id;
     });
-    for (const auto& id : {record.source_volume, record.target_volume}) {
+    for (const auto& id : record.volumes()) {
         AMILIFT_CHECK(add_known(run, leftovers.volumes, id,
                                 [&] { return s.ec2.describe_volumes({id}, {}); }));
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <openssl/evp.h>
 
 #include <algorithm>
@@ -47,7 +48,17 @@ Result<aws::Volume> describe_volume(Run& run, const std::string& id) {
     return std::move(volumes.front());
 }
 
+bool converts_in_place(const Run& run) {
+    return run.job->conversion.layout == job::Layout::in_place;
+}
+
+std::string names_of(const std::vector<std::string>& ids) {
+    return fmt::format("{} '{}'", ids.size() == 1 ? "volume" : "volumes",
+                       fmt::join(ids, "' and '"));
+}
+
 Result<std::string> find_or_create_volume(Run& run, Role role, std::int64_t size_gib) {
+    const bool is_of_snapshot = role == Role::source || converts_in_place(run);
     const auto* root = root_mapping(*run.source);
     const aws::Filters mine{{fmt::format("tag:{}", kTagJob), {run.record.job_id}},
                             {fmt::format("tag:{}", kTagRole), {to_string(role)}},
@@ -63,7 +74,7 @@ Result<std::string> find_or_create_volume(Run& run, Role role, std::int64_t size
                         "let that helper finish, or terminate it and run the job again");
         }
         // A job id that was used before for another AMI finds that one's volumes.
-        const bool fits = role == Role::source
+        const bool fits = is_of_snapshot
                               ? v.snapshot_id == root->snapshot_id
                               : v.size_gib >= target_size_gib(run.job->conversion, size_gib);
         if (!fits) {
@@ -77,11 +88,11 @@ Result<std::string> find_or_create_volume(Run& run, Role role, std::int64_t size
     }
     aws::CreateVolumeRequest request;
     request.availability_zone = run.services.helper.availability_zone;
-    if (role == Role::source) {
+    if (role == Role::target) request.volume_type = run.job->target.volume_type;
+    if (is_of_snapshot) {
         request.snapshot_id = root->snapshot_id;
     } else {
         request.size_gib = target_size_gib(run.job->conversion, size_gib);
-        request.volume_type = run.job->target.volume_type;
         // A target for an encrypted source is encrypted too, with the account's default key.
         if (root->encrypted.value_or(false)) request.encrypted = true;
     }
@@ -129,22 +140,28 @@ Result<> create_volumes(Run& run) {
         }
         size_gib = snapshots.front().size_gib;
     }
-    AMILIFT_TRY(record.source_volume, find_or_create_volume(run, Role::source, size_gib));
-    AMILIFT_CHECK(run.save());
+    const bool in_place = converts_in_place(run);
+    if (!in_place) {
+        AMILIFT_TRY(record.source_volume, find_or_create_volume(run, Role::source, size_gib));
+        AMILIFT_CHECK(run.save());
+    }
     AMILIFT_TRY(record.target_volume, find_or_create_volume(run, Role::target, size_gib));
     AMILIFT_CHECK(run.save());
-    run.say(Update::Kind::message,
-            fmt::format("source volume {}, target volume {} ({} GiB)", record.source_volume,
-                        record.target_volume, target_size_gib(run.job->conversion, size_gib)));
+    run.say(
+        Update::Kind::message,
+        in_place
+            ? fmt::format("volume {} ({} GiB) of the source's snapshot, converted in place",
+                          record.target_volume, size_gib)
+            : fmt::format("source volume {}, target volume {} ({} GiB)", record.source_volume,
+                          record.target_volume, target_size_gib(run.job->conversion, size_gib)));
+    const auto ids = record.volumes();
 
     const core::Deadline visible(run.services.clock, run.services.waits.create_visible);
     return wait_until(
         run.services.clock, run.services.job_cancel, run.services.waits.volume_available,
-        fmt::format("volumes '{}' and '{}' to become available", record.source_volume,
-                    record.target_volume),
+        fmt::format("{} to become available", names_of(ids)),
         [&](std::string& seen) -> Result<bool> {
-            auto volumes =
-                run.services.ec2.describe_volumes({record.source_volume, record.target_volume}, {});
+            auto volumes = run.services.ec2.describe_volumes(ids, {});
             if (!volumes) {
                 // A new volume is unknown to some API servers for a while.
                 if (volumes.error().is(Errc::not_found) && !visible.passed(run.services.clock)) {
@@ -165,7 +182,7 @@ Result<> create_volumes(Run& run) {
                 }
                 if (v.state == "available" || v.state == "in-use") ++ready;
             }
-            return ready == 2;
+            return ready == ids.size();
         });
 }
 
@@ -178,17 +195,18 @@ Result<> attach_volumes(Run& run) {
                     fmt::format("EC2 does not know this helper, instance '{}'", record.instance_id),
                     "check that endpoint and region are those of the helper");
     }
-    AMILIFT_CHECK(request_attachment(run, record.source_volume, record.source_attach_name,
-                                     helpers.front(), {record.target_attach_name}));
+    const auto ids = record.volumes();
+    const bool has_source = !record.source_volume.empty();
+    if (has_source) {
+        AMILIFT_CHECK(request_attachment(run, record.source_volume, record.source_attach_name,
+                                         helpers.front(), {record.target_attach_name}));
+    }
     AMILIFT_CHECK(request_attachment(run, record.target_volume, record.target_attach_name,
                                      helpers.front(), {record.source_attach_name}));
     AMILIFT_CHECK(wait_until(
         s.clock, s.job_cancel, s.waits.volume_attached,
-        fmt::format("volumes '{}' and '{}' to be attached", record.source_volume,
-                    record.target_volume),
-        [&](std::string& seen) -> Result<bool> {
-            AMILIFT_TRY(const auto volumes,
-                        s.ec2.describe_volumes({record.source_volume, record.target_volume}, {}));
+        fmt::format("{} to be attached", names_of(ids)), [&](std::string& seen) -> Result<bool> {
+            AMILIFT_TRY(const auto volumes, s.ec2.describe_volumes(ids, {}));
             std::size_t attached = 0;
             seen.clear();
             for (const auto& v : volumes) {
@@ -202,24 +220,28 @@ Result<> attach_volumes(Run& run) {
                                     mine != nullptr ? mine->state : v.state);
                 if (mine != nullptr && mine->state == "attached") ++attached;
             }
-            return attached == 2;
+            return attached == ids.size();
         }));
     // From here on the volumes die with the helper, whatever ends it.
     for (const auto& name : {record.source_attach_name, record.target_attach_name}) {
+        if (name.empty()) continue;
         AMILIFT_CHECK(s.ec2.delete_volume_on_termination(record.instance_id, name));
     }
     const auto timeout = s.waits.volume_attached.timeout;
-    AMILIFT_TRY(const auto source,
-                s.devices.wait_present(record.source_volume, record.source_attach_name, timeout,
-                                       s.job_cancel));
+    if (has_source) {
+        AMILIFT_TRY(const auto source,
+                    s.devices.wait_present(record.source_volume, record.source_attach_name, timeout,
+                                           s.job_cancel));
+        run.source_path = source.path;
+        run.say(Update::Kind::message,
+                fmt::format("source {} is {}", record.source_volume, source.path));
+    }
     AMILIFT_TRY(const auto target,
                 s.devices.wait_present(record.target_volume, record.target_attach_name, timeout,
                                        s.job_cancel));
-    run.source_path = source.path;
     run.target_path = target.path;
     run.say(Update::Kind::message,
-            fmt::format("source {} is {}, target {} is {}", record.source_volume, source.path,
-                        record.target_volume, target.path));
+            fmt::format("target {} is {}", record.target_volume, target.path));
     return {};
 }
 
@@ -227,12 +249,14 @@ Result<> convert(Run& run) {
     auto& record = run.record;
     auto& s = run.services;
     // After a restart the devices may have other names: they are looked for by volume again.
-    if (run.source_path.empty() || run.target_path.empty()) AMILIFT_CHECK(attach_volumes(run));
-    const bool blank = record.target_is_new && !record.conversion_started;
+    if (run.target_path.empty() || (run.source_path.empty() && !record.source_volume.empty())) {
+        AMILIFT_CHECK(attach_volumes(run));
+    }
+    const bool untouched = record.target_is_new && !record.conversion_started;
     record.conversion_started = true;
     AMILIFT_CHECK(run.save());
     const ConvertOrder order{run.source_path,      record.source_volume, run.target_path,
-                             record.target_volume, run.job->conversion,  blank};
+                             record.target_volume, run.job->conversion,  untouched};
     AMILIFT_TRY(
         const auto outcome,
         s.worker.convert(
@@ -273,7 +297,8 @@ Result<> convert(Run& run) {
 Result<> detach_volumes(Run& run) {
     auto& record = run.record;
     auto& s = run.services;
-    for (const auto& id : {record.source_volume, record.target_volume}) {
+    const auto ids = record.volumes();
+    for (const auto& id : ids) {
         AMILIFT_TRY(const auto volume, describe_volume(run, id));
         const bool attached = std::ranges::any_of(volume.attachments, [](const auto& a) {
             return a.state == "attached" || a.state == "attaching";
@@ -284,18 +309,15 @@ Result<> detach_volumes(Run& run) {
     }
     AMILIFT_CHECK(wait_until(
         s.clock, s.job_cancel, s.waits.volume_detached,
-        fmt::format("volumes '{}' and '{}' to be detached", record.source_volume,
-                    record.target_volume),
-        [&](std::string& seen) -> Result<bool> {
-            AMILIFT_TRY(const auto volumes,
-                        s.ec2.describe_volumes({record.source_volume, record.target_volume}, {}));
+        fmt::format("{} to be detached", names_of(ids)), [&](std::string& seen) -> Result<bool> {
+            AMILIFT_TRY(const auto volumes, s.ec2.describe_volumes(ids, {}));
             std::size_t available = 0;
             seen.clear();
             for (const auto& v : volumes) {
                 seen += fmt::format("{}{} is '{}'", seen.empty() ? "" : ", ", v.id, v.state);
                 if (v.state == "available") ++available;
             }
-            return available == 2;
+            return available == ids.size();
         }));
     return s.devices.wait_absent(record.target_volume, record.target_attach_name,
                                  s.waits.volume_detached.timeout, s.job_cancel);
@@ -303,7 +325,7 @@ Result<> detach_volumes(Run& run) {
 
 Result<> delete_volumes(Run& run) {
     auto& s = run.services;
-    for (const auto& id : {run.record.source_volume, run.record.target_volume}) {
+    for (const auto& id : run.record.volumes()) {
         AMILIFT_CHECK(detach_and_delete(s.ec2, s.clock, s.stop, s.waits, id));
     }
     return {};

@@ -4,7 +4,9 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/fs.h>
 #include <linux/openat2.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
@@ -113,6 +115,16 @@ Result<struct stat> stat_fd(const Fd& fd, std::string_view path) {
 std::unexpected<core::Error> not_regular(std::string_view path, mode_t mode) {
     return core::fail(Errc::corrupt, fmt::format("{} is {}, expected a regular file", quoted(path),
                                                  kind_name(mode)));
+}
+
+/// The flags of FS_IOC_GETFLAGS. The call takes an int, whatever its definition says (linux/fs.h).
+Result<unsigned> inode_flags(const Fd& fd, std::string_view path) {
+    int flags = 0;
+    if (::ioctl(fd.get(), FS_IOC_GETFLAGS, &flags) != 0) {
+        const int saved = errno;
+        return core::fail_errno(saved, fmt::format("cannot read the flags of {}", quoted(path)));
+    }
+    return static_cast<unsigned>(flags);
 }
 
 /// Puts a directory's access and modification times back when a change below it is done.
@@ -460,8 +472,10 @@ Result<> SafeRoot::write(std::string_view path, std::string_view contents,
     }
 
     const DirectoryTimes times(place.directory);
-    // The name is ours alone: one process converts an image, and O_EXCL refuses a planted one.
-    const std::string temporary = fmt::format(".amilift-new-{}", ::getpid());
+    // The name is ours alone, as one process converts an image: what is there was left by one that
+    // was killed. O_EXCL still refuses a planted link.
+    const std::string temporary = ".amilift-new";
+    ::unlinkat(place.directory.get(), temporary.c_str(), 0);
     Fd fd(::openat(place.directory.get(), temporary.c_str(),
                    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (!fd) {
@@ -496,6 +510,45 @@ Result<> SafeRoot::write(std::string_view path, std::string_view contents,
         return replaced;
     }
     return sync_directory(place.directory, real);
+}
+
+Result<> SafeRoot::overwrite(std::string_view path, std::uint64_t offset,
+                             std::span<const std::byte> bytes) const {
+    AMILIFT_TRY(const Fd seen, open_regular(path));
+    AMILIFT_TRY(const auto st, stat_fd(seen, path));
+    const auto size = static_cast<std::uint64_t>(st.st_size);
+    if (offset > size || bytes.size() > size - offset) {
+        return core::fail(Errc::invalid_input,
+                          fmt::format("{} has {} bytes, {} are to be overwritten from byte {}",
+                                      quoted(path), size, bytes.size(), offset));
+    }
+    AMILIFT_TRY(const Fd fd, core::open_file(fd_path(seen), O_WRONLY));
+    AMILIFT_CHECK(core::write_all_at(fd, bytes, offset, std::string(path)));
+    if (::fsync(fd.get()) != 0) {
+        const int saved = errno;
+        return core::fail_errno(saved, fmt::format("cannot flush {} of the image", quoted(path)));
+    }
+    return {};
+}
+
+Result<bool> SafeRoot::is_immutable(std::string_view path) const {
+    AMILIFT_TRY(const Fd fd, open_regular(path));
+    AMILIFT_TRY(const auto flags, inode_flags(fd, path));
+    return (flags & FS_IMMUTABLE_FL) != 0;
+}
+
+Result<> SafeRoot::set_immutable(std::string_view path, bool immutable) const {
+    AMILIFT_TRY(const Fd fd, open_regular(path));
+    AMILIFT_TRY(const auto flags, inode_flags(fd, path));
+    constexpr unsigned kImmutable = FS_IMMUTABLE_FL;
+    int wanted = static_cast<int>(immutable ? flags | kImmutable : flags & ~kImmutable);
+    if (static_cast<unsigned>(wanted) == flags) return {};
+    if (::ioctl(fd.get(), FS_IOC_SETFLAGS, &wanted) != 0 || ::fsync(fd.get()) != 0) {
+        const int saved = errno;
+        return core::fail_errno(saved, fmt::format("cannot {} the immutable flag of {}",
+                                                   immutable ? "set" : "clear", quoted(path)));
+    }
+    return {};
 }
 
 Result<std::vector<std::string>> SafeRoot::make_directories(std::string_view path) const {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -73,6 +74,14 @@ class SafeRoot {
     /// file (corrupt) and if a link dangles (not_found).
     [[nodiscard]] core::Result<> write(std::string_view path, std::string_view contents,
                                        std::uint32_t mode_if_new = 0644) const;
+    /// Overwrites bytes of a regular file where they lie: its size and its blocks stay, and they
+    /// are on the disk when it returns. Errors: invalid_input when the file is shorter.
+    [[nodiscard]] core::Result<> overwrite(std::string_view path, std::uint64_t offset,
+                                           std::span<const std::byte> bytes) const;
+    /// Sets or clears the immutable flag of a regular file (chattr(1), FS_IOC_SETFLAGS): nobody can
+    /// write, rename, remove or defragment it. Needs CAP_LINUX_IMMUTABLE.
+    [[nodiscard]] core::Result<> set_immutable(std::string_view path, bool immutable) const;
+    [[nodiscard]] core::Result<bool> is_immutable(std::string_view path) const;
     /// Makes a directory and its missing parents (0755 root:root); fine if it exists.
     [[nodiscard]] core::Result<std::vector<std::string>> make_directories(
         std::string_view path) const;  ///< the directories that were made, outermost first

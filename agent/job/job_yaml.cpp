@@ -282,7 +282,9 @@ void Reader::read_target(const YamlNode& node, Job& job) {
                         out.on_name_collision);
                 case 9:
                     return read_choice<Layout>(value, path,
-                                               {{"mbr", Layout::mbr}, {"gpt", Layout::gpt}},
+                                               {{"mbr", Layout::mbr},
+                                                {"gpt", Layout::gpt},
+                                                {"in-place", Layout::in_place}},
                                                job.conversion.layout);
                 default:
                     return read_size(value, path, job.conversion.size_gib);

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "modules/bootloader.hpp"
 #include "modules/initramfs.hpp"
@@ -40,7 +41,17 @@ TargetKind kind_of_target(const std::string& path) {
     return S_ISBLK(status.st_mode) ? TargetKind::block_device : TargetKind::file;
 }
 
+/// The target holds the source already.
+bool is_own_volume(const ConversionRequest& request) {
+    return request.source.path.empty();
+}
+
 Result<> require_two_disks(const ConversionRequest& request) {
+    if (is_own_volume(request)) {
+        if (request.options.layout == job::Layout::in_place) return {};
+        return fail(Errc::invalid_input, "no source disk is given",
+                    "only target.layout: in-place converts a disk that holds its source");
+    }
     // A loop device is the file behind it, a hard link is the file itself.
     const auto source = dev::identity_of(request.source.path);
     const auto target = dev::identity_of(request.target.path);
@@ -49,6 +60,11 @@ Result<> require_two_disks(const ConversionRequest& request) {
                 fmt::format("source '{}' and target '{}' are the same disk", request.source.path,
                             request.target.path),
                 "name another target: the source is never changed");
+}
+
+/// The disk that holds what is converted.
+const DiskRef& content_of(const ConversionRequest& request) {
+    return is_own_volume(request) ? request.target : request.source;
 }
 
 /// The image's content, with every finding told.
@@ -81,6 +97,16 @@ Result<> require_convertible(const image::ImageFacts& facts) {
                 refusal->action, refusal->id);
 }
 
+/// Notes that nobody of us made must not be taken over after a crash.
+Result<> require_no_notes(const image::SafeRoot& root) {
+    AMILIFT_TRY(const auto notes, root.link_status(modules::kPendingPath));
+    if (notes.kind == image::FileKind::missing) return {};
+    return fail(
+        Errc::refused,
+        fmt::format("the image has a '{}', which amilift has to write", modules::kPendingPath),
+        "remove it from the source image", "path-taken");
+}
+
 bool can_boot_by_uefi(const job::ConversionOptions& options, const image::ImageFacts& facts) {
     if (options.layout != job::Layout::gpt || !facts.boot_entry) return false;
     const auto index = facts.kernel_of_entry.at(*facts.boot_entry);
@@ -96,11 +122,12 @@ struct Plan {
     std::vector<VolumePlace> target_places;  ///< the root first
 };
 
-/// A bare filesystem becomes the first partition of a new table.
-VolumePlace first_partition(const SourceImage& source, std::uint64_t root_bytes) {
+/// A bare filesystem becomes the first partition of a new table, or stays where it is.
+VolumePlace new_root(const SourceImage& source, job::Layout layout, std::uint64_t root_bytes) {
     auto place = source.places().front();
-    place.partition = 1;
-    place.offset_bytes = modules::kRootOffset;
+    place.partition = layout == job::Layout::in_place ? 0 : 1;
+    place.offset_bytes = modules::root_offset(layout);
+    place.always_by_loop = true;
     place.filesystem.size_bytes = root_bytes;
     return place;
 }
@@ -111,7 +138,7 @@ Result<> require_no_new_layout(const ConversionRequest& request) {
     return fail(Errc::refused,
                 fmt::format("'{}' has a partition table, which stays as it is: target.layout and "
                             "target.size are for bare filesystems",
-                            request.source.path),
+                            content_of(request).path),
                 "take them out of the job; grow the partition on the instance",
                 "layout-of-partitions");
 }
@@ -141,6 +168,9 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
     }
     AMILIFT_CHECK(require_convertible(inspection.facts));
     AMILIFT_CHECK(modules::Manifest::require_place(source.root(), modules::kManifestPath));
+    if (is_own_volume(request) && !request.is_interrupted) {
+        AMILIFT_CHECK(require_no_notes(source.root()));
+    }
 
     observer.on_stage("plan");
     AMILIFT_TRY(const auto used, source.used_extents());
@@ -152,7 +182,7 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
     } else {
         AMILIFT_TRY(const auto disk,
                     modules::plan_disk(request.options, inspection.filesystem, target_bytes));
-        plan.target_places = {first_partition(source, disk.root_bytes())};
+        plan.target_places = {new_root(source, request.options.layout, disk.root_bytes())};
         plan.text.target_bytes = disk.needed_bytes();
     }
     const modules::PlanContext context{.options = request.options,
@@ -163,7 +193,8 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
                                        .target_bytes = target_bytes,
                                        .commands = commands,
                                        .source_path = source.disk().path(),
-                                       .source_bytes = source.disk().size_bytes()};
+                                       .source_bytes = source.disk().size_bytes(),
+                                       .target_has_content = is_own_volume(request)};
     for (const auto* module : modules::modules_for(inspection.facts)) {
         AMILIFT_CHECK(cancel.check());
         auto steps = module->plan(context);
@@ -180,11 +211,13 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
 
 class Application final : public modules::ApplyContext {
   public:
-    Application(const dev::BlockDevice& source, const dev::BlockDevice& target,
-                dev::TargetContent content, const std::vector<VolumePlace>& places,
-                ConversionResult& result, core::CommandRunner& commands,
-                ConversionObserver& observer, const core::Cancel& cancel)
-        : source_(source),
+    Application(const ConversionRequest& request, const dev::BlockDevice& source,
+                const dev::BlockDevice& target, dev::TargetContent content,
+                const std::vector<VolumePlace>& places, ConversionResult& result,
+                core::CommandRunner& commands, ConversionObserver& observer,
+                const core::Cancel& cancel)
+        : request_(request),
+          source_(source),
           target_(target),
           content_(content),
           places_(places),
@@ -201,8 +234,18 @@ class Application final : public modules::ApplyContext {
             AMILIFT_TRY(auto mounted,
                         MountedTree::mount(target_, places_, dev::Access::read_write));
             mounted_.emplace(std::move(mounted));
+            if (is_own_volume(request_) && !std::exchange(notes_changes_, true)) {
+                AMILIFT_CHECK(
+                    result_.manifest.note_changes(mounted_->root(), request_.is_interrupted));
+            }
         }
         return &mounted_->root();
+    }
+    Result<> release_target_root() override {
+        if (!mounted_) return {};
+        AMILIFT_CHECK(mounted_->unmount());
+        mounted_.reset();
+        return target_.flush();
     }
     modules::Manifest& manifest() override { return result_.manifest; }
     core::CommandRunner& commands() override { return commands_; }
@@ -214,12 +257,11 @@ class Application final : public modules::ApplyContext {
     Result<> finish() {
         AMILIFT_TRY(const auto* root, target_root());
         AMILIFT_CHECK(result_.manifest.write_itself(*root));
-        AMILIFT_CHECK(mounted_->unmount());
-        mounted_.reset();
-        return target_.flush();
+        return release_target_root();
     }
 
   private:
+    const ConversionRequest& request_;
     const dev::BlockDevice& source_;
     const dev::BlockDevice& target_;
     dev::TargetContent content_;
@@ -229,6 +271,7 @@ class Application final : public modules::ApplyContext {
     ConversionObserver& observer_;
     const core::Cancel& cancel_;
     std::optional<MountedTree> mounted_;
+    bool notes_changes_ = false;
 };
 
 Result<> apply(const std::vector<modules::Step>& steps, Application& application,
@@ -300,12 +343,13 @@ Result<PlanText> plan(const ConversionRequest& request, core::CommandRunner& com
     AMILIFT_CHECK(enter_own_mounts());
     AMILIFT_CHECK(require_two_disks(request));
     std::optional<std::uint64_t> target_bytes;
-    if (kind_of_target(request.target.path) == TargetKind::block_device) {
+    if (!is_own_volume(request) &&
+        kind_of_target(request.target.path) == TargetKind::block_device) {
         AMILIFT_TRY(const auto target,
                     dev::BlockDevice::open(request.target.path, dev::Access::read_only));
         target_bytes = target.size_bytes();
     }
-    AMILIFT_TRY(auto source, SourceImage::open(request.source, JournalReplay::never));
+    AMILIFT_TRY(auto source, SourceImage::open(content_of(request), JournalReplay::never));
     AMILIFT_TRY(auto plan, make_plan(request, source, target_bytes, commands, observer, cancel));
     AMILIFT_CHECK(source.unmount());
     return std::move(plan.text);
@@ -319,27 +363,33 @@ Result<ConversionResult> convert(const ConversionRequest& request, core::Command
     if (kind == TargetKind::none) {
         return fail(Errc::invalid_input, "no target disk is given", "name an output file");
     }
-    if (kind == TargetKind::file) {
+    const bool own = is_own_volume(request);
+    if (kind == TargetKind::file && !own) {
         return fail(Errc::already_exists,
                     fmt::format("output file '{}' exists", request.target.path),
                     "remove it or choose another name");
     }
     std::optional<TargetDisk> target;
     std::optional<std::uint64_t> target_bytes;
-    if (kind == TargetKind::block_device) {
+    if (kind == TargetKind::block_device && !own) {
         AMILIFT_TRY(auto opened, TargetDisk::open_device(request.target));
         target.emplace(std::move(opened));
         target_bytes = target->disk().size_bytes();
     }
-    AMILIFT_TRY(auto source, SourceImage::open(request.source, request.may_replay_source_journal
-                                                                   ? JournalReplay::allowed
-                                                                   : JournalReplay::never));
+    const bool may_replay = own || request.may_replay_source_journal;
+    AMILIFT_TRY(auto source,
+                SourceImage::open(content_of(request),
+                                  may_replay ? JournalReplay::allowed : JournalReplay::never));
     AMILIFT_TRY(auto plan, make_plan(request, source, target_bytes, commands, observer, cancel));
     AMILIFT_CHECK(source.unmount());
     AMILIFT_CHECK(cancel.check());
 
     auto content = request.target_content;
-    if (!target) {
+    if (own) {
+        // Opened for nobody else only now: the look at it needed a mount.
+        AMILIFT_TRY(auto opened, TargetDisk::open_device(request.target));
+        target.emplace(std::move(opened));
+    } else if (!target) {
         AMILIFT_TRY(auto made, TargetDisk::create_file(request.target.path, plan.text.target_bytes,
                                                        plan.text.used_bytes));
         target.emplace(std::move(made));
@@ -348,8 +398,8 @@ Result<ConversionResult> convert(const ConversionRequest& request, core::Command
     ConversionResult result;
     result.plan = std::move(plan.text);
     {
-        Application application(source.disk(), target->disk(), content, plan.target_places, result,
-                                commands, observer, cancel);
+        Application application(request, source.disk(), target->disk(), content, plan.target_places,
+                                result, commands, observer, cancel);
         AMILIFT_CHECK(apply(plan.steps, application, observer, cancel));
     }
     AMILIFT_CHECK(verify(request, source.disk(), target->disk().path(), plan, result, commands,

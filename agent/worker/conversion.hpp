@@ -27,6 +27,8 @@ struct DiskRef {
 };
 
 struct ConversionRequest {
+    /// Without a path: the target holds the source's content and is converted in place, which
+    /// takes layout in_place. It is our own volume then: a dirty journal is replayed on it.
     DiskRef source;
     DiskRef target;  ///< a regular file that does not exist yet is made to measure (sparse); plan()
                      ///< takes an empty path too
@@ -36,6 +38,9 @@ struct ConversionRequest {
     bool may_replay_source_journal = false;
     /// Of a target that exists. A file that convert() makes is known to be zeros.
     dev::TargetContent target_content = dev::TargetContent::unknown;
+    /// In place only: a conversion of this target may have been interrupted. What it has done
+    /// stays, and the result is the same.
+    bool is_interrupted = false;
 };
 
 /// Hears what happens, from the thread that runs the conversion.

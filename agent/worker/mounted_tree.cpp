@@ -25,7 +25,8 @@ Result<image::SafeRoot> open_root(const dev::Mount& mount) {
 /// Nothing where the disk is a block device that is the filesystem: that is mounted itself.
 Result<std::optional<dev::LoopDevice>> attach(const dev::BlockDevice& disk,
                                               const VolumePlace& place, dev::Access access) {
-    if (place.partition == 0 && place.offset_bytes == 0 && disk.is_block_device()) {
+    if (!place.always_by_loop && place.partition == 0 && place.offset_bytes == 0 &&
+        disk.is_block_device()) {
         return std::nullopt;
     }
     // A journal is replayed on a source that was opened for reading: by its name, then.

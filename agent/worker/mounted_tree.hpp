@@ -19,6 +19,9 @@ struct VolumePlace {
     std::string mount_point = "/";
     std::uint64_t offset_bytes = 0;
     dev::FilesystemInfo filesystem{};
+    /// Through a loop device even where the disk is the filesystem: the disk itself is held open
+    /// for nobody else.
+    bool always_by_loop = false;
 };
 
 /// The image's filesystems of one disk, mounted into one tree: what image::SafeRoot then sees is

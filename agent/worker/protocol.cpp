@@ -112,7 +112,9 @@ constexpr std::array kBootloaders{
     Choice<job::Bootloader>{"grub2", job::Bootloader::grub2},
     Choice<job::Bootloader>{"grub-legacy", job::Bootloader::grub_legacy}};
 constexpr std::array kLayouts{Choice<job::Layout>{"mbr", job::Layout::mbr},
-                              Choice<job::Layout>{"gpt", job::Layout::gpt}};
+                              Choice<job::Layout>{"gpt", job::Layout::gpt},
+
+                              Choice<job::Layout>{"in-place", job::Layout::in_place}};
 constexpr std::array kPlatforms{Choice<std::optional<job::Platform>>{"any", std::nullopt},
                                 Choice<std::optional<job::Platform>>{"nitro", job::Platform::nitro},
                                 Choice<std::optional<job::Platform>>{"xen", job::Platform::xen}};
@@ -297,7 +299,8 @@ std::string encode_request(const ConversionRequest& request) {
                  {"consoles", request.options.consoles},
                  {"platform", name_of(request.options.platform, kPlatforms)},
                  {"may_replay_source_journal", request.may_replay_source_journal},
-                 {"target_content", name_of(request.target_content, kContents)}},
+                 {"target_content", name_of(request.target_content, kContents)},
+                 {"is_interrupted", request.is_interrupted}},
                 "convert");
 }
 
@@ -321,6 +324,7 @@ Result<ConversionRequest> decode_request(std::string_view text) {
         request.options.platform = fields.choice("platform", kPlatforms);
         request.may_replay_source_journal = fields.flag("may_replay_source_journal");
         request.target_content = fields.choice("target_content", kContents);
+        request.is_interrupted = fields.flag("is_interrupted");
         return request;
     });
 }

@@ -16,7 +16,8 @@ namespace amilift::worker {
 /// whole one; without keep() it is removed.
 class TargetDisk {
   public:
-    /// Opens an existing block device for writing and checks that it is the right volume.
+    /// Opens an existing block device, or a file that holds what is to be converted, for writing
+    /// and checks that it is the right volume.
     [[nodiscard]] static core::Result<TargetDisk> open_device(const DiskRef& ref);
     /// Makes a sparse file of `size_bytes`. What a killed conversion has left is replaced. Errors:
     /// already_exists, conflict (another conversion writes it), no_space (the directory's

@@ -124,7 +124,7 @@ VALUES = [
     "{x}", "{ date }", "{}", "a{date}b", "it's [a] (name) ./-@_", "n" * 64, "n" * 65, "n" * 128,
     "n" * 129, "n" * 255, "n" * 256, "ami-0abc1234", "ami-0123456789abcdef0", "ami-0ABC1234",
     "ami-0abc123", "hvm", "paravirtual", "/dev/xvda", "/dev/sda1", "/dev/sda", "gp3", "gp2",
-    "standard", "io2", "fail", "suffix", "grub2", "grub-legacy", "terminate", "stop", "keep",
+    "standard", "io2", "fail", "suffix", "mbr", "in-place", "grub2", "grub-legacy", "terminate", "stop", "keep",
     "2h", "90m", "30s", "10s", "9s", "24h", "25h", "1h30m", "2d", "999999h", "1000000s", "h",
     "https://x", "http://x:80/p", "https://u@x", "https://x?q", "https://x:65535", "https://x:0",
     "https://x:65536", "https://[::1]:1", "https://[::1", "https://-x", "https://x-",

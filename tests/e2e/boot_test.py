@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Converts the image of a paravirtual AMI with the built amilift and boots the result.
 
-    boot_test.py --amilift BUILD/amilift [--bus nvme|virtio|ide] [--bootloader grub2|grub-legacy] [--layout mbr|gpt]
+    boot_test.py --amilift BUILD/amilift [--bus nvme|virtio|ide] [--bootloader grub2|grub-legacy] [--layout mbr|gpt|in-place]
                  [--firmware seabios|ovmf] [--keep DIRECTORY]
 
 The source comes from tests/cloud/images/build-source (cached). The converted disk boots in QEMU from its own boot record,
@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument('--amilift', type=Path, required=True, help='the built program')
     parser.add_argument('--bus', choices=BUSES, default='nvme')
     parser.add_argument('--bootloader', choices=['grub2', 'grub-legacy'], default='grub2')
-    parser.add_argument('--layout', choices=['mbr', 'gpt'], default='mbr')
+    parser.add_argument('--layout', choices=['mbr', 'gpt', 'in-place'], default='mbr')
     parser.add_argument('--firmware', choices=FIRMWARE, default='seabios')
     parser.add_argument('--source', type=Path, help='use this source image')
     parser.add_argument('--timeout', type=float, default=300, help='seconds for the boot')

@@ -3,8 +3,10 @@
 
 #include <fmt/format.h>
 
+#include "modules/copy.hpp"
 #include "modules/grub2_image.hpp"
 #include "modules/grub_legacy.hpp"
+#include "modules/in_place.hpp"
 #include "modules/partition.hpp"
 #include "tests/modules/module_fixture.hpp"
 
@@ -80,6 +82,71 @@ TEST(Grub2BootArea, MustFitIntoTheGap) {
     ASSERT_FALSE(area);
     EXPECT_TRUE(area.error().is(Errc::no_space));
     EXPECT_NE(area.error().what.find("2049 sectors"), std::string::npos) << area.error().what;
+}
+
+std::vector<std::byte> empty_core(std::size_t bytes) {
+    std::vector<std::byte> core(bytes, std::byte{0xc0});
+    std::fill_n(core.begin() + 0x1a0, 0x200 - 0x1a0, std::byte{0});
+    return core;
+}
+
+TEST(BlockList, GrowsDownwardsAndCountsSegments) {
+    const auto core = empty_core(9 * 512 + 1);
+    const auto listed = with_block_list(core, {{1000, 3}, {500, 4}, {70000, 8}});
+    ASSERT_TRUE(listed) << listed.error().message();
+    EXPECT_EQ(listed->size(), 10U * 512);
+    // The boot record loads sector 1000; 1001, 1002 go to 0x8200 (segment 0x820), and so on.
+    EXPECT_EQ(hex(*listed, 0x1f4, 12), "e90300000000000002002008");
+    EXPECT_EQ(hex(*listed, 0x1e8, 12), "f40100000000000004006008");
+    EXPECT_EQ(hex(*listed, 0x1dc, 12), "70110100000000000300e008");
+    EXPECT_EQ(hex(*listed, 0x1d0, 12), std::string(24, '0')) << "the end of the list";
+    EXPECT_EQ(hex(*listed, 0, 4), "c0c0c0c0");
+    Sector first{};
+    std::copy_n(listed->begin(), 512, first.begin());
+    const auto runs = read_block_list(first);
+    ASSERT_TRUE(runs) << runs.error().message();
+    EXPECT_EQ(*runs, (std::vector<SectorRun>{{1001, 2}, {500, 4}, {70000, 3}}));
+}
+
+TEST(BlockList, FirstPieceOfOneSectorIsNotListed) {
+    const auto listed = with_block_list(empty_core(2 * 512), {{8, 1}, {64, 1}});
+    ASSERT_TRUE(listed) << listed.error().message();
+    EXPECT_EQ(hex(*listed, 0x1f4, 12), "400000000000000001002008");
+}
+
+TEST(BlockList, NeverOverwritesCodeAndKeepsItsEnd) {
+    // Room for eight entries from 0x1a0 on, one of which ends the list.
+    std::vector<SectorRun> runs{{8, 1}};
+    for (std::uint64_t i = 0; i < 7; ++i) runs.push_back({100 + 10 * i, 1});
+    EXPECT_TRUE(with_block_list(empty_core(8 * 512), runs));
+    runs.push_back({900, 1});
+    const auto listed = with_block_list(empty_core(9 * 512), runs);
+    ASSERT_FALSE(listed);
+    EXPECT_EQ(listed.error().id, "file-fragmented");
+    EXPECT_FALSE(with_block_list(empty_core(9 * 512), {{8, 4}})) << "the file is longer";
+}
+
+TEST(BlockList, HostileListIsAnError) {
+    Sector first{};
+    first.fill(std::byte{0x01});
+    EXPECT_TRUE(read_block_list(first).error().is(Errc::corrupt));
+    first.fill(std::byte{0xff});
+    EXPECT_TRUE(read_block_list(first).error().is(Errc::corrupt));
+    EXPECT_TRUE(read_block_list(Sector{})->empty());
+}
+
+TEST(BlockList, RealCoreImageHasRoomForSeveralPieces) {
+    core::ProcessRunner commands;
+    const auto image = build_grub2_image(commands, job::Layout::in_place);
+    ASSERT_TRUE(image) << image.error().message();
+    const auto sectors = sectors_of(image->core.size());
+    std::vector<SectorRun> runs;
+    for (std::size_t i = 0; i < 5; ++i) runs.push_back({1000 * (i + 1), sectors / 5 + 1});
+    const auto listed = with_block_list(image->core, runs);
+    ASSERT_TRUE(listed) << listed.error().message();
+    Sector first{};
+    std::copy_n(listed->begin(), 512, first.begin());
+    EXPECT_EQ(read_block_list(first)->size(), 5U);
 }
 
 TEST(Grub2Config, ShowsTheImagesOwnMenu) {
@@ -278,6 +345,71 @@ TEST_F(LegacyTree, PathsThatWouldOverwriteCodeAreAnError) {
     const auto area = make_legacy_boot_area(stages, 0, Sector{});
     ASSERT_FALSE(area);
     EXPECT_TRUE(area.error().is(Errc::corrupt));
+}
+
+class InPlacePlan : public PlanFixture {
+  protected:
+    InPlacePlan() {
+        options.layout = job::Layout::in_place;
+        facts.menu_text = menu("(hd0)", "root=UUID=5d41402a-bc4b-4a76-b971-9d911017c592");
+    }
+    static std::string menu(const std::string& device, const std::string& root) {
+        return "default 0\ntitle one\nroot " + device + "\nkernel /boot/vmlinuz " + root +
+               "\ninitrd /boot/initrd\n";
+    }
+};
+
+TEST_F(InPlacePlan, EntryMustBootWithoutAPartition) {
+    EXPECT_TRUE(require_in_place_entry(facts, facts.menu_text));
+    EXPECT_TRUE(require_in_place_entry(facts, menu("( HD0 )", "root=LABEL=/")));
+    for (const char* device : {"(hd0,0)", "(hd1)", "(hd0,msdos1)"}) {
+        const auto seen = require_in_place_entry(facts, menu(device, "root=LABEL=/"));
+        ASSERT_FALSE(seen) << device;
+        EXPECT_EQ(seen.error().id, "in-place-partition-named");
+    }
+    for (const char* root : {"root=/dev/sda1", "root=/dev/xvda", "ro", "root=PARTUUID=1-01"}) {
+        const auto seen = require_in_place_entry(facts, menu("(hd0)", root));
+        ASSERT_FALSE(seen) << root;
+        EXPECT_EQ(seen.error().id, "in-place-root-device");
+    }
+    const auto text = menu("(hd0)", "root=LABEL=/");
+    const auto without = text.substr(0, text.find("initrd"));
+    EXPECT_EQ(require_in_place_entry(facts, without).error().id, "in-place-root-device");
+}
+
+TEST_F(InPlacePlan, FilesystemMustLeaveRoomAndHaveAName) {
+    EXPECT_TRUE(require_in_place(context()));
+    filesystem.clean = false;
+    EXPECT_EQ(require_in_place(context()).error().id, "dirty-filesystem");
+    filesystem.clean = true;
+    filesystem.uuid.clear();
+    filesystem.label.clear();
+    EXPECT_EQ(require_in_place(context()).error().id, "in-place-root-unnamed");
+    options.bootloader = job::Bootloader::grub_legacy;
+    EXPECT_EQ(require_in_place(context()).error().id, "in-place-needs-grub2");
+    filesystem.type = dev::Filesystem::xfs;
+    EXPECT_EQ(require_in_place(context()).error().id, "in-place-not-ext");
+}
+
+TEST_F(InPlacePlan, NothingIsCopiedAndNoTableIsWritten) {
+    auto of_volume = context(filesystem.size_bytes);
+    of_volume.target_has_content = true;
+    EXPECT_TRUE(partition_module().plan(of_volume)->empty());
+    EXPECT_TRUE(copy_module().plan(of_volume)->empty());
+    const auto steps = bootloader_module().plan(of_volume);
+    ASSERT_TRUE(steps) << steps.error().message();
+    ASSERT_EQ(steps->size(), 4U);
+    EXPECT_TRUE((*steps)[2].text.starts_with("write GRUB 2: core image of "));
+    EXPECT_EQ((*steps)[3].text,
+              "write GRUB 2: boot record with an empty partition table to sector 0, zeros to "
+              "sector 1");
+    // A file of the user is made: there the filesystem is copied, to the start.
+    EXPECT_EQ(copy_module().plan(context())->size(), 1U);
+    EXPECT_TRUE(partition_module().plan(context())->empty());
+    EXPECT_EQ(plan_disk(options, filesystem, std::nullopt)->needed_bytes(), 64U << 20);
+    const auto small = partition_module().plan(context(filesystem.size_bytes - 512));
+    ASSERT_FALSE(small);
+    EXPECT_TRUE(small.error().is(Errc::no_space));
 }
 
 class BootloaderPlan : public PlanFixture {

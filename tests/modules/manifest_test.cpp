@@ -4,6 +4,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
+
 #include "tests/modules/module_fixture.hpp"
 
 namespace amilift::modules {
@@ -149,6 +151,68 @@ TEST_F(ManifestTest, WritesItselfLastAndListsEverythingButItself) {
     EXPECT_EQ(document->entries(), manifest.entries());
     for (const auto& entry : manifest.entries()) EXPECT_NE(entry.path, kManifestPath);
     EXPECT_EQ(manifest.entries().back().path, "/var/lib/amilift");
+}
+
+TEST_F(ManifestTest, NotesChangesBeforeTheyAreDone) {
+    write_text(tree / "changed", "old");
+    ASSERT_TRUE(manifest.note_changes(root, false));
+    const auto noted = [&] {
+        return Manifest::from_json(read_text(tree / std::string(kPendingPath)));
+    };
+    EXPECT_TRUE(noted()->entries().empty());
+    ASSERT_TRUE(manifest.write(root, "m", "/changed", "new"));
+    ASSERT_TRUE(manifest.write(root, "m", "/a/b/added", "x"));
+    EXPECT_EQ(noted()->entries(), manifest.entries());
+
+    // The crash comes between the note and the change: the conversion is done again.
+    write_text(tree / "changed", "old");
+    Manifest again;
+    ASSERT_TRUE(again.note_changes(root, true));
+    ASSERT_TRUE(again.write(root, "m", "/changed", "new"));
+    ASSERT_TRUE(again.write(root, "m", "/a/b/added", "x"));
+    EXPECT_EQ(again.entries(), manifest.entries());
+    ASSERT_TRUE(again.write_itself(root));
+    EXPECT_FALSE(std::filesystem::exists(tree / std::string(kPendingPath)));
+
+    // And once more when all was done: the manifest stands for the notes.
+    Manifest third;
+    ASSERT_TRUE(third.note_changes(root, true));
+    ASSERT_TRUE(third.write(root, "m", "/changed", "new"));
+    ASSERT_TRUE(third.write_itself(root));
+    EXPECT_EQ(third.to_json(), again.to_json());
+    EXPECT_FALSE(std::filesystem::exists(tree / std::string(kPendingPath)));
+}
+
+TEST_F(ManifestTest, NotesOfOthersAreNotTakenOver) {
+    write_text(tree / std::string(kPendingPath), R"({"schema":1,"entries":[{"path":"/etc/passwd",
+        "module":"m","kind":"directory","after":{"sha256":"","size_bytes":0}}]})");
+    ASSERT_TRUE(manifest.note_changes(root, false));
+    EXPECT_TRUE(manifest.entries().empty());
+    EXPECT_EQ(read_text(tree / std::string(kPendingPath)), Manifest().to_json());
+}
+
+TEST_F(ManifestTest, OverwritesAFileWhereItLies) {
+    ASSERT_TRUE(manifest.write(root, "m", "/core", "0123456789"));
+    struct stat before{};
+    ASSERT_EQ(::stat((tree / "core").c_str(), &before), 0);
+    const std::array<std::byte, 2> bytes{std::byte{'a'}, std::byte{'b'}};
+    ASSERT_TRUE(manifest.overwrite(root, "m", "/core", 3, bytes));
+    EXPECT_EQ(read_text(tree / "core"), "012ab56789");
+    struct stat after{};
+    ASSERT_EQ(::stat((tree / "core").c_str(), &after), 0);
+    EXPECT_EQ(before.st_ino, after.st_ino);
+    ASSERT_EQ(manifest.entries().size(), 1U);
+    EXPECT_FALSE(manifest.entries()[0].before);
+    EXPECT_EQ(manifest.entries()[0].after->sha256, image::sha256_hex("012ab56789"));
+    EXPECT_FALSE(manifest.overwrite(root, "m", "/core", 9, bytes)) << "a file does not grow";
+    EXPECT_FALSE(root.overwrite("/core", 9, bytes));
+}
+
+TEST_F(ManifestTest, WhatAKilledWriteHasLeftIsReplaced) {
+    write_text(tree / ".amilift-new", "half");
+    ASSERT_TRUE(manifest.write(root, "m", "/f", "whole"));
+    EXPECT_EQ(read_text(tree / "f"), "whole");
+    EXPECT_FALSE(std::filesystem::exists(tree / ".amilift-new"));
 }
 
 TEST_F(ManifestTest, PlaceIsAFileOrNothingBelowDirectories) {

@@ -28,12 +28,18 @@ aws::Image pv_image() {
     return image;
 }
 
+job::ConversionOptions for_platform(job::Platform platform) {
+    job::ConversionOptions options;
+    options.platform = platform;
+    return options;
+}
+
 TEST(Preflight, TakesAParavirtualEbsImage) {
-    EXPECT_TRUE(check_source(pv_image(), std::nullopt));
+    EXPECT_TRUE(check_source(pv_image(), {}));
     auto hvm = pv_image();
     hvm.virtualization_type = "hvm";
-    EXPECT_TRUE(check_source(hvm, job::Platform::nitro));
-    EXPECT_FALSE(check_source(hvm, job::Platform::xen));
+    EXPECT_TRUE(check_source(hvm, for_platform(job::Platform::nitro)));
+    EXPECT_FALSE(check_source(hvm, for_platform(job::Platform::xen)));
 }
 
 TEST(Preflight, RefusalsNameTheImageAndHaveAnId) {
@@ -54,12 +60,26 @@ TEST(Preflight, RefusalsNameTheImageAndHaveAnId) {
     for (const auto& c : cases) {
         auto image = pv_image();
         c.spoil(image);
-        const auto checked = check_source(image, std::nullopt);
+        const auto checked = check_source(image, {});
         ASSERT_FALSE(checked) << c.id;
         EXPECT_TRUE(checked.error().is(core::Errc::refused));
         EXPECT_EQ(checked.error().id, c.id);
         EXPECT_NE(checked.error().what.find("'ami-1'"), std::string::npos);
     }
+}
+
+TEST(Preflight, BillingCodesStayWithAVolumeOfTheSnapshotOnly) {
+    job::ConversionOptions in_place;
+    in_place.layout = job::Layout::in_place;
+    auto image = pv_image();
+    image.usage_operation = "RunInstances:0010";
+    EXPECT_TRUE(check_source(image, in_place));
+    const auto copied = check_source(image, {});
+    ASSERT_FALSE(copied);
+    EXPECT_NE(copied.error().hint.find("layout: in-place"), std::string::npos);
+    // No running helper can attach such a volume.
+    image.product_codes = {"abc123"};
+    EXPECT_EQ(check_source(image, in_place).error().id, "product-codes");
 }
 
 TEST(Preflight, FindsTheRootUnderItsOtherName) {

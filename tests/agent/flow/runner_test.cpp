@@ -51,11 +51,73 @@ TEST_F(FlowTest, GivesTheWorkerTheDevicesOfItsVolumes) {
     EXPECT_EQ(order.source_path, "/dev/fake-" + order.source_volume);
     EXPECT_EQ(order.target_path, "/dev/fake-" + order.target_volume);
     EXPECT_NE(order.source_volume, order.target_volume);
-    EXPECT_TRUE(order.target_is_blank);
+    EXPECT_TRUE(order.target_is_untouched);
     EXPECT_EQ(ec2.created.at(order.source_volume).snapshot_id, "snap-0000000000000000c");
     EXPECT_EQ(ec2.created.at(order.target_volume).snapshot_id, std::nullopt);
     EXPECT_EQ(ec2.created.at(order.target_volume).size_gib, 9);
     EXPECT_EQ(ec2.created.at(order.target_volume).availability_zone, "eu-west-1a");
+}
+
+TEST_F(FlowTest, ConvertsOneVolumeOfTheSnapshotInPlace) {
+    job.conversion.layout = job::Layout::in_place;
+    const auto record = run();
+    ASSERT_TRUE(record) << record.error().message();
+    EXPECT_EQ(record->outcome, Outcome::succeeded) << record->error;
+    EXPECT_EQ(ec2.count("CreateVolume"), 1);
+    ASSERT_EQ(worker.orders.size(), 1U);
+    const auto& order = worker.orders[0];
+    EXPECT_EQ(order.source_path, "");
+    EXPECT_EQ(order.source_volume, "");
+    EXPECT_EQ(order.target_path, "/dev/fake-" + order.target_volume);
+    EXPECT_TRUE(order.target_is_untouched);
+    EXPECT_EQ(order.options.layout, job::Layout::in_place);
+    const auto& created = ec2.created.at(order.target_volume);
+    EXPECT_EQ(created.snapshot_id, "snap-0000000000000000c");
+    EXPECT_EQ(created.size_gib, std::nullopt) << "the size of the snapshot";
+    EXPECT_EQ(created.volume_type, "gp3");
+    EXPECT_EQ(ec2.registered[0].block_devices[0].volume_size_gib, 8);
+    EXPECT_EQ(ec2.delete_on_termination, (std::set<std::string>{"/dev/sdf"}));
+    EXPECT_EQ(ec2.volumes.size(), 0U);
+    EXPECT_EQ(ec2.snapshots.size(), 1U);
+}
+
+TEST_F(FlowTest, InPlaceGivesNoAmiThatIsBilledOtherwise) {
+    job.conversion.layout = job::Layout::in_place;
+    ec2.images.at(kSource).usage_operation = "RunInstances:0010";
+    const auto lost = run();
+    ASSERT_TRUE(lost);
+    EXPECT_EQ(lost->error_id, "billing-codes-lost") << lost->error;
+    EXPECT_EQ(ec2.images.size(), 1U);
+    EXPECT_EQ(ec2.snapshots.size(), 0U);
+}
+
+TEST_F(FlowTest, InPlaceKeepsTheBillingCodes) {
+    job.conversion.layout = job::Layout::in_place;
+    ec2.images.at(kSource).usage_operation = "RunInstances:0010";
+    ec2.hook = [this](const std::string& action, bool before) -> core::Result<> {
+        if (action != "RegisterImage" || before) return {};
+        for (auto& [id, image] : ec2.images) image.usage_operation = "RunInstances:0010";
+        return {};
+    };
+    const auto kept = run();
+    ASSERT_TRUE(kept);
+    EXPECT_EQ(kept->outcome, Outcome::succeeded) << kept->error;
+}
+
+TEST_F(FlowTest, InPlaceTellsTheWorkerOfAnInterruptedConversion) {
+    job.conversion.layout = job::Layout::in_place;
+    worker.during = [this] {
+        worker.during = nullptr;
+        throw Crash{};
+    };
+    EXPECT_THROW((void)run(), Crash);
+    const auto record = run();
+    ASSERT_TRUE(record);
+    EXPECT_EQ(record->outcome, Outcome::succeeded) << record->error;
+    ASSERT_EQ(worker.orders.size(), 2U);
+    EXPECT_TRUE(worker.orders[0].target_is_untouched);
+    EXPECT_FALSE(worker.orders[1].target_is_untouched);
+    EXPECT_EQ(worker.orders[0].target_volume, worker.orders[1].target_volume);
 }
 
 TEST_F(FlowTest, SetsNoEnaSupportWithoutAProvenDriver) {
@@ -273,7 +335,7 @@ TEST_F(FlowTest, StopsInMidJobAndGoesOnAtTheNextStart) {
     ASSERT_EQ(worker.orders.size(), 2U);
     EXPECT_EQ(control.armed.size(), 2U);
     // Bytes of the first try may be on the target: the second must not skip zero blocks.
-    EXPECT_FALSE(worker.orders[1].target_is_blank);
+    EXPECT_FALSE(worker.orders[1].target_is_untouched);
 }
 
 TEST_F(FlowTest, TakesASuffixWhenTheNameIsTakenAndTheJobAllowsIt) {
@@ -411,7 +473,7 @@ TEST_F(FlowTest, TakesAnAdoptedTargetForUsed) {
     EXPECT_EQ(record->outcome, Outcome::succeeded) << record->error;
     ASSERT_EQ(worker.orders.size(), 1U);
     EXPECT_EQ(worker.orders[0].target_volume, v.id);
-    EXPECT_FALSE(worker.orders[0].target_is_blank);
+    EXPECT_FALSE(worker.orders[0].target_is_untouched);
 }
 
 TEST_F(FlowTest, RefusesVolumesThatWereMadeForAnotherAmi) {
@@ -446,9 +508,22 @@ TEST_F(FlowTest, LooksForWhatALostAnswerHadCreated) {
     EXPECT_EQ(ec2.registered.size(), 1U);
 }
 
+class FlowOfEachLayout : public FlowTest, public ::testing::WithParamInterface<job::Layout> {
+  protected:
+    void SetUp() override {
+        FlowTest::SetUp();
+        job.conversion.layout = GetParam();
+    }
+};
+INSTANTIATE_TEST_SUITE_P(Layouts, FlowOfEachLayout,
+                         ::testing::Values(job::Layout::mbr, job::Layout::in_place),
+                         [](const auto& layout) {
+                             return layout.param == job::Layout::mbr ? "mbr" : "in_place";
+                         });
+
 /// The agent dies at every single API call, once before the call has an effect and once after;
 /// restarted, it ends with the same result and nothing twice.
-TEST_F(FlowTest, SurvivesACrashAtEveryApiCall) {
+TEST_P(FlowOfEachLayout, SurvivesACrashAtEveryApiCall) {
     ASSERT_TRUE(run());
     const auto total = static_cast<int>(ec2.calls.size());
     ASSERT_GT(total, 15);
@@ -488,7 +563,7 @@ TEST_F(FlowTest, SurvivesACrashAtEveryApiCall) {
 }
 
 /// Every API call fails for good once: the job says so, ends the helper, and leaves nothing behind.
-TEST_F(FlowTest, LeavesNothingBehindWhenAnyCallIsRefused) {
+TEST_P(FlowOfEachLayout, LeavesNothingBehindWhenAnyCallIsRefused) {
     ASSERT_TRUE(run());
     const auto total = static_cast<int>(ec2.calls.size());
     for (int at = 0; at < total; ++at) {

@@ -18,6 +18,10 @@ namespace {
 std::string_view to_string(Bootloader value) {
     return value == Bootloader::grub2 ? "grub2" : "grub-legacy";
 }
+std::string_view to_string(Layout value) {
+    if (value == Layout::in_place) return "in-place";
+    return value == Layout::mbr ? "mbr" : "gpt";
+}
 std::string_view to_string(NameCollision value) {
     return value == NameCollision::fail ? "fail" : "suffix";
 }
@@ -36,7 +40,8 @@ nlohmann::json to_json(const Job& job) {
               {"copy_source_tags", job.target.copy_source_tags},
               {"root_device_name", job.target.root_device_name},
               {"volume_type", job.target.volume_type},
-              {"on_name_collision", to_string(job.target.on_name_collision)}}},
+              {"on_name_collision", to_string(job.target.on_name_collision)},
+              {"layout", to_string(job.conversion.layout)}}},
             {"conversion",
              {{"bootloader", to_string(job.conversion.bootloader)},
               {"consoles", job.conversion.consoles}}},

@@ -79,6 +79,7 @@ TEST(JobYaml, DefaultsAreThoseOfTheModel) {
     EXPECT_EQ(job.target.root_device_name, "/dev/xvda");
     EXPECT_EQ(job.target.volume_type, "gp3");
     EXPECT_EQ(job.target.on_name_collision, NameCollision::fail);
+    EXPECT_EQ(job.conversion.layout, Layout::mbr);
     EXPECT_EQ(job.conversion.bootloader, Bootloader::grub2);
     EXPECT_EQ(job.conversion.consoles, model.conversion.consoles);
     EXPECT_FALSE(job.conversion.platform.has_value());

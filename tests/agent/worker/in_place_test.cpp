@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: Apache-2.0
+// Conversions that leave the filesystem where it is, on loop devices. Needs root.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <map>
+#include <set>
+
+#include "dev/mount.hpp"
+#include "modules/in_place.hpp"
+#include "tests/agent/worker/pv_image.hpp"
+#include "worker/conversion.hpp"
+
+namespace amilift::worker {
+namespace {
+
+namespace fs = std::filesystem;
+using core::Errc;
+using test::describe_tree;
+using test::make_ext_image;
+using test::read_text;
+using test::TestMount;
+using test::write_text;
+
+class Steps final : public ConversionObserver {
+  public:
+    void on_step(std::size_t /*index*/, std::size_t /*count*/, const std::string& text) override {
+        steps.push_back(text);
+    }
+    std::vector<std::string> steps;
+};
+
+class InPlace : public ::testing::Test {
+  protected:
+    void SetUp() override {
+        if (::geteuid() != 0) GTEST_SKIP() << "needs root for loop devices and mounts";
+        volume = work / "volume.img";
+    }
+    void TearDown() override {
+        // A file that nobody can remove would keep the directory.
+        EXPECT_EQ(test::loops_on(work.path()), std::vector<std::string>{});
+        EXPECT_EQ(test::image_mounts(), std::vector<std::string>{});
+    }
+    void make_volume(const std::string& type = "ext3",
+                     const std::vector<std::string>& options = {"-b", "4096", "-I", "128"}) {
+        if (!fs::exists(work / "tree")) test::write_pv_tree(work / "tree");
+        make_ext_image(volume, work / "tree", 48, type, options);
+    }
+    /// The volume was made from the source's snapshot.
+    static ConversionRequest on(const std::string& disk) {
+        ConversionRequest r;
+        r.target.path = disk;
+        r.options.layout = job::Layout::in_place;
+        return r;
+    }
+    core::Result<ConversionResult> run(const ConversionRequest& r) {
+        return convert(r, commands, observer, cancel);
+    }
+    core::Error failure(const ConversionRequest& r) {
+        const auto before = read_text(volume);
+        const auto result = run(r);
+        EXPECT_FALSE(result);
+        EXPECT_TRUE(before == read_text(volume)) << "a refusal must come before the first write";
+        return result ? core::Error{} : result.error();
+    }
+    void replace_in_menu(const std::string& from, const std::string& to) {
+        const auto path = work / "tree/boot/grub/grub.conf";
+        auto text = read_text(path);
+        ASSERT_NE(text.find(from), std::string::npos) << text;
+        for (auto at = text.find(from); at != std::string::npos;
+             at = text.find(from, at + to.size())) {
+            text.replace(at, from.size(), to);
+        }
+        write_text(path, text);
+    }
+    void expect_clean(const std::string& disk) {
+        const auto fsck = commands.run({.argv = {"e2fsck", "-fn", disk}});
+        ASSERT_TRUE(fsck);
+        EXPECT_EQ(fsck->exit_code, 0) << fsck->out;
+    }
+
+    test::TemporaryDirectory work;
+    std::string volume;
+    core::ProcessRunner commands;
+    core::Cancel cancel;
+    Steps observer;
+};
+
+/// Path -> the rest of its line, without what every writing changes: times, and the number of links
+/// of a directory.
+std::map<std::string, std::string> tree_of(const std::string& image) {
+    const TestMount mounted(image, 0);
+    std::map<std::string, std::string> tree;
+    for (auto line : describe_tree(mounted.path())) {
+        for (const std::string field : {" links=", " mtime="}) {
+            const auto at = line.find(field);
+            line.erase(at, line.find(' ', at + 1) - at);
+        }
+        const auto end = line.find(" mode=");
+        tree[line.substr(0, end)] = line.substr(end);
+    }
+    return tree;
+}
+
+std::vector<std::string> differing_paths(const std::map<std::string, std::string>& a,
+                                         const std::map<std::string, std::string>& b) {
+    std::set<std::string> paths;
+    for (const auto& [path, line] : a) {
+        if (!b.contains(path) || b.at(path) != line) paths.insert(path);
+    }
+    for (const auto& [path, line] : b) {
+        if (!a.contains(path)) paths.insert(path);
+    }
+    return {paths.begin(), paths.end()};
+}
+
+std::vector<std::string> listed_paths(const modules::Manifest& manifest) {
+    std::set<std::string> paths{std::string(modules::kManifestPath)};
+    for (const auto& entry : manifest.entries()) paths.insert(entry.path);
+    return {paths.begin(), paths.end()};
+}
+
+TEST_F(InPlace, LocalConversionCopiesFirstAndLeavesTheSource) {
+    make_volume("ext4", {});
+    const auto before = read_text(volume);
+    auto r = on(work / "output.img");
+    r.source.path = volume;
+    const auto result = run(r);
+    ASSERT_TRUE(result) << result.error().message();
+    EXPECT_TRUE(before == read_text(volume));
+    EXPECT_EQ(fs::file_size(work / "output.img"), 48U << 20);
+    expect_clean(work / "output.img");
+    EXPECT_EQ(differing_paths(tree_of(volume), tree_of(work / "output.img")),
+              listed_paths(result->manifest));
+    const auto proofs = fmt::format("{}", fmt::join(result->proofs, "\n"));
+    EXPECT_NE(proofs.find("sector 0 starts /boot/amilift/core.img"), std::string::npos) << proofs;
+    EXPECT_NE(proofs.find("grub-fstest reads /boot/vmlinuz-2.6.32-754.el6.x86_64 (crc32 "),
+              std::string::npos)
+        << proofs;
+}
+
+TEST_F(InPlace, VolumeOfTheSnapshotIsEditedWhereItLies) {
+    for (const auto& [type, options] :
+         {std::pair{"ext2", std::vector<std::string>{"-b", "1024", "-I", "128"}},
+          std::pair{"ext3", std::vector<std::string>{"-b", "2048"}},
+          std::pair{"ext4", std::vector<std::string>{}}}) {
+        SCOPED_TRACE(type);
+        make_volume(type, options);
+        const auto before = tree_of(volume);
+        const auto result = run(on(volume));
+        ASSERT_TRUE(result) << result.error().message();
+        EXPECT_EQ(result->copy.written_bytes, 0U);
+        expect_clean(volume);
+        const auto after = tree_of(volume);
+        EXPECT_EQ(differing_paths(before, after), listed_paths(result->manifest));
+        EXPECT_FALSE(after.contains(std::string(modules::kPendingPath)));
+        const TestMount mounted(volume, 0);
+        const auto menu = read_text(mounted.path() + "/boot/grub/grub.conf");
+        EXPECT_NE(menu.find("root (hd0)\n"), std::string::npos) << menu;
+        EXPECT_NE(menu.find("root=LABEL=/ "), std::string::npos) << menu;
+        const auto attributes =
+            commands.run_ok({.argv = {"lsattr", mounted.path() + std::string(modules::kCorePath)}});
+        ASSERT_TRUE(attributes) << attributes.error().message();
+        EXPECT_NE(attributes->out.substr(0, attributes->out.find(' ')).find('i'), std::string::npos)
+            << attributes->out;
+    }
+}
+
+TEST_F(InPlace, WhatAnEarlierUseLeftInTheBootSectorsIsGone) {
+    make_volume();
+    {
+        std::fstream disk(volume, std::ios::in | std::ios::out | std::ios::binary);
+        disk.seekp(0);
+        disk << std::string(1024, '\xee');
+    }
+    const auto result = run(on(volume));
+    ASSERT_TRUE(result) << result.error().message();
+    const auto start = read_text(volume).substr(0, 1024);
+    EXPECT_EQ(start.substr(0x1b8, 0x1fe - 0x1b8), std::string(0x1fe - 0x1b8, '\0'));
+    EXPECT_EQ(start.substr(0x1fe, 2), "\x55\xaa");
+    EXPECT_EQ(start.substr(512), std::string(512, '\0'));
+}
+
+/// Reads a file of one line of numbers in /sys/block/loopN.
+std::uint64_t sectors_written(const std::string& loop) {
+    std::ifstream stat("/sys/block/" + fs::path(loop).filename().string() + "/stat");
+    std::uint64_t value = 0;
+    for (int i = 0; i < 7; ++i) stat >> value;  // Documentation/block/stat.rst: write sectors
+    return value;
+}
+
+TEST_F(InPlace, AtMost16MebibytesAreWrittenWhateverTheSize) {
+    test::write_pv_tree(work / "tree");
+    write_text(work / "tree/var/data", std::string(64U << 20, 'x'));
+    modules::test::make_file(volume, std::uint64_t{64} << 30);
+    // The way of Linux distributions: inode tables are left for the first mount to be zeroed.
+    ASSERT_TRUE(commands.run_ok(
+        {.argv = {"mke2fs", "-q", "-F", "-t", "ext4", "-E",
+                  "lazy_itable_init=1,lazy_journal_init=1", "-d", work / "tree", volume}}));
+    const auto made = commands.run_ok({.argv = {"losetup", "--find", "--show", volume}});
+    ASSERT_TRUE(made) << made.error().message();
+    const auto loop = made->out.substr(0, made->out.find('\n'));
+    const auto before = sectors_written(loop);
+    const auto result = run(on(loop));
+    const auto written = (sectors_written(loop) - before) * 512;
+    EXPECT_TRUE(commands.run_ok({.argv = {"losetup", "-d", loop}}));
+    ASSERT_TRUE(result) << result.error().message();
+    EXPECT_GT(written, 200000U) << "the loader alone is larger";
+    EXPECT_LT(written, 16U << 20);
+}
+
+TEST_F(InPlace, LoaderInSeveralPiecesIsFollowed) {
+    // ext4 would keep 2 % of the blocks for itself, in one piece.
+    make_volume("ext2", {"-b", "1024", "-m", "0", "-N", "4096"});
+    std::size_t holes = 0;
+    {
+        const TestMount filled(volume, 0, "rw");
+        std::vector<std::string> files;
+        for (int i = 0;; ++i) {
+            const auto path = fmt::format("{}/piece-{}", filled.path(), i);
+            std::ofstream out(path, std::ios::binary);
+            out << std::string(64U << 10, 'p');
+            out.close();
+            if (!out.good() || fs::file_size(path) != 64U << 10) break;
+            files.push_back(path);
+            ::sync();
+        }
+        for (std::size_t i = 3; i < files.size() && holes < 40; i += 2, ++holes)
+            fs::remove(files[i]);
+    }
+    ASSERT_EQ(holes, 40U);
+    const auto result = run(on(volume));
+    ASSERT_TRUE(result) << result.error().message();
+    const auto proofs = fmt::format("{}", fmt::join(result->proofs, "\n"));
+    EXPECT_NE(proofs.find(" pieces, read one by one"), std::string::npos) << proofs;
+    expect_clean(volume);
+}
+
+/// The helper dies at each step; a conversion of the half-edited volume ends in what one without a
+/// crash gives, and its manifest tells the same.
+TEST_F(InPlace, KilledAtAnyStepEndsInTheSame) {
+    make_volume("ext4", {});
+    fs::copy_file(volume, work / "pristine.img");
+    const auto whole = run(on(volume));
+    ASSERT_TRUE(whole) << whole.error().message();
+    const auto wanted = tree_of(volume);
+    const auto steps = observer.steps.size();
+    ASSERT_GT(steps, 5U);
+    const auto entries_of = [](const modules::Manifest& manifest) {
+        std::map<std::string, std::string> entries;
+        for (const auto& entry : manifest.entries()) {
+            // Where the loader lies is part of it, and may be elsewhere.
+            const bool placed = entry.path == modules::kCorePath;
+            entries[entry.path] = fmt::format("{} {} {} -> {}", entry.module, entry.kind,
+                                              entry.before ? entry.before->sha256 : "nothing",
+                                              !entry.after ? "nothing"
+                                              : placed     ? "loader"
+                                                           : entry.after->sha256);
+        }
+        return entries;
+    };
+
+    class Killer : public ConversionObserver {
+      public:
+        explicit Killer(std::size_t at) : at_(at) {}
+        void on_step(std::size_t index, std::size_t, const std::string&) override {
+            if (index == at_) (void)::kill(::getpid(), SIGKILL);
+        }
+        void on_stage(const std::string& stage) override {
+            if (stage == "verify") (void)::kill(::getpid(), SIGKILL);
+        }
+
+      private:
+        std::size_t at_;
+    };
+    const auto runtime = [] {
+        std::set<fs::path> names;
+        std::error_code error;
+        for (const auto& entry : fs::directory_iterator("/run/amilift", error)) names.insert(entry);
+        return names;
+    };
+    const auto places = runtime();
+    for (std::size_t at = 0; at <= steps; ++at) {
+        SCOPED_TRACE(fmt::format("killed at step {} of {}", at, steps));
+        fs::copy_file(work / "pristine.img", volume, fs::copy_options::overwrite_existing);
+        const pid_t child = ::fork();
+        if (child == 0) {
+            if (!dev::enter_private_mount_namespace()) ::_exit(1);
+            Killer killer(at);
+            core::Cancel never;
+            (void)convert(on(volume), commands, killer, never);
+            ::_exit(0);
+        }
+        int status = 0;
+        ASSERT_EQ(::waitpid(child, &status, 0), child);
+        ASSERT_TRUE(WIFSIGNALED(status));
+        for (const auto& name : runtime()) {
+            if (!places.contains(name)) fs::remove(name);
+        }
+        auto again = on(volume);
+        again.is_interrupted = true;
+        const auto result = run(again);
+        ASSERT_TRUE(result) << result.error().message();
+        auto differing = differing_paths(wanted, tree_of(volume));
+        std::erase(differing, modules::kCorePath);
+        std::erase(differing, modules::kManifestPath);
+        EXPECT_EQ(differing, std::vector<std::string>{});
+        EXPECT_EQ(entries_of(result->manifest), entries_of(whole->manifest));
+        expect_clean(volume);
+    }
+}
+
+TEST_F(InPlace, NotesThatAmiliftDidNotMakeAreRefused) {
+    test::write_pv_tree(work / "tree");
+    write_text(work / ("tree" + std::string(modules::kPendingPath)),
+               R"({"schema": 1, "entries": []})");
+    make_volume();
+    EXPECT_EQ(failure(on(volume)).id, "path-taken");
+}
+
+TEST_F(InPlace, OnlyExtHasRoomForBootCode) {
+    std::ifstream filesystems("/proc/filesystems");
+    const std::string known{std::istreambuf_iterator<char>(filesystems), {}};
+    if (known.find("xfs") == std::string::npos) GTEST_SKIP() << "this kernel cannot mount XFS";
+    test::write_pv_tree(work / "tree");
+    modules::test::make_file(volume, 320U << 20);
+    ASSERT_TRUE(commands.run_ok({.argv = {"mkfs.xfs", "-q", volume}}));
+    {
+        const TestMount filled(volume, 0, "rw");
+        ASSERT_TRUE(commands.run_ok({.argv = {"cp", "-a", work / "tree/.", filled.path()}}));
+    }
+    EXPECT_EQ(failure(on(volume)).id, "in-place-not-ext");
+}
+
+TEST_F(InPlace, WhatWouldNotBootWithoutAPartitionIsRefused) {
+    make_volume();
+    auto legacy = on(volume);
+    legacy.options.bootloader = job::Bootloader::grub_legacy;
+    EXPECT_EQ(failure(legacy).id, "in-place-needs-grub2");
+
+    fs::remove_all(work / "tree");
+    test::write_pv_tree(work / "tree");
+    replace_in_menu("root (hd0)", "root (hd0,0)");
+    make_volume();
+    EXPECT_EQ(failure(on(volume)).id, "in-place-partition-named");
+}
+
+TEST_F(InPlace, FilesystemThatWasInUseIsRefused) {
+    make_volume("ext2", {"-b", "4096", "-I", "128"});
+    ASSERT_TRUE(commands.run_ok({.argv = {"debugfs", "-w", "-R", "ssv state 0", volume}}));
+    EXPECT_EQ(failure(on(volume)).id, "dirty-filesystem");
+}
+
+TEST_F(InPlace, DirtyJournalOfOurVolumeIsReplayed) {
+    make_volume();
+    {
+        const TestMount mounted(volume, 0, "rw");
+        write_text(mounted.path() + "/written", "before the crash");
+        ::sync();
+        fs::copy_file(volume, work / "crashed.img");
+    }
+    fs::rename(work / "crashed.img", volume);
+    const auto result = run(on(volume));
+    ASSERT_TRUE(result) << result.error().message();
+    const TestMount after(volume, 0);
+    EXPECT_EQ(read_text(after.path() + "/written"), "before the crash");
+}
+
+TEST_F(InPlace, NoSourceTakesLayoutInPlace) {
+    make_volume();
+    auto r = on(volume);
+    r.options.layout = job::Layout::mbr;
+    EXPECT_TRUE(failure(r).is(Errc::invalid_input));
+}
+
+}  // namespace
+}  // namespace amilift::worker
