@@ -45,7 +45,7 @@ TEST(Esp, FsckFindsNothingAndMtoolsReadTheProgram) {
         const auto checked = commands.run({.argv = {"fsck.vfat", "-n", "-v", path}});
         ASSERT_TRUE(checked) << checked.error().message();
         EXPECT_EQ(checked->exit_code, 0) << checked->out << checked->err;
-        EXPECT_NE(checked->out.find("32 bits"), std::string::npos) << checked->out;
+        EXPECT_NE(checked->out.find("32 bit entries"), std::string::npos) << checked->out;
         const auto copied = commands.run(
             {.argv = {"mcopy", "-i", path, "::/EFI/BOOT/BOOTX64.EFI", directory / "out"}});
         ASSERT_TRUE(copied) << copied.error().message();
