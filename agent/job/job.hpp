@@ -19,8 +19,8 @@ enum class Bootloader {
 /// How the new disk is laid out.
 enum class Layout {
     mbr,  ///< a DOS partition table with one partition; starts by BIOS
-    gpt   ///< a GPT with a BIOS boot partition and an EFI system partition; starts by BIOS and UEFI
-        in_place,  ///< none: the source's bare filesystem stays where it is, boot code in sector 0
+    gpt,  ///< a GPT with a BIOS boot partition and an EFI system partition; starts by BIOS and UEFI
+    in_place,  ///< none: the source's bare filesystem stays where it is, boot code in sector 0
 };
 
 /// What to do when an AMI of the wanted name exists already.
