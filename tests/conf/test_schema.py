@@ -107,11 +107,11 @@ def test_defaults_are_the_readers():
     seen = 0
     for section in ("target", "conversion", "finish"):
         for key, schema in properties[section]["properties"].items():
-            if key in ("virtualization", "platform"):  # the first has one value, the second no default
+            if key in ("virtualization", "platform", "size"):  # the first has one value, the others no default
                 continue
             assert job[section][key] == schema["default"], f"{section}.{key}"
             seen += 1
-    assert seen == 11
+    assert seen == 12
     assert properties["deadline"]["default"] == "2h" and job["deadline_seconds"] == 7200
     assert job["endpoints"] == properties["endpoints"]["default"]
 

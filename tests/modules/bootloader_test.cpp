@@ -361,15 +361,16 @@ class InPlacePlan : public PlanFixture {
 
 TEST_F(InPlacePlan, EntryMustBootWithoutAPartition) {
     EXPECT_TRUE(require_in_place_entry(facts, facts.menu_text));
-    EXPECT_TRUE(require_in_place_entry(facts, menu("( HD0 )", "root=LABEL=/")));
+    const auto upper = require_in_place_entry(facts, menu("(HD0)", "root=LABEL=/"));
+    EXPECT_TRUE(upper) << upper.error().message();
     for (const char* device : {"(hd0,0)", "(hd1)", "(hd0,msdos1)"}) {
         const auto seen = require_in_place_entry(facts, menu(device, "root=LABEL=/"));
         ASSERT_FALSE(seen) << device;
         EXPECT_EQ(seen.error().id, "in-place-partition-named");
     }
-    for (const char* root : {"root=/dev/sda1", "root=/dev/xvda", "ro", "root=PARTUUID=1-01"}) {
-        const auto seen = require_in_place_entry(facts, menu("(hd0)", root));
-        ASSERT_FALSE(seen) << root;
+    for (const char* argument : {"root=/dev/sda1", "root=/dev/xvda", "ro", "root=PARTUUID=1-01"}) {
+        const auto seen = require_in_place_entry(facts, menu("(hd0)", argument));
+        ASSERT_FALSE(seen) << argument;
         EXPECT_EQ(seen.error().id, "in-place-root-device");
     }
     const auto text = menu("(hd0)", "root=LABEL=/");

@@ -346,11 +346,11 @@ TEST_F(Conversion, RootIsGrownToTheWantedSize) {
         std::vector<std::string> options;
         job::Layout layout;
     };
-    for (const auto& kind :
-         {Kind{"ext2", {"-b", "1024", "-I", "128", "-O", "none,filetype,sparse_super"},
-               job::Layout::mbr},
-          Kind{"ext3", {"-b", "4096", "-I", "128"}, job::Layout::gpt},
-          Kind{"ext4", {}, job::Layout::mbr}}) {
+    for (const auto& kind : {Kind{"ext2",
+                                  {"-b", "1024", "-I", "128", "-O", "none,filetype,sparse_super"},
+                                  job::Layout::mbr},
+                             Kind{"ext3", {"-b", "4096", "-I", "128"}, job::Layout::gpt},
+                             Kind{"ext4", {}, job::Layout::mbr}}) {
         SCOPED_TRACE(kind.type);
         fs::remove(output);
         notes.steps.clear();
@@ -505,7 +505,6 @@ TEST_F(Conversion, TruncatedImageIsRefused) {
     EXPECT_EQ(error.id, "truncated") << error.message();
     EXPECT_NE(error.what.find("41943040"), std::string::npos) << error.what;
 }
-
 
 TEST_F(Conversion, EmptyAndUnknownDisksAreRefused) {
     modules::test::make_file(source, 16U << 20);

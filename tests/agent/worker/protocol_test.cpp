@@ -41,7 +41,6 @@ ConversionRequest sample_request() {
     request.options.size_gib = 20;
     request.may_replay_source_journal = true;
     request.target_content = dev::TargetContent::zeros;
-    request.options.layout = job::Layout::in_place;
     request.is_interrupted = true;
     return request;
 }
@@ -60,7 +59,6 @@ TEST(Protocol, RequestArrivesAsItWasSent) {
     EXPECT_EQ(request->options.size_gib, 20U);
     EXPECT_TRUE(request->may_replay_source_journal);
     EXPECT_EQ(request->target_content, dev::TargetContent::zeros);
-    EXPECT_EQ(request->options.layout, job::Layout::in_place);
     EXPECT_TRUE(request->is_interrupted);
 }
 
