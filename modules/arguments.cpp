@@ -31,8 +31,8 @@ class Planner {
 
     Result<std::vector<PathEdit>> run() {
         for (const std::string_view path : {"/boot/grub/grub.cfg", "/boot/grub2/grub.cfg"}) {
-            AMILIFT_CHECK(
-                edit_file(path, [this](auto text) { return image::edit_grub_cfg(text, edit_); }));
+            AMILIFT_CHECK(edit_file(
+                path, [this](std::string_view text) { return image::edit_grub_cfg(text, edit_); }));
         }
         for (const std::string_view path : {"/boot/grub/grubenv", "/boot/grub2/grubenv"}) {
             AMILIFT_CHECK(edit_environment(path));
@@ -40,19 +40,19 @@ class Planner {
         AMILIFT_TRY(const auto entries, image::config_names(root_, "/boot/loader/entries"));
         for (const auto& name : entries) {
             if (!name.ends_with(".conf")) continue;
-            AMILIFT_CHECK(
-                edit_file(fmt::format("/boot/loader/entries/{}", name),
-                          [this](auto text) { return image::edit_bls_entry(text, edit_); }));
+            AMILIFT_CHECK(edit_file(
+                fmt::format("/boot/loader/entries/{}", name),
+                [this](std::string_view text) { return image::edit_bls_entry(text, edit_); }));
         }
         for (const std::string_view path :
              {"/boot/extlinux/extlinux.conf", "/boot/syslinux/syslinux.cfg", "/extlinux.conf"}) {
-            AMILIFT_CHECK(
-                edit_file(path, [this](auto text) { return image::edit_extlinux(text, edit_); }));
+            AMILIFT_CHECK(edit_file(
+                path, [this](std::string_view text) { return image::edit_extlinux(text, edit_); }));
         }
-        AMILIFT_CHECK(edit_file("/etc/kernel/cmdline", [this](auto text) {
+        AMILIFT_CHECK(edit_file("/etc/kernel/cmdline", [this](std::string_view text) {
             return image::edit_kernel_cmdline(text, edit_);
         }));
-        AMILIFT_CHECK(edit_file("/etc/sysconfig/bootloader", [this](auto text) {
+        AMILIFT_CHECK(edit_file("/etc/sysconfig/bootloader", [this](std::string_view text) {
             return image::edit_sysconfig_bootloader(text, edit_);
         }));
         AMILIFT_CHECK(edit_default_grub());

@@ -78,8 +78,10 @@ Json entries_body(const image::ImageFacts& facts, const image::Readiness& readin
     Json entries = Json::array();
     for (std::size_t i = 0; i < facts.boot_entries.size(); ++i) {
         const auto& e = facts.boot_entries[i];
-        const auto kernel = i < facts.kernel_of_entry.size() ? facts.kernel_of_entry[i]
-                                                             : std::optional<std::size_t>();
+        Json kernel_index;  // null: the entry starts no kernel of the image
+        if (i < facts.kernel_of_entry.size() && facts.kernel_of_entry[i].has_value()) {
+            kernel_index = *facts.kernel_of_entry[i];
+        }
         const auto judged = std::ranges::find(readiness.entries, i, &image::EntryReadiness::entry);
         entries.push_back(
             {{"title", e.title},
@@ -89,7 +91,7 @@ Json entries_body(const image::ImageFacts& facts, const image::Readiness& readin
              {"arguments", e.arguments},
              {"root", optional(image::last_value(e.arguments, "root"))},
              {"boots", facts.boot_entry == i},
-             {"kernel_index", optional(kernel)},
+             {"kernel_index", kernel_index},
              {"platforms", judged == readiness.entries.end() ? Json(nullptr)
                                                              : platforms_body(judged->platforms)}});
     }

@@ -73,9 +73,8 @@ std::size_t command_end(std::string_view body, std::size_t at) {
             if (c == '"') quote = 0;
         } else if (c == '"' || c == '\'') {
             quote = c;
-        } else if (c == ';' || c == '|' || c == '&' || c == '<' || c == '>') {
-            return at;
-        } else if ((c == '#' || c == '}') && at > 0 && is_blank(body[at - 1])) {
+        } else if (c == ';' || c == '|' || c == '&' || c == '<' || c == '>' ||
+                   ((c == '#' || c == '}') && at > 0 && is_blank(body[at - 1]))) {
             return at;
         }
     }

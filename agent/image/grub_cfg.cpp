@@ -788,9 +788,11 @@ class Grub2 {
                                                 std::string_view name) {
         const auto digits = std::min(name.find_first_not_of("0123456789"), name.size());
         if (digits > 0 && (digits == name.size() || name[digits] == '>')) {
+            const std::string text(name.substr(0, digits));
             std::size_t number = 0;
-            std::from_chars(name.data(), name.data() + digits, number);
-            return number < items.size() ? std::optional(number) : std::nullopt;
+            const auto end = std::from_chars(text.data(), text.data() + text.size(), number);
+            const bool is_there = end.ec == std::errc() && number < items.size();
+            return is_there ? std::optional(number) : std::nullopt;
         }
         for (std::size_t i = 0; i < items.size(); ++i) {
             if (!items[i].id.empty() && leads(items[i].id, name)) return i;
