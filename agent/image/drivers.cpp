@@ -43,8 +43,9 @@ bool is_content_problem(const core::Error& error) {
 /// {4, 15} for "4.15.0-1021-aws".
 std::pair<unsigned, unsigned> release_of(std::string_view version) {
     std::pair<unsigned, unsigned> release{0, 0};
-    const auto* const end = version.data() + version.size();
-    const auto [dot, error] = std::from_chars(version.data(), end, release.first);
+    const std::string text(version);
+    const auto* const end = text.data() + text.size();
+    const auto [dot, error] = std::from_chars(text.data(), end, release.first);
     if (error == std::errc{} && dot != end && *dot == '.') {
         (void)std::from_chars(dot + 1, end, release.second);
     }

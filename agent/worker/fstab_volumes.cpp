@@ -97,7 +97,7 @@ const dev::Partition* find_partition(const std::vector<dev::Partition>& partitio
     for (const std::string_view disk :
          {"/dev/sda", "/dev/xvda", "/dev/xvde", "/dev/hda", "/dev/vda", "/dev/nvme0n1p"}) {
         if (!spec.starts_with(disk)) continue;
-        const auto digits = spec.substr(disk.size());
+        const std::string digits(spec.substr(disk.size()));
         int number = 0;
         const auto* const end = digits.data() + digits.size();
         const auto parsed = std::from_chars(digits.data(), end, number);

@@ -94,7 +94,7 @@ TEST_F(EnclosedConversion, MakesAGptAndGrowsTheRoot) {
     ASSERT_TRUE(outcome) << outcome.error().message();
     EXPECT_EQ(outcome->target_bytes, 1U << 30);
     const auto proofs = fmt::format("{}", fmt::join(outcome->proofs, "\n"));
-    EXPECT_NE(proofs.find("grow: ext4 has 0.93 GiB of the partition's 0.93 GiB"), std::string::npos)
+    EXPECT_NE(proofs.find("grow: ext4 has 0.94 GiB of the partition's 0.94 GiB"), std::string::npos)
         << proofs;
     core::ProcessRunner commands;
     const auto fsck =
