@@ -35,7 +35,8 @@ Result<std::vector<Extent>> map_file_extents(const core::Fd& file, std::uint64_t
                                              std::uint32_t limit, const std::string& name) {
     const auto bytes = sizeof(fiemap) + std::size_t{limit} * sizeof(fiemap_extent);
     std::vector<std::byte> buffer(bytes);
-    fiemap request{};
+    fiemap request;  // no braces: clang takes them for an initialiser of its array of no size
+    std::memset(&request, 0, sizeof(request));
     request.fm_length = FIEMAP_MAX_OFFSET;
     request.fm_flags = FIEMAP_FLAG_SYNC;
     request.fm_extent_count = limit;
