@@ -223,7 +223,8 @@ Result<std::vector<std::byte>> with_block_list(const std::vector<std::byte>& cor
     listed.resize(sectors_of(core.size()) * 512);
     std::uint64_t left = listed.size() / 512;
     // What grub-mkimage has put there is replaced; the rest of the list must still be empty.
-    if (listed.size() < 2 * 512) return fail(Errc::internal, "core.img has less than two sectors");
+    if (listed.size() < std::size_t{2} * 512)
+        return fail(Errc::internal, "core.img has less than two sectors");
     std::fill_n(listed.begin() + kBlockList, kListEntry, std::byte{0});
     std::size_t at = kBlockList;
     std::uint64_t segment = kFirstSegment;

@@ -18,7 +18,8 @@ std::string_view bare_device(std::string_view device) {
     return device;
 }
 
-std::optional<int> whole_number(std::string_view text) {
+std::optional<int> whole_number(std::string_view digits) {
+    const std::string text(digits);
     int value = 0;
     const auto* const end = text.data() + text.size();
     const auto parsed = std::from_chars(text.data(), end, value);
