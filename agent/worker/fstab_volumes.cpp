@@ -8,6 +8,8 @@
 #include <cctype>
 #include <charconv>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include "image/fstab.hpp"
 #include "image/text_lines.hpp"
@@ -146,8 +148,14 @@ FstabVolumes read_fstab_volumes(const std::vector<dev::Partition>& partitions,
         if (out.volumes.size() < kMaxVolumes) out.volumes.push_back({partition, entry.file});
     }
     // What fstab mounts later on the same place hides the earlier one; nobody does that to /boot.
-    std::ranges::stable_sort(out.volumes, {},
-                             [](const FstabVolume& volume) { return volume.mount_point.size(); });
+    // Not std::stable_sort: clang rejects libstdc++ 12's for its deprecated temporary buffer.
+    const auto length = [](const FstabVolume& volume) { return volume.mount_point.size(); };
+    std::vector<FstabVolume> sorted;
+    for (auto& volume : out.volumes) {
+        const auto place = std::ranges::upper_bound(sorted, length(volume), {}, length);
+        sorted.insert(place, std::move(volume));
+    }
+    out.volumes = std::move(sorted);
     return out;
 }
 
