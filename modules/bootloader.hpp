@@ -13,4 +13,9 @@ namespace amilift::modules {
 [[nodiscard]] core::Result<std::vector<BootFile>> read_boot_files(
     const image::ImageFacts& facts, const image::SafeRoot& source_root);
 
+/// Proves that the target has the file as the source has it, and that GRUB, where that is the
+/// loader, reads it so: one line for people.
+[[nodiscard]] core::Result<std::string> prove_boot_file(const VerifyContext& context,
+                                                        const std::string& path);
+
 }  // namespace amilift::modules

@@ -9,4 +9,8 @@ namespace amilift::modules {
 /// its UUID and its label.
 [[nodiscard]] const Module& copy_module();
 
+/// Copies a disk with partitions as it is: the same table, boot code and partitions; of the
+/// filesystems what is in use. Nothing is moved, so that what boots the source boots the target.
+[[nodiscard]] const Module& disk_copy_module();
+
 }  // namespace amilift::modules

@@ -29,6 +29,8 @@ Result<image::MenuEdit> edit_for(const job::ConversionOptions& options,
     image::MenuEdit edit;
     AMILIFT_TRY(static_cast<image::ArgumentEdit&>(edit),
                 argument_edit(options, facts, filesystem, root));
+    // Of a disk with partitions, (hd0) is the disk, and the menu that boots does not name it.
+    edit.whole_disk_to_first_partition = !facts.disk.is_partitioned();
     if (facts.must_set_default) edit.default_entry = facts.boot_entry;
     return edit;
 }
@@ -74,7 +76,8 @@ Result<std::vector<Step>> plan(const PlanContext& context) {
     return steps_of(kName, std::move(edits));
 }
 
-Result<> prove_entries(const MenuFile& file, const image::Menu& menu) {
+Result<> prove_entries(const MenuFile& file, const image::Menu& menu, const image::BootDisk& disk) {
+    if (disk.is_partitioned()) return {};
     for (std::size_t i = 0; i < menu.entries.size(); ++i) {
         const auto& entry = menu.entries[i];
         for (const auto& device : {entry.root, entry.kernel_device, entry.initrd_device}) {
@@ -129,7 +132,7 @@ Result<std::vector<std::string>> verify(const VerifyContext& context) {
                                     change.line, change.text));
         }
         const auto menu = image::parse_menu(file.text);
-        AMILIFT_CHECK(prove_entries(file, menu));
+        AMILIFT_CHECK(prove_entries(file, menu, context.facts.disk));
         if (file.is_live) {
             AMILIFT_TRY(proofs.emplace_back(), prove_boot_entry(context, file, menu));
         }

@@ -30,9 +30,10 @@ struct PlanContext {
     const image::SafeRoot& source_root;  ///< mounted read-only
     const dev::ExtentMap& used;          ///< of the source filesystem
     std::optional<std::uint64_t>
-        target_bytes;               ///< size of the target disk; absent: made to measure
-    core::CommandRunner& commands;  ///< programs of the helper
-    std::string source_path{};      ///< of the source disk, for programs of the helper
+        target_bytes;                ///< size of the target disk; absent: made to measure
+    core::CommandRunner& commands;   ///< programs of the helper
+    std::string source_path{};       ///< of the source disk, for programs of the helper
+    std::uint64_t source_bytes = 0;  ///< size of the source disk
 };
 
 /// What a step may use while it is applied.
@@ -84,6 +85,7 @@ struct VerifyContext {
     /// Kernel and initramfs: what the target has must begin with what the source had, and may be
     /// longer only where the manifest says so.
     std::vector<BootFile> boot_files{};
+    const dev::BlockDevice* source = nullptr;  ///< the source disk, as it was
 };
 
 /// One conversion concern. plan() reads only; verify() reads back what the boot depends on and

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "modules/registry.hpp"
 
+#include <algorithm>
 #include <array>
+#include <string_view>
 
 #include "modules/arguments.hpp"
 #include "modules/bootloader.hpp"
 #include "modules/console.hpp"
 #include "modules/copy.hpp"
 #include "modules/fstab.hpp"
+#include "modules/grow.hpp"
 #include "modules/initramfs.hpp"
 #include "modules/leftovers.hpp"
 #include "modules/menu.hpp"
@@ -18,11 +21,26 @@ namespace amilift::modules {
 
 std::span<const Module> registry() {
     // The boot loader comes last: a target that was left half done does not boot by accident.
-    static const std::array kModules{partition_module(), copy_module(),      menu_module(),
-                                     arguments_module(), fstab_module(),     network_module(),
-                                     console_module(),   leftovers_module(), initramfs_module(),
-                                     bootloader_module()};
+    static const std::array kModules{partition_module(), copy_module(),      disk_copy_module(),
+                                     grow_module(),      menu_module(),      arguments_module(),
+                                     fstab_module(),     network_module(),   console_module(),
+                                     leftovers_module(), initramfs_module(), bootloader_module()};
     return kModules;
+}
+
+std::vector<const Module*> modules_for(const image::ImageFacts& facts) {
+    using Names = std::vector<std::string_view>;
+    const bool partitioned = facts.disk.is_partitioned();
+    const Names left_out =
+        partitioned ? Names{"partition", "copy", "grow", "bootloader"} : Names{"disk-copy"};
+    std::vector<const Module*> modules;
+    for (const auto& module : registry()) {
+        const bool other_menu =
+            module.name == "menu" && facts.menu_kind != image::BootMenuKind::grub_legacy;
+        if (other_menu || std::ranges::find(left_out, module.name) != left_out.end()) continue;
+        modules.push_back(&module);
+    }
+    return modules;
 }
 
 }  // namespace amilift::modules

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <span>
+#include <vector>
 
 #include "modules/module.hpp"
 
@@ -9,5 +10,9 @@ namespace amilift::modules {
 
 /// All modules, in the order in which their steps are applied: the one list.
 [[nodiscard]] std::span<const Module> registry();
+
+/// Those of them that work on this image: a PV root is moved into a partition and gets a boot
+/// loader, a disk with partitions is copied as it is and keeps its own.
+[[nodiscard]] std::vector<const Module*> modules_for(const image::ImageFacts& facts);
 
 }  // namespace amilift::modules

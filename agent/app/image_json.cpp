@@ -108,7 +108,21 @@ Json inspection_body(const worker::Inspection& seen, const image::Readiness& rea
                             {"consequence", f.consequence},
                             {"action", f.action}});
     }
+    Json partitions = Json::array();
+    for (const auto& p : seen.partitions) {
+        const auto* volume = seen.facts.disk.partition(p.number);
+        partitions.push_back({{"number", p.number},
+                              {"offset_bytes", p.offset_bytes},
+                              {"size_bytes", p.size_bytes},
+                              {"type", p.type},
+                              {"holds", dev::to_string(p.content)},
+                              {"filesystem", dev::to_string(p.filesystem.type)},
+                              {"uuid", p.content_uuid},
+                              {"mount_point", volume == nullptr ? "" : volume->mount_point}});
+    }
     return {{"layout", layout_name(seen.disk.layout)},
+            {"partitions", partitions},
+            {"boot_code", image::to_string(seen.facts.disk.code)},
             {"filesystem",
              {{"type", dev::to_string(seen.filesystem.type)},
               {"size_bytes", seen.filesystem.size_bytes},

@@ -88,9 +88,7 @@ void print_other_entries(const InspectionReport& report) {
 image::Readiness readiness_of(const worker::Inspection& seen) {
     image::DiskForm disk;
     disk.has_partition_table = seen.disk.layout != dev::DiskLayout::bare_filesystem;
-    disk.has_efi_partition = std::ranges::any_of(
-        seen.disk.partitions,
-        [](const dev::MbrPartition& partition) { return partition.type == kMbrTypeEfi; });
+    disk.has_efi_partition = seen.facts.disk.has_system_partition;
     return image::assess(seen.facts, disk);
 }
 
@@ -167,6 +165,19 @@ void print_inspection(const InspectionReport& report) {
         "{}: {}, {} of {}{}\n", printable(report.source), layout_name(report.seen.disk.layout),
         dev::to_string(filesystem.type), format_bytes(filesystem.size_bytes),
         filesystem.label.empty() ? "" : fmt::format(", label '{}'", printable(filesystem.label)));
+    for (const auto& p : report.seen.partitions) {
+        const auto* volume = facts.disk.partition(p.number);
+        const bool is_mounted = volume != nullptr && !volume->mount_point.empty();
+        fmt::print("partition {}: {}, {}{}\n", p.number, format_bytes(p.size_bytes),
+                   p.content == dev::PartitionContent::filesystem
+                       ? dev::to_string(p.filesystem.type)
+                       : dev::to_string(p.content),
+                   is_mounted ? " at " + printable(volume->mount_point) : "");
+    }
+    if (!report.seen.partitions.empty()) {
+        fmt::print("boot code: {}{}\n", image::to_string(facts.disk.code),
+                   facts.disk.evidence.empty() ? "" : fmt::format(" ({})", facts.disk.evidence));
+    }
     fmt::print("system: {}\n", describe_system(facts));
     fmt::print("menu: {}\n\n", facts.menu_path.empty()
                                    ? "none"

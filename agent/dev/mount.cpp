@@ -3,9 +3,11 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/openat2.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -114,9 +116,7 @@ std::string holders_of(const std::string& directory) {
     return text.empty() ? "nobody that can be seen" : text;
 }
 
-}  // namespace
-
-Result<Mount> Mount::mount(const std::string& device_path, Filesystem type, Access access) {
+Result<> require_mountable(const std::string& device_path, Filesystem type) {
     if (!is_ext(type) && type != Filesystem::xfs) {
         return fail(
             Errc::invalid_input,
@@ -124,7 +124,11 @@ Result<Mount> Mount::mount(const std::string& device_path, Filesystem type, Acce
                         "or xfs",
                         device_path, to_string(type)));
     }
-    AMILIFT_TRY(auto directory, make_directory());
+    return {};
+}
+
+Result<> mount_on(const std::string& device_path, const std::string& target, Filesystem type,
+                  Access access) {
     unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME;
     if (access == Access::read_only) flags |= MS_RDONLY;
     const auto options = options_for(type, access);
@@ -134,17 +138,59 @@ Result<Mount> Mount::mount(const std::string& device_path, Filesystem type, Acce
     if (is_ext(type) && type != Filesystem::ext4) drivers.emplace_back("ext4");
     int seen_errno = 0;
     for (const auto& driver : drivers) {
-        if (::mount(device_path.c_str(), directory.c_str(), driver.c_str(), flags,
-                    options.c_str()) == 0) {
+        if (::mount(device_path.c_str(), target.c_str(), driver.c_str(), flags, options.c_str()) ==
+            0) {
             seen_errno = 0;
             break;
         }
         seen_errno = errno;
         if (seen_errno != ENODEV) break;
     }
-    if (seen_errno != 0) {
+    if (seen_errno != 0) return mount_failed(seen_errno, device_path, to_string(type));
+    return {};
+}
+
+/// The directory `below` of `parent`, with no link on the way. Mounts on the way are followed.
+Result<core::Fd> open_below(const core::Fd& parent, const std::string& below) {
+    open_how how{};
+    how.flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
+    how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+    const auto fd = ::syscall(SYS_openat2, parent.get(), below.c_str(), &how, sizeof(how));
+    if (fd >= 0) return core::Fd(static_cast<int>(fd));
+    const int saved = errno;
+    const auto what = fmt::format("the image has no directory '/{}' to mount on", below);
+    if (saved == ENOENT) return fail(Errc::not_found, what);
+    if (saved == ELOOP || saved == ENOTDIR) {
+        return fail(Errc::corrupt, what + ": a link or a file is in its place");
+    }
+    return fail_errno(saved, fmt::format("cannot open '/{}' of the image", below));
+}
+
+}  // namespace
+
+Result<Mount> Mount::mount_below(const Mount& parent, const std::string& below,
+                                 const std::string& device_path, Filesystem type, Access access) {
+    AMILIFT_CHECK(require_mountable(device_path, type));
+    {
+        AMILIFT_TRY(const auto place, open_below(parent.root(), below));
+        AMILIFT_CHECK(
+            mount_on(device_path, fmt::format("/proc/self/fd/{}", place.get()), type, access));
+    }
+    Mount mounted;
+    mounted.directory_ = parent.directory() + "/" + below;
+    mounted.is_own_directory_ = false;
+    AMILIFT_TRY(const auto place, open_below(parent.root(), below));
+    AMILIFT_TRY(mounted.root_, core::open_file(fmt::format("/proc/self/fd/{}", place.get()),
+                                               O_RDONLY | O_DIRECTORY));
+    return mounted;
+}
+
+Result<Mount> Mount::mount(const std::string& device_path, Filesystem type, Access access) {
+    AMILIFT_CHECK(require_mountable(device_path, type));
+    AMILIFT_TRY(auto directory, make_directory());
+    if (auto done = mount_on(device_path, directory, type, access); !done) {
         ::rmdir(directory.c_str());
-        return mount_failed(seen_errno, device_path, to_string(type));
+        return std::unexpected(std::move(done).error());
     }
     Mount mounted;
     mounted.directory_ = std::move(directory);
@@ -154,12 +200,15 @@ Result<Mount> Mount::mount(const std::string& device_path, Filesystem type, Acce
 }
 
 Mount::Mount(Mount&& other) noexcept
-    : directory_(std::exchange(other.directory_, {})), root_(std::move(other.root_)) {}
+    : directory_(std::exchange(other.directory_, {})),
+      is_own_directory_(other.is_own_directory_),
+      root_(std::move(other.root_)) {}
 
 Mount& Mount::operator=(Mount&& other) noexcept {
     if (this != &other) {
         abandon();
         directory_ = std::exchange(other.directory_, {});
+        is_own_directory_ = other.is_own_directory_;
         root_ = std::move(other.root_);
     }
     return *this;
@@ -175,7 +224,11 @@ void Mount::abandon() noexcept {
     if (::umount2(directory_.c_str(), UMOUNT_NOFOLLOW) != 0) {
         ::umount2(directory_.c_str(), UMOUNT_NOFOLLOW | MNT_DETACH);
     }
-    ::rmdir(directory_.c_str());
+    leave_directory();
+}
+
+void Mount::leave_directory() noexcept {
+    if (is_own_directory_) ::rmdir(directory_.c_str());
     directory_.clear();
 }
 
@@ -193,8 +246,7 @@ Result<> Mount::unmount() {
     for (int attempt = 0; attempt < kUnmountAttempts; ++attempt) {
         if (attempt > 0) std::this_thread::sleep_for(kUnmountPause);
         if (::umount2(directory_.c_str(), UMOUNT_NOFOLLOW) == 0) {
-            ::rmdir(directory_.c_str());
-            directory_.clear();
+            leave_directory();
             return {};
         }
         seen_errno = errno;

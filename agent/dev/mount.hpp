@@ -23,6 +23,14 @@ class Mount {
     /// conflict (the device is in use), not_installed (the kernel has no such filesystem).
     [[nodiscard]] static core::Result<Mount> mount(const std::string& device_path, Filesystem type,
                                                    Access access);
+    /// Mounts it on the directory `below` ("boot", "boot/efi") of another mount. That directory
+    /// must be there and no link may lead to it, so that nothing of the image decides where the
+    /// mount lands; not_found and corrupt tell otherwise. Needs a mount namespace of our own, and
+    /// /proc. Ends before `parent` does.
+    [[nodiscard]] static core::Result<Mount> mount_below(const Mount& parent,
+                                                         const std::string& below,
+                                                         const std::string& device_path,
+                                                         Filesystem type, Access access);
     Mount(const Mount&) = delete;
     Mount& operator=(const Mount&) = delete;
     Mount(Mount&& other) noexcept;
@@ -41,7 +49,9 @@ class Mount {
   private:
     Mount() = default;
     void abandon() noexcept;
+    void leave_directory() noexcept;
     std::string directory_;
+    bool is_own_directory_ = true;  ///< made by us, removed in the end
     core::Fd root_;
 };
 

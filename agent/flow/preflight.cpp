@@ -19,7 +19,7 @@ bool is_digit(char c) {
 
 }  // namespace
 
-core::Result<> check_source(const aws::Image& source) {
+core::Result<> check_source(const aws::Image& source, std::optional<job::Platform> platform) {
     if (source.state != "available") {
         return fail(
             Errc::refused,
@@ -36,10 +36,11 @@ core::Result<> check_source(const aws::Image& source) {
         return fail(Errc::refused, fmt::format("AMI '{}' is a Windows image", source.id),
                     "only Linux images are converted", "windows");
     }
-    if (source.virtualization_type == "hvm") {
-        return fail(Errc::refused,
-                    fmt::format("AMI '{}' has virtualization type 'hvm' already", source.id),
-                    "only paravirtual AMIs need this conversion", "already-hvm");
+    if (source.virtualization_type == "hvm" && platform != job::Platform::nitro) {
+        return fail(
+            Errc::refused, fmt::format("AMI '{}' has virtualization type 'hvm' already", source.id),
+            "to make it ready for Nitro instances, say 'platform: nitro' in the job's target",
+            "already-hvm");
     }
     if (source.architecture != "x86_64" && source.architecture != "i386") {
         return fail(Errc::refused,
@@ -86,8 +87,8 @@ const aws::BlockDeviceMapping* root_mapping(const aws::Image& source) {
     return nullptr;
 }
 
-std::int64_t target_size_gib(std::int64_t source_gib) {
-    return source_gib + 1;
+std::int64_t target_size_gib(const job::ConversionOptions& options, std::int64_t source_gib) {
+    return options.size_gib > 0 ? std::int64_t{options.size_gib} : source_gib + 1;
 }
 
 std::string device_suffix(std::string_view name) {

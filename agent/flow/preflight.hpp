@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,16 +13,20 @@
 namespace amilift::flow {
 
 /// Says no to a source AMI that cannot be converted, before anything is created. Each refusal has
-/// an id: "ami-not-available", "instance-store", "already-hvm", "windows", "architecture",
+/// an id: "ami-not-available", "instance-store", "already-hvm" (unless
+/// the job makes the image ready for Nitro), "windows", "architecture",
 /// "product-codes", "billing-codes", "no-root-snapshot".
-[[nodiscard]] core::Result<> check_source(const aws::Image& source);
+[[nodiscard]] core::Result<> check_source(const aws::Image& source,
+                                          std::optional<job::Platform> platform);
 
 /// The mapping of the root device; check_source() has seen that it is there.
 [[nodiscard]] const aws::BlockDeviceMapping* root_mapping(const aws::Image& source);
 
-/// Size of the target volume in GiB: the source volume's and one more, because a filesystem that
-/// fills its volume needs a MiB in front of it and EBS sizes are whole GiB.
-[[nodiscard]] std::int64_t target_size_gib(std::int64_t source_gib);
+/// Size of the target volume in GiB: what the job says, else the source volume's and one more,
+/// because a filesystem that fills its volume needs room for partition table and boot loader beside
+/// it, and EBS sizes are whole GiB.
+[[nodiscard]] std::int64_t target_size_gib(const job::ConversionOptions& options,
+                                           std::int64_t source_gib);
 
 struct MappedDevices {
     std::vector<aws::BlockDeviceMapping> mappings;

@@ -167,7 +167,7 @@ Result<> fetch_job(Run& run) {
 
 Result<> preflight(Run& run) {
     AMILIFT_TRY(const auto* source, source_image(run));
-    AMILIFT_CHECK(check_source(*source));
+    AMILIFT_CHECK(check_source(*source, run.job->conversion.platform));
     // Names and mappings are worked out now, so that a wrong one costs no volume and no copy.
     AMILIFT_TRY(const auto mapped,
                 map_block_devices(*source, run.job->target, "snap-00000000000000000", 1));

@@ -33,6 +33,7 @@ Result<aws::RegisterImageRequest> image_request(Run& run) {
     request.architecture = source->architecture;
     request.root_device_name = target.root_device_name;
     if (run.record.ena_support) request.ena_support = true;
+    if (!run.record.boot_mode.empty()) request.boot_mode = run.record.boot_mode;
     AMILIFT_TRY(auto mapped, map_block_devices(*source, target, run.record.snapshot,
                                                snapshots.front().size_gib));
     request.block_devices = std::move(mapped.mappings);

@@ -34,11 +34,6 @@ struct EntryState {
     std::optional<std::size_t> kernel;
 };
 
-/// A menu of a single-filesystem image names it (hd0), one of a partitioned image (hd0,0).
-bool is_this_filesystem(std::string_view device) {
-    return device.empty() || device == "(hd0)" || device == "(hd0,0)";
-}
-
 /// The largest kernel or initramfs that is looked at, in bytes. All of it is read several times,
 /// and a sparse file of terabytes costs its author nothing.
 constexpr std::uint64_t kLargestBootFile = std::uint64_t{1} << 30;
@@ -62,27 +57,23 @@ Result<std::optional<std::string>> problem_with(const SafeRoot& root, const std:
     return std::nullopt;
 }
 
-std::vector<std::string> initrds_of(const MenuEntry& entry) {
-    return entry.initrd.empty() ? std::vector<std::string>{} : std::vector{entry.initrd};
-}
-
 class Chooser {
   public:
     Chooser(const SafeRoot& root, ImageFacts& facts) : root_(root), facts_(facts), drivers_(root) {}
 
     Result<> run() {
-        facts_.kernel_of_entry.assign(facts_.menu.entries.size(), std::nullopt);
-        states_.resize(facts_.menu.entries.size());
+        facts_.kernel_of_entry.assign(facts_.boot_entries.size(), std::nullopt);
+        states_.resize(facts_.boot_entries.size());
         const auto indexes = entries_to_look_at();
         if (indexes.size() < states_.size()) {
-            add(Severity::warning, "menu-too-many-entries", 0,
+            add(Severity::warning, "menu-too-many-entries", "",
                 fmt::format("the menu has {} entries", states_.size()),
                 fmt::format("only {} of them are looked at, the default among them",
                             indexes.size()),
                 "remove entries that are not needed");
         }
         for (const auto index : indexes) {
-            AMILIFT_TRY(states_[index], judge(facts_.menu.entries[index]));
+            AMILIFT_TRY(states_[index], judge(facts_.boot_entries[index]));
             facts_.kernel_of_entry[index] = states_[index].kernel;
         }
         choose();
@@ -91,23 +82,23 @@ class Chooser {
             refuse();
             return {};
         }
+        // The default of a GRUB 0.97 menu is changed by amilift, that of other loaders is not.
+        if (facts_.must_set_default && facts_.menu_kind != BootMenuKind::grub_legacy) {
+            const auto first = facts_.boot_order.empty() ? 0 : facts_.boot_order.front();
+            add(Severity::refusal, "default-does-not-boot", facts_.boot_entries[first].where,
+                fmt::format("entry {} '{}' is the default, and {}", first,
+                            printable(facts_.boot_entries[first].title, 80), states_[first].seen),
+                "the image would not boot by itself",
+                fmt::format("make '{}' the default, then make the image again",
+                            printable(facts_.boot_entries[*facts_.boot_entry].title, 80)));
+        }
         report_choice();
         return {};
     }
 
   private:
-    /// The order in which entries are tried: what GRUB does by itself, then the rest.
-    [[nodiscard]] std::vector<std::size_t> grub_order() const {
-        std::vector<std::size_t> order;
-        if (const auto first = default_entry(facts_.menu)) order.push_back(*first);
-        for (const auto next : facts_.menu.fallback) {
-            if (next < states_.size()) order.push_back(next);
-        }
-        return order;
-    }
-
     [[nodiscard]] std::vector<std::size_t> entries_to_look_at() const {
-        auto order = grub_order();
+        auto order = facts_.boot_order;
         if (order.size() > kMaxEntries) order.resize(kMaxEntries);
         std::ranges::sort(order);
         order.erase(std::ranges::unique(order).begin(), order.end());
@@ -119,21 +110,21 @@ class Chooser {
         return order;
     }
 
-    Result<EntryState> judge(const MenuEntry& entry) {
+    Result<EntryState> judge(const BootEntry& entry) {
         EntryState state;
         if (entry.kernel.empty()) {
             state.verdict = Verdict::no_kernel;
             state.seen = "it has no kernel line with a file";
             return state;
         }
-        for (const auto& device : {entry.kernel_device.empty() ? entry.root : entry.kernel_device,
-                                   entry.initrd_device}) {
-            if (is_this_filesystem(device)) continue;
+        if (!entry.other_disk.empty()) {
             state.verdict = Verdict::other_disk;
-            state.seen = fmt::format("it names {}, expected (hd0)", printable(device, 80));
+            state.seen =
+                fmt::format("it names {}, expected {}", printable(entry.other_disk, 80),
+                            facts_.disk.is_partitioned() ? "a partition of the image" : "(hd0)");
             return state;
         }
-        if (entry.is_multiboot) {
+        if (entry.is_hypervisor) {
             state.verdict = Verdict::hypervisor;
             state.seen = fmt::format("it starts the hypervisor {}", printable(entry.kernel));
             return state;
@@ -145,7 +136,8 @@ class Chooser {
             return state;
         }
         AMILIFT_TRY(auto kernel, kernel_at(entry.kernel));
-        kernel.initrd = entry.initrd;
+        // The last one is the system's own; microcode comes before it.
+        kernel.initrd = entry.initrds.empty() ? "" : entry.initrds.back();
         const auto cannot = kernel.cannot_boot_hvm;
         state.kernel = facts_.kernels.size();
         facts_.kernels.push_back(std::move(kernel));
@@ -154,16 +146,15 @@ class Chooser {
             state.seen = fmt::format("{}: {}", printable(entry.kernel), *cannot);
             return state;
         }
-        if (!entry.initrd.empty()) {
-            AMILIFT_TRY(const auto initrd_problem, problem_with(root_, entry.initrd));
+        for (const auto& initrd : entry.initrds) {
+            AMILIFT_TRY(const auto initrd_problem, problem_with(root_, initrd));
             if (initrd_problem) {
                 state.verdict = Verdict::initrd_missing;
                 state.seen = *initrd_problem;
                 return state;
             }
         }
-        AMILIFT_CHECK(
-            drivers_.look(facts_.kernels[*state.kernel], initrds_of(entry), entry.arguments));
+        AMILIFT_CHECK(drivers_.look(facts_.kernels[*state.kernel], entry.initrds, entry.arguments));
         state.verdict = Verdict::good;
         return state;
     }
@@ -177,7 +168,7 @@ class Chooser {
     }
 
     void choose() {
-        auto order = grub_order();
+        auto order = facts_.boot_order;
         // GRUB 2's own way: past what it cannot load, up to the first that it can.
         for (const auto index : order) {
             const auto verdict = states_[index].verdict;
@@ -204,34 +195,34 @@ class Chooser {
 
     void report_entries() {
         for (std::size_t i = 0; i < states_.size(); ++i) {
-            const auto& entry = facts_.menu.entries[i];
+            const auto& entry = facts_.boot_entries[i];
             const auto& state = states_[i];
             const auto name = fmt::format("entry {} '{}'", i, printable(entry.title, 80));
             switch (state.verdict) {
                 case Verdict::kernel_missing:
                 case Verdict::initrd_missing:
                     add(Severity::warning, "entry-names-missing-file",
-                        state.verdict == Verdict::kernel_missing ? entry.kernel_line
-                                                                 : entry.initrd_line,
+                        state.verdict == Verdict::kernel_missing ? entry.kernel_where
+                                                                 : entry.initrd_where,
                         fmt::format("{}: {}", name, state.seen), "this entry does not boot",
                         "remove the entry or install its kernel again");
                     break;
                 case Verdict::cannot_boot_hvm:
-                    add(Severity::warning, "xen-only-kernel", entry.kernel_line,
+                    add(Severity::warning, "xen-only-kernel", entry.kernel_where,
                         fmt::format("{}: {}", name, state.seen),
                         "this entry does not boot on an HVM instance",
                         "install a kernel that is not only for Xen PV");
                     break;
                 case Verdict::hypervisor:
-                    add(Severity::warning, "hypervisor-entry", entry.kernel_line,
+                    add(Severity::warning, "hypervisor-entry", entry.kernel_where,
                         fmt::format("{}: {}", name, state.seen),
                         "this entry does not boot on an EC2 instance", "remove the entry");
                     break;
                 case Verdict::other_disk:
-                    add(Severity::warning, "entry-names-other-disk", entry.line,
-                        fmt::format("{}: {}", name, state.seen),
-                        "this entry does not boot: the image is one filesystem",
-                        "remove the entry, or write (hd0)");
+                    add(Severity::warning, "entry-names-other-disk", entry.where,
+                        fmt::format("{}: {}", name, state.seen), "this entry does not boot",
+                        facts_.disk.is_partitioned() ? "remove the entry"
+                                                     : "remove the entry, or write (hd0)");
                     break;
                 case Verdict::not_looked_at:
                 case Verdict::good:
@@ -243,31 +234,31 @@ class Chooser {
 
     void report_choice() {
         const auto index = *facts_.boot_entry;
-        const auto& entry = facts_.menu.entries[index];
-        const auto first = *default_entry(facts_.menu);
+        const auto& entry = facts_.boot_entries[index];
+        const auto first = facts_.boot_order.empty() ? 0 : facts_.boot_order.front();
         if (index != first) {
-            add(Severity::warning, "default-entry-does-not-boot", entry.line,
+            add(Severity::warning, "default-entry-does-not-boot", entry.where,
                 fmt::format("entry {} '{}' is the default, and {}", first,
-                            printable(facts_.menu.entries[first].title, 80), states_[first].seen),
+                            printable(facts_.boot_entries[first].title, 80), states_[first].seen),
                 fmt::format("entry {} '{}' boots instead", index, printable(entry.title, 80)),
                 facts_.must_set_default ? "amilift makes that entry the default"
                                         : "it is reached as a fallback: nothing is changed");
         }
-        if (facts_.menu.default_saved) {
-            add(Severity::warning, "saved-default", 0,
+        if (facts_.menu.default_saved && facts_.disk.code != BootCode::grub_legacy) {
+            add(Severity::warning, "saved-default", "",
                 "the menu boots what was saved with grub-set-default",
                 fmt::format("the saved choice is forgotten: entry {} boots first", index),
                 "write 'default N' into the menu if another entry is meant");
         }
         const auto& kernel = facts_.kernels[*facts_.kernel_of_entry[index]];
         if (!kernel.is_64_bit) {
-            add(Severity::info, "i386-image", entry.kernel_line,
+            add(Severity::info, "i386-image", entry.kernel_where,
                 fmt::format("kernel {} is a 32-bit one", printable(kernel.version, 80)),
                 "the AMI starts on instance types that take i386 images only, never on Nitro",
                 "use an instance type that takes i386 images");
         }
         if (kernel.config_path.empty() && has_xen_name(kernel.version)) {
-            add(Severity::warning, "kernel-name-looks-xen-only", entry.kernel_line,
+            add(Severity::warning, "kernel-name-looks-xen-only", entry.kernel_where,
                 fmt::format("kernel {} has a boot header, but no /boot/config-{}",
                             printable(kernel.version, 80), printable(kernel.version, 80)),
                 "if it is for Xen PV only, the AMI does not boot",
@@ -277,17 +268,17 @@ class Chooser {
     }
 
     void report_root_argument(std::size_t index) {
-        const auto& entry = facts_.menu.entries[index];
+        const auto& entry = facts_.boot_entries[index];
         const auto root = last_value(entry.arguments, "root");
-        if (!entry.initrd.empty() || !root) return;
+        if (!entry.initrds.empty() || !root) return;
         if (root->starts_with("/dev/")) {
-            add(Severity::warning, "root-device-name", entry.kernel_line,
+            add(Severity::warning, "root-device-name", entry.kernel_where,
                 fmt::format("root={} and no initrd", printable(*root, 80)),
                 "without an initrd the kernel finds its root by this name only: it must exist on "
                 "the instance type, /dev/nvme0n1p1 on Nitro and /dev/xvda1 on Xen",
                 "make an initrd and name the root by UUID to boot everywhere");
         } else if (root->starts_with("LABEL=") || root->starts_with("UUID=")) {
-            add(Severity::warning, "label-without-initrd", entry.kernel_line,
+            add(Severity::warning, "label-without-initrd", entry.kernel_where,
                 fmt::format("root={} and no initrd", printable(*root, 80)),
                 "a kernel without initrd cannot look a label or UUID up", "make an initrd");
         }
@@ -302,23 +293,23 @@ class Chooser {
         const auto missing = count_of(Verdict::kernel_missing);
         const auto other = count_of(Verdict::other_disk) + count_of(Verdict::initrd_missing);
         if (states_.empty()) {
-            add(Severity::refusal, "no-bootable-entry", 0, "the menu has no title line",
+            add(Severity::refusal, "no-bootable-entry", "", "the menu has no entry",
                 "nothing would boot", "add an entry for the kernel that is installed");
         } else if (missing > 0 && xen == 0 && other == 0) {
-            add(Severity::refusal, "kernel-missing", 0,
+            add(Severity::refusal, "kernel-missing", "",
                 fmt::format("no entry of the menu has its kernel in the image: {}", reasons()),
                 "nothing would boot",
                 "install a kernel in the image, or name the one that is there in the menu; an AMI "
                 "whose kernel is not a pv-grub-* one (AKI) has no kernel of its own");
         } else if (xen > 0 && other == 0) {
-            add(Severity::refusal, "xen-only-kernel", 0,
+            add(Severity::refusal, "xen-only-kernel", "",
                 fmt::format("no entry of the menu has a kernel that boots without Xen PV: {}",
                             reasons()),
                 "the AMI would not boot",
                 "install the distribution's standard kernel (RHEL 5: package 'kernel' instead of "
                 "'kernel-xen'), add it to the menu and create the AMI again");
         } else {
-            add(Severity::refusal, "no-bootable-entry", 0,
+            add(Severity::refusal, "no-bootable-entry", "",
                 fmt::format("no entry of the menu can boot: {}", reasons()), "nothing would boot",
                 "repair the entry that is meant to boot and create the AMI again");
         }
@@ -332,18 +323,17 @@ class Chooser {
         for (std::size_t i = 0; i < states_.size() && told < kMost; ++i) {
             if (states_[i].seen.empty()) continue;
             out += fmt::format("{}entry {} '{}': {}", told++ == 0 ? "" : "; ", i,
-                               printable(facts_.menu.entries[i].title, 60), states_[i].seen);
+                               printable(facts_.boot_entries[i].title, 60), states_[i].seen);
         }
         if (states_.size() > told) out += fmt::format("; and {} more", states_.size() - told);
         return out;
     }
 
-    void add(Severity severity, std::string id, int line, std::string seen, std::string consequence,
-             std::string action) {
-        facts_.findings.push_back(
-            {severity, std::move(id),
-             line == 0 ? facts_.menu_path : fmt::format("{}:{}", facts_.menu_path, line),
-             std::move(seen), std::move(consequence), std::move(action)});
+    void add(Severity severity, std::string id, std::string where, std::string seen,
+             std::string consequence, std::string action) {
+        facts_.findings.push_back({severity, std::move(id),
+                                   where.empty() ? facts_.menu_path : std::move(where),
+                                   std::move(seen), std::move(consequence), std::move(action)});
     }
 
     const SafeRoot& root_;
@@ -353,7 +343,45 @@ class Chooser {
     DriverFinder drivers_;
 };
 
+BootEntry boot_entry_of(const ImageFacts& facts, const MenuEntry& entry) {
+    const auto at = [&](int line) { return fmt::format("{}:{}", facts.menu_path, line); };
+    BootEntry out;
+    out.title = entry.title;
+    out.where = at(entry.line);
+    out.kernel_where = at(entry.kernel_line);
+    out.initrd_where = at(entry.initrd_line);
+    out.arguments = entry.arguments;
+    out.is_hypervisor = entry.is_multiboot;
+    const auto place = [&](const std::string& own_device, const std::string& path) {
+        const auto& device = own_device.empty() ? entry.root : own_device;
+        const auto* volume = device.empty() ? facts.disk.holder_of(facts.menu_path)
+                                            : find_grub_legacy_device(facts.disk, device);
+        if (volume == nullptr || volume->mount_point.empty()) {
+            if (out.other_disk.empty()) out.other_disk = device;
+            return path;
+        }
+        return tree_path(*volume, path).value_or(path);
+    };
+    if (!entry.kernel.empty()) out.kernel = place(entry.kernel_device, entry.kernel);
+    if (!entry.initrd.empty()) out.initrds.push_back(place(entry.initrd_device, entry.initrd));
+    return out;
+}
+
 }  // namespace
+
+void read_legacy_entries(ImageFacts& facts) {
+    facts.menu = parse_menu(facts.menu_text);
+    facts.menu_kind = BootMenuKind::grub_legacy;
+    facts.boot_entries.clear();
+    facts.boot_order.clear();
+    for (const auto& entry : facts.menu.entries) {
+        facts.boot_entries.push_back(boot_entry_of(facts, entry));
+    }
+    if (const auto first = default_entry(facts.menu)) facts.boot_order.push_back(*first);
+    for (const auto next : facts.menu.fallback) {
+        if (next < facts.boot_entries.size()) facts.boot_order.push_back(next);
+    }
+}
 
 Result<> choose_boot_entry(const SafeRoot& root, ImageFacts& facts) {
     return Chooser(root, facts).run();

@@ -10,9 +10,14 @@ namespace amilift::image {
 /// Menu entries that are looked at; a menu of more is reported, the others are not boot candidates.
 inline constexpr std::size_t kMaxEntries = 256;
 
-/// Looks at the kernel and initrd of each entry of facts.menu and decides what boots: fills
+/// Takes facts.menu_text for the GRUB 0.97 menu that boots: fills menu, menu_kind, boot_entries and
+/// boot_order. Needs menu_path and disk.
+void read_legacy_entries(ImageFacts& facts);
+
+/// Looks at the kernel and initrd of each of facts.boot_entries and decides what boots: fills
 /// facts.kernels, kernel_of_entry, boot_entry and must_set_default, and adds findings (refusals
-/// no-bootable-entry, kernel-missing, xen-only-kernel). Needs facts.menu and menu_path.
+/// no-bootable-entry, kernel-missing, xen-only-kernel, default-does-not-boot). Needs
+/// facts.boot_entries, boot_order and menu_path.
 ///
 /// The entry is the first one with all its files and a kernel that boots HVM, in this order: the
 /// default, the fallbacks, the rest of the menu. GRUB 2 gets there by itself only past entries

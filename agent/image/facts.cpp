@@ -4,9 +4,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <utility>
 
 #include "image/boot_choice.hpp"
+#include "image/boot_menu.hpp"
 #include "image/fstab.hpp"
 #include "image/guest_findings.hpp"
 #include "image/kernel_arguments.hpp"
@@ -25,7 +27,7 @@ bool is_content_problem(const core::Error& error) {
 
 class Inspector {
   public:
-    explicit Inspector(const SafeRoot& root) : root_(root) {}
+    Inspector(const SafeRoot& root, const BootDisk& disk) : root_(root) { facts_.disk = disk; }
 
     Result<ImageFacts> run() {
         AMILIFT_TRY(auto os, read_os_facts(root_));
@@ -34,22 +36,13 @@ class Inspector {
         facts_.os_pretty_name = std::move(os.pretty_name);
         facts_.init = os.init;
         facts_.selinux_enforcing = os.selinux_enforcing;
-        AMILIFT_CHECK(find_menu());
+        AMILIFT_CHECK(facts_.disk.is_partitioned() ? find_loader() : find_menu());
         if (!facts_.menu_path.empty()) {
-            facts_.menu = parse_menu(facts_.menu_text);
-            facts_.menu_kind = BootMenuKind::grub_legacy;
-            for (const auto& entry : facts_.menu.entries) {
-                facts_.boot_entries.push_back(boot_entry_of(entry));
-            }
-            report_menu_form();
+            if (facts_.menu_kind == BootMenuKind::none) AMILIFT_CHECK(read_legacy_menu());
             AMILIFT_CHECK(choose_boot_entry(root_, facts_));
             AMILIFT_CHECK(report_grub2_config());
         } else if (facts_.first_refusal() == nullptr) {
-            add(Severity::refusal, "no-menu", std::string(kMenuNames[0]),
-                fmt::format("the image has none of {}", fmt::join(kMenuNames, ", ")),
-                "there is nothing that says what to boot",
-                "amilift converts images that boot through PV-GRUB: check the AMI's kernel id, and "
-                "install a menu.lst");
+            refuse_without_menu();
         }
         AMILIFT_CHECK(read_fstab());
         AMILIFT_CHECK(report_guest(root_, facts_));
@@ -57,14 +50,125 @@ class Inspector {
     }
 
   private:
-    [[nodiscard]] BootEntry boot_entry_of(const MenuEntry& entry) const {
-        BootEntry out{.title = entry.title,
-                      .where = fmt::format("{}:{}", facts_.menu_path, entry.line),
-                      .kernel = entry.kernel,
-                      .initrds = {},
-                      .arguments = entry.arguments};
-        if (!entry.initrd.empty()) out.initrds.push_back(entry.initrd);
-        return out;
+    Result<> read_legacy_menu() {
+        read_legacy_entries(facts_);
+        AMILIFT_TRY(const auto saved, saved_entry());
+        if (saved && facts_.boot_order.front() != *saved) {
+            facts_.boot_order.insert(facts_.boot_order.begin(), *saved);
+        }
+        report_menu_form();
+        return {};
+    }
+
+    /// What `default saved` means to a GRUB 0.97 of the disk itself, which goes on booting it: the
+    /// number in /boot/grub/default. A GRUB 2 that reads the menu does not know that file.
+    Result<std::optional<std::size_t>> saved_entry() {
+        if (!facts_.menu.default_saved || facts_.disk.code != BootCode::grub_legacy) {
+            return std::nullopt;
+        }
+        const auto text = root_.read_prefix("/boot/grub/default", std::size_t{64});
+        if (!text) {
+            if (!is_content_problem(text.error())) return std::unexpected(text.error());
+            return std::nullopt;
+        }
+        std::size_t number = 0;
+        std::from_chars(text->data(), text->data() + text->size(), number);
+        return number < facts_.boot_entries.size() ? std::optional(number) : std::nullopt;
+    }
+
+    void refuse_without_menu() {
+        if (!facts_.disk.is_partitioned()) {
+            add(Severity::refusal, "no-menu", std::string(kMenuNames[0]),
+                fmt::format("the image has none of {}", fmt::join(kMenuNames, ", ")),
+                "there is nothing that says what to boot",
+                "amilift converts images that boot through PV-GRUB: check the AMI's kernel id, and "
+                "install a menu.lst");
+            return;
+        }
+        add(Severity::refusal, "no-menu", "/boot",
+            fmt::format("the boot sectors start {}, and the image has no configuration of it",
+                        to_string(facts_.disk.code)),
+            "there is nothing that says what to boot",
+            "install the boot loader and its configuration again, then make the image");
+    }
+
+    /// Of a disk with partitions: the menu of what its boot sectors start.
+    Result<> find_loader() {
+        constexpr std::array<std::string_view, 3> kGrub2{
+            "/boot/amilift/grub.cfg", "/boot/grub2/grub.cfg", "/boot/grub/grub.cfg"};
+        constexpr std::array<std::string_view, 5> kExtlinux{
+            "/boot/extlinux/extlinux.conf", "/extlinux/extlinux.conf", "/boot/extlinux.conf",
+            "/boot/syslinux/syslinux.cfg", "/extlinux.conf"};
+        switch (facts_.disk.code) {
+            case BootCode::grub2:
+                return simulate_first(kGrub2, simulate_grub2);
+            case BootCode::grub_legacy:
+                return find_menu();
+            case BootCode::extlinux:
+                return simulate_first(kExtlinux, simulate_extlinux);
+            case BootCode::none:
+                if (!facts_.disk.has_system_partition) {
+                    add(Severity::refusal, "no-boot-loader", "sector 0",
+                        "no boot sector of the disk has code, and it has no EFI system partition",
+                        "no firmware starts it", "install a boot loader, then make the image");
+                    return {};
+                }
+                add(Severity::refusal, "uefi-only", "sector 0",
+                    "no boot sector of the disk has code, it has an EFI system partition",
+                    "the image boots by UEFI only, and the AMI would be registered for BIOS",
+                    "install a boot loader for BIOS too, then make the image");
+                break;
+            case BootCode::unknown:
+                add(Severity::warning, "boot-code-unknown", "sector 0",
+                    fmt::format("the boot code is none that amilift knows ({})",
+                                facts_.disk.evidence),
+                    "what is told of the boot menu is what the files in the image make probable",
+                    "");
+                break;
+        }
+        AMILIFT_CHECK(simulate_first(kGrub2, simulate_grub2));
+        if (facts_.menu_path.empty() && facts_.first_refusal() == nullptr) {
+            AMILIFT_CHECK(find_menu());
+        }
+        if (!facts_.menu_path.empty() || facts_.first_refusal() != nullptr) return {};
+        return simulate_first(kExtlinux, simulate_extlinux);
+    }
+
+    template <class Names, class Simulate>
+    Result<> simulate_first(const Names& names, const Simulate& simulate) {
+        for (const std::string_view name : names) {
+            AMILIFT_TRY(const auto status, root_.link_status(name));
+            if (status.kind == FileKind::missing) continue;
+            const auto real = root_.resolve(name);
+            auto menu = real ? simulate(root_, facts_.disk, *real)
+                             : Result<BootMenu>(std::unexpected(real.error()));
+            if (!menu) {
+                if (!is_content_problem(menu.error())) {
+                    return std::unexpected(std::move(menu).error());
+                }
+                if (menu.error().is(Errc::not_found)) continue;
+                const bool outside = menu.error().is(Errc::refused);
+                add(Severity::refusal, outside ? "link-out-of-image" : "menu-unreadable", name,
+                    menu.error().what, "the menu cannot be trusted or read", menu.error().hint);
+                return {};
+            }
+            for (auto& finding : menu->findings) facts_.findings.push_back(std::move(finding));
+            if (!menu->legacy_menu.empty()) return take_legacy_menu(menu->legacy_menu);
+            facts_.menu_path = menu->path;
+            facts_.menu_links.emplace_back(name);
+            facts_.menu_text = std::move(menu->text);
+            facts_.menu_kind = menu->kind;
+            facts_.boot_entries = std::move(menu->entries);
+            facts_.boot_order = std::move(menu->order);
+            return {};
+        }
+        return {};
+    }
+
+    /// GRUB 2 reads a menu of GRUB 0.97: what an earlier conversion by amilift has installed.
+    Result<> take_legacy_menu(const std::string& path) {
+        AMILIFT_CHECK(look_at_menu(path, false));
+        return find_menu();
     }
 
     Result<> find_menu() {
@@ -100,7 +204,8 @@ class Inspector {
             return {};
         }
         if (*real == facts_.menu_path) {
-            facts_.menu_links.emplace_back(name);
+            auto& links = facts_.menu_links;
+            if (std::ranges::find(links, name) == links.end()) links.emplace_back(name);
             return {};
         }
         auto text = root_.read(*real, kTextLimit);
@@ -134,11 +239,14 @@ class Inspector {
     }
 
     Result<> report_grub2_config() {
+        if (facts_.menu_kind != BootMenuKind::grub_legacy) return {};
         for (const std::string_view path : {"/boot/grub/grub.cfg", "/boot/grub2/grub.cfg"}) {
             AMILIFT_TRY(const auto status, root_.link_status(path));
             if (status.kind == FileKind::missing) continue;
             add(Severity::info, "grub-cfg-not-used", path, "the image has a GRUB 2 configuration",
-                fmt::format("{} is what boots, as before on PV", facts_.menu_path), "");
+                fmt::format("{} is what boots{}", facts_.menu_path,
+                            facts_.disk.is_partitioned() ? "" : ", as before on PV"),
+                "");
         }
         return {};
     }
@@ -231,6 +339,12 @@ bool is_menu_place(std::string_view resolved_path) {
 std::vector<std::string> old_root_devices(const ImageFacts& facts) {
     std::vector<std::string> names;
     for (const std::string_view disk : {"sda", "xvda", "hda", "xvde"}) {
+        if (facts.disk.is_partitioned()) {
+            // The first partition of such a disk may be /boot.
+            const auto* root = facts.disk.holder_of("/");
+            if (root != nullptr) names.push_back(fmt::format("/dev/{}{}", disk, root->partition));
+            continue;
+        }
         names.push_back(fmt::format("/dev/{}", disk));
         names.push_back(fmt::format("/dev/{}1", disk));
     }
@@ -239,8 +353,8 @@ std::vector<std::string> old_root_devices(const ImageFacts& facts) {
             names.push_back(name);
         }
     };
-    if (facts.boot_entry && *facts.boot_entry < facts.menu.entries.size()) {
-        const auto& entry = facts.menu.entries[*facts.boot_entry];
+    if (facts.boot_entry && *facts.boot_entry < facts.boot_entries.size()) {
+        const auto& entry = facts.boot_entries[*facts.boot_entry];
         add(last_value(entry.arguments, "root").value_or(""));
     }
     for (const auto& entry : parse_fstab(facts.fstab_text)) {
@@ -249,8 +363,20 @@ std::vector<std::string> old_root_devices(const ImageFacts& facts) {
     return names;
 }
 
-Result<ImageFacts> inspect_image(const SafeRoot& root) {
-    return Inspector(root).run();
+std::vector<std::pair<std::string, std::string>> other_partition_devices(const ImageFacts& facts) {
+    std::vector<std::pair<std::string, std::string>> devices;
+    const auto* root = facts.disk.holder_of("/");
+    for (const auto& name : facts.disk.names) {
+        if (name.spec.empty() || (root != nullptr && root->partition == name.partition)) continue;
+        for (const std::string_view disk : {"sda", "xvda", "hda", "xvde", "vda", "nvme0n1p"}) {
+            devices.emplace_back(fmt::format("/dev/{}{}", disk, name.partition), name.spec);
+        }
+    }
+    return devices;
+}
+
+Result<ImageFacts> inspect_image(const SafeRoot& root, const BootDisk& disk) {
+    return Inspector(root, disk).run();
 }
 
 }  // namespace amilift::image

@@ -6,9 +6,11 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/result.hpp"
+#include "image/boot_disk.hpp"
 #include "image/kernel.hpp"
 #include "image/menu.hpp"
 #include "image/os_facts.hpp"
@@ -41,9 +43,14 @@ struct BootEntry {
     std::string kernel;                ///< path from the image's root; empty: starts no Linux
     std::vector<std::string> initrds;  ///< paths from the image's root, in the order of loading
     std::string arguments;             ///< kernel command line without the path
+    std::string kernel_where;          ///< line that names the kernel
+    std::string initrd_where;          ///< line that names the initrds
+    std::string other_disk;      ///< a disk or partition that it names and the image does not have
+    bool is_hypervisor = false;  ///< starts a hypervisor: `kernel` is that
 };
 
 struct ImageFacts {
+    BootDisk disk;      ///< where the filesystems lie, and what boots it
     std::string os_id;  ///< os-release ID or what the release files tell ("centos", "amzn")
     std::string os_version;
     std::string os_pretty_name;
@@ -57,6 +64,8 @@ struct ImageFacts {
     Menu menu;
     BootMenuKind menu_kind = BootMenuKind::none;
     std::vector<BootEntry> boot_entries;
+    /// What the loader tries without a key press, in this order: indexes into boot_entries.
+    std::vector<std::size_t> boot_order;
     /// Index of the entry in boot_entries that will boot after the conversion; absent if none can.
     std::optional<std::size_t> boot_entry;
     /// The menu's own default (and fallbacks) do not lead to boot_entry under GRUB 2: the menu
@@ -90,14 +99,22 @@ inline constexpr std::size_t kTextLimit = 1 << 20;
 /// depend on the instance type. None of them is sure to exist after the move.
 [[nodiscard]] std::vector<std::string> old_root_devices(const ImageFacts& facts);
 
-/// Looks at the image without running or changing anything. Content problems are findings with
-/// severity refusal, so that all of them are reported; a Result error is a failure to read the
-/// filesystem. Refusals:
+/// Names that the disk's other partitions have had (/dev/sda1, /dev/xvda1, ...), each with what
+/// names that partition on every instance type; empty for a disk without a partition table.
+[[nodiscard]] std::vector<std::pair<std::string, std::string>> other_partition_devices(
+    const ImageFacts& facts);
+
+/// Looks at the image without running or changing anything. `disk` says where its filesystems lie
+/// and what boots it; without one it is a single filesystem that PV-GRUB boots. Content problems
+/// are findings with severity refusal, so that all of them are reported; a Result error is a
+/// failure to read the filesystem. Refusals:
 ///   no-menu, menu-unreadable (no regular file, larger than kTextLimit, a loop of links),
 ///   link-out-of-image (a menu that is a link to somewhere else), no-bootable-entry,
 ///   kernel-missing (every entry names a kernel file that is not there),
 ///   xen-only-kernel (no entry has a kernel that starts without Xen),
-///   fstab-unreadable.
-[[nodiscard]] core::Result<ImageFacts> inspect_image(const SafeRoot& root);
+///   fstab-unreadable; of a disk with partitions also no-boot-loader and uefi-only (nothing that a BIOS starts)
+///   and default-does-not-boot (of a loader whose default amilift does not change).
+[[nodiscard]] core::Result<ImageFacts> inspect_image(const SafeRoot& root,
+                                                     const BootDisk& disk = {});
 
 }  // namespace amilift::image

@@ -116,6 +116,7 @@ std::optional<std::string> wrong_root_spec(std::string_view spec, std::string_vi
         return fmt::format("the root filesystem's UUID is {}", printable(edit.root_uuid, 80));
     }
     if (tag_value(spec, "PARTUUID") || tag_value(spec, "PARTLABEL")) {
+        if (edit.keeps_partitions) return std::nullopt;
         return "there is a new partition table";
     }
     constexpr std::string_view kByUuid = "/dev/disk/by-uuid/";
@@ -182,6 +183,14 @@ class Editor {
             note(fmt::format("'{}' -> '{}' (the same device as the root)", printable(spec),
                              edit_.root_spec));
             replace(fields[0], edit_.root_spec);
+            return;
+        }
+        const auto other = std::ranges::find(edit_.other_devices, spec,
+                                             &std::pair<std::string, std::string>::first);
+        if (other != edit_.other_devices.end()) {
+            note(fmt::format("'{}' -> '{}' (a device name is not the same on every instance type)",
+                             printable(spec), other->second));
+            replace(fields[0], other->second);
             return;
         }
         if ((is_unstable_device(spec) || is_missing_mapping(spec)) &&

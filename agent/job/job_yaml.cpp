@@ -36,9 +36,10 @@ constexpr std::string_view kPointerKey = "job";
 constexpr std::array<std::string_view, 7> kJobKeys{"id",     "source",   "target",   "conversion",
                                                    "finish", "deadline", "endpoints"};
 constexpr std::array<std::string_view, 1> kSourceKeys{"ami"};
-constexpr std::array<std::string_view, 9> kTargetKeys{
-    "name",     "description",      "tags",        "copy_source_tags", "virtualization",
-    "platform", "root_device_name", "volume_type", "on_name_collision"};
+constexpr std::array<std::string_view, 11> kTargetKeys{
+    "name",     "description",      "tags",        "copy_source_tags",  "virtualization",
+    "platform", "root_device_name", "volume_type", "on_name_collision", "layout",
+    "size"};
 constexpr std::array<std::string_view, 2> kConversionKeys{"bootloader", "consoles"};
 constexpr std::array<std::string_view, 2> kFinishKeys{"on_success", "on_failure"};
 constexpr std::array<std::string_view, 3> kEndpointKeys{"ec2", "s3", "sts"};
@@ -115,6 +116,7 @@ class Reader {
     JobPointer read_pointer(const YamlNode& top);
     void read_source(const YamlNode& node, Source& out);
     void read_target(const YamlNode& node, Job& job);
+    void read_size(const YamlNode& node, std::string_view path, std::uint32_t& out);
     void read_conversion(const YamlNode& node, ConversionOptions& out);
     void read_finish(const YamlNode& node, Finish& out);
     void read_deadline(const YamlNode& node, std::chrono::seconds& out);
@@ -273,13 +275,36 @@ void Reader::read_target(const YamlNode& node, Job& job) {
                     return read_choice<std::string>(
                         value, path, {{"gp3", "gp3"}, {"gp2", "gp2"}, {"standard", "standard"}},
                         out.volume_type);
-                default:
+                case 8:
                     return read_choice<NameCollision>(
                         value, path,
                         {{"fail", NameCollision::fail}, {"suffix", NameCollision::suffix}},
                         out.on_name_collision);
+                case 9:
+                    return read_choice<Layout>(value, path,
+                                               {{"mbr", Layout::mbr}, {"gpt", Layout::gpt}},
+                                               job.conversion.layout);
+                default:
+                    return read_size(value, path, job.conversion.size_gib);
             }
         });
+}
+
+void Reader::read_size(const YamlNode& node, std::string_view path, std::uint32_t& out) {
+    if (node.kind == YamlNode::Kind::scalar && scalar_type(node) == ScalarType::number) {
+        add(node,
+            fmt::format("'{}' is {}, expected its unit with it: 20GiB", path, describe(node)));
+        return;
+    }
+    std::string text;
+    if (!read_text(node, path, text)) return;
+    const auto size = parse_size_gib(text);
+    if (!size) {
+        add(node, fmt::format("'{}' is {}, expected 1GiB to {}GiB, in whole GiB", path,
+                              in_quotes(text), kMaxSizeGib));
+        return;
+    }
+    out = *size;
 }
 
 void Reader::read_conversion(const YamlNode& node, ConversionOptions& out) {

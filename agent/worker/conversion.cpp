@@ -11,6 +11,7 @@
 #include "modules/module.hpp"
 #include "modules/partition.hpp"
 #include "modules/registry.hpp"
+#include "worker/mounted_tree.hpp"
 #include "worker/source_image.hpp"
 #include "worker/target_disk.hpp"
 
@@ -55,8 +56,13 @@ Result<Inspection> inspect_content(const SourceImage& source, ConversionObserver
     Inspection inspection;
     inspection.disk = source.contents();
     inspection.filesystem = source.filesystem();
-    AMILIFT_TRY(inspection.facts, image::inspect_image(source.root()));
-    if (!inspection.filesystem.clean) {
+    inspection.partitions = source.partitions();
+    AMILIFT_TRY(inspection.facts, image::inspect_image(source.root(), source.boot_disk()));
+    auto& findings = inspection.facts.findings;
+    findings.insert(findings.begin(), source.findings().begin(), source.findings().end());
+    const bool all_clean = std::ranges::all_of(
+        source.places(), [](const VolumePlace& place) { return place.filesystem.clean; });
+    if (!all_clean) {
         inspection.facts.findings.push_back(
             {image::Severity::warning, "filesystem-not-clean", source.disk().path(),
              "the filesystem was in use when the image was made",
@@ -75,11 +81,40 @@ Result<> require_convertible(const image::ImageFacts& facts) {
                 refusal->action, refusal->id);
 }
 
+bool can_boot_by_uefi(const job::ConversionOptions& options, const image::ImageFacts& facts) {
+    if (options.layout != job::Layout::gpt || !facts.boot_entry) return false;
+    const auto index = facts.kernel_of_entry.at(*facts.boot_entry);
+    if (!index) return false;
+    const auto& kernel = facts.kernels.at(*index);
+    return kernel.is_64_bit && kernel.starts_on_efi.value_or(false);
+}
+
 struct Plan {
     PlanText text;
     std::vector<modules::Step> steps;
     std::vector<modules::BootFile> boot_files;
+    std::vector<VolumePlace> target_places;  ///< the root first
 };
+
+/// A bare filesystem becomes the first partition of a new table.
+VolumePlace first_partition(const SourceImage& source, std::uint64_t root_bytes) {
+    auto place = source.places().front();
+    place.partition = 1;
+    place.offset_bytes = modules::kRootOffset;
+    place.filesystem.size_bytes = root_bytes;
+    return place;
+}
+
+/// A disk with partitions stays as it is.
+Result<> require_no_new_layout(const ConversionRequest& request) {
+    if (request.options.layout == job::Layout::mbr && request.options.size_gib == 0) return {};
+    return fail(Errc::refused,
+                fmt::format("'{}' has a partition table, which stays as it is: target.layout and "
+                            "target.size are for bare filesystems",
+                            request.source.path),
+                "take them out of the job; grow the partition on the instance",
+                "layout-of-partitions");
+}
 
 /// What the steps take of the filesystem: all that they add, and the most that one of them needs
 /// while it is applied.
@@ -110,7 +145,16 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
     observer.on_stage("plan");
     AMILIFT_TRY(const auto used, source.used_extents());
     plan.text.used_bytes = used.used_bytes;
-    plan.text.target_bytes = modules::target_bytes_needed(inspection.filesystem.size_bytes);
+    if (inspection.facts.disk.is_partitioned()) {
+        AMILIFT_CHECK(require_no_new_layout(request));
+        plan.target_places = source.places();
+        plan.text.target_bytes = source.disk().size_bytes();
+    } else {
+        AMILIFT_TRY(const auto disk,
+                    modules::plan_disk(request.options, inspection.filesystem, target_bytes));
+        plan.target_places = {first_partition(source, disk.root_bytes())};
+        plan.text.target_bytes = disk.needed_bytes();
+    }
     const modules::PlanContext context{.options = request.options,
                                        .facts = inspection.facts,
                                        .filesystem = inspection.filesystem,
@@ -118,10 +162,11 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
                                        .used = used,
                                        .target_bytes = target_bytes,
                                        .commands = commands,
-                                       .source_path = source.disk().path()};
-    for (const auto& module : modules::registry()) {
+                                       .source_path = source.disk().path(),
+                                       .source_bytes = source.disk().size_bytes()};
+    for (const auto* module : modules::modules_for(inspection.facts)) {
         AMILIFT_CHECK(cancel.check());
-        auto steps = module.plan(context);
+        auto steps = module->plan(context);
         if (!steps) return std::unexpected(std::move(steps).error());
         for (auto& step : *steps) {
             plan.text.steps.push_back(fmt::format("{}: {}", step.module, step.text));
@@ -136,13 +181,13 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
 class Application final : public modules::ApplyContext {
   public:
     Application(const dev::BlockDevice& source, const dev::BlockDevice& target,
-                dev::TargetContent content, const dev::FilesystemInfo& filesystem,
+                dev::TargetContent content, const std::vector<VolumePlace>& places,
                 ConversionResult& result, core::CommandRunner& commands,
                 ConversionObserver& observer, const core::Cancel& cancel)
         : source_(source),
           target_(target),
           content_(content),
-          filesystem_(filesystem),
+          places_(places),
           result_(result),
           commands_(commands),
           observer_(observer),
@@ -153,8 +198,9 @@ class Application final : public modules::ApplyContext {
     dev::TargetContent target_content() const override { return content_; }
     Result<const image::SafeRoot*> target_root() override {
         if (!mounted_) {
-            AMILIFT_TRY(mounted_,
-                        MountedTarget::mount(target_, filesystem_, dev::Access::read_write));
+            AMILIFT_TRY(auto mounted,
+                        MountedTree::mount(target_, places_, dev::Access::read_write));
+            mounted_.emplace(std::move(mounted));
         }
         return &mounted_->root();
     }
@@ -177,12 +223,12 @@ class Application final : public modules::ApplyContext {
     const dev::BlockDevice& source_;
     const dev::BlockDevice& target_;
     dev::TargetContent content_;
-    const dev::FilesystemInfo& filesystem_;
+    const std::vector<VolumePlace>& places_;
     ConversionResult& result_;
     core::CommandRunner& commands_;
     ConversionObserver& observer_;
     const core::Cancel& cancel_;
-    std::optional<MountedTarget> mounted_;
+    std::optional<MountedTree> mounted_;
 };
 
 Result<> apply(const std::vector<modules::Step>& steps, Application& application,
@@ -201,15 +247,15 @@ Result<> apply(const std::vector<modules::Step>& steps, Application& application
 }
 
 /// From a fresh mount, so that what is proved has been on the disk and not only in memory.
-Result<> verify(const ConversionRequest& request, const std::string& target_path,
-                const std::vector<modules::BootFile>& boot_files, ConversionResult& result,
+Result<> verify(const ConversionRequest& request, const dev::BlockDevice& source,
+                const std::string& target_path, const Plan& plan, ConversionResult& result,
                 core::CommandRunner& commands, ConversionObserver& observer,
                 const core::Cancel& cancel) {
     observer.on_stage("verify");
     const auto& inspection = result.plan.inspection;
     AMILIFT_TRY(const auto target, dev::BlockDevice::open(target_path, dev::Access::read_only));
     AMILIFT_TRY(auto mounted,
-                MountedTarget::mount(target, inspection.filesystem, dev::Access::read_only));
+                MountedTree::mount(target, plan.target_places, dev::Access::read_only));
     {
         const modules::VerifyContext context{.options = request.options,
                                              .facts = inspection.facts,
@@ -218,16 +264,17 @@ Result<> verify(const ConversionRequest& request, const std::string& target_path
                                              .target_root = mounted.root(),
                                              .manifest = result.manifest,
                                              .commands = commands,
-                                             .boot_files = boot_files};
-        for (const auto& module : modules::registry()) {
+                                             .boot_files = plan.boot_files,
+                                             .source = &source};
+        for (const auto* module : modules::modules_for(inspection.facts)) {
             AMILIFT_CHECK(cancel.check());
-            auto proofs = module.verify(context);
+            auto proofs = module->verify(context);
             if (!proofs) {
                 return std::unexpected(std::move(proofs).error().with_context(
-                    fmt::format("verifying '{}'", module.name)));
+                    fmt::format("verifying '{}'", module->name)));
             }
             for (auto& proof : *proofs) {
-                result.proofs.push_back(fmt::format("{}: {}", module.name, proof));
+                result.proofs.push_back(fmt::format("{}: {}", module->name, proof));
             }
         }
     }
@@ -301,14 +348,14 @@ Result<ConversionResult> convert(const ConversionRequest& request, core::Command
     ConversionResult result;
     result.plan = std::move(plan.text);
     {
-        Application application(source.disk(), target->disk(), content,
-                                result.plan.inspection.filesystem, result, commands, observer,
-                                cancel);
+        Application application(source.disk(), target->disk(), content, plan.target_places, result,
+                                commands, observer, cancel);
         AMILIFT_CHECK(apply(plan.steps, application, observer, cancel));
     }
-    AMILIFT_CHECK(verify(request, target->disk().path(), plan.boot_files, result, commands,
+    AMILIFT_CHECK(verify(request, source.disk(), target->disk().path(), plan, result, commands,
                          observer, cancel));
     AMILIFT_CHECK(target->keep());
+    result.boots_by_uefi = can_boot_by_uefi(request.options, result.plan.inspection.facts);
     return result;
 }
 

@@ -12,6 +12,7 @@
 #include "dev/copy_engine.hpp"
 #include "dev/mount.hpp"
 #include "dev/partition_table.hpp"
+#include "dev/partitions.hpp"
 #include "image/facts.hpp"
 #include "job/job.hpp"
 #include "modules/manifest.hpp"
@@ -54,7 +55,8 @@ class ConversionObserver {
 
 struct Inspection {
     dev::DiskContents disk;
-    dev::FilesystemInfo filesystem;
+    std::vector<dev::Partition> partitions{};  ///< empty: there is no partition table
+    dev::FilesystemInfo filesystem;            ///< of the root
     image::ImageFacts facts;
 };
 
@@ -70,6 +72,8 @@ struct ConversionResult {
     modules::Manifest manifest;
     std::vector<std::string> proofs;  ///< lines of verify()
     dev::CopyStats copy;
+    /// Besides BIOS: the disk has an EFI system partition, and the kernel that boots starts there.
+    bool boots_by_uefi = false;
 };
 
 /// What the disk worker does, in this process: used by `amilift convert|inspect|plan` on local
@@ -77,9 +81,11 @@ struct ConversionResult {
 /// calling thread is moved to a mount namespace of its own, so that the host never sees a mount of
 /// an image.
 ///
-/// What is no PV root gives Errc::refused with an id: "already-hvm" (has a partition table),
-/// "empty-disk", "unknown-filesystem", "truncated", "filesystem-has-errors", "dirty-filesystem",
-/// and for a conversion "filesystem-full" and "path-taken". A source that is mounted or otherwise
+/// The source is a PV root, which is a bare filesystem, or a disk with partitions. What cannot be
+/// read gives Errc::refused with an id: "empty-disk", "unknown-filesystem", "truncated",
+/// "filesystem-has-errors", "dirty-filesystem"; of a disk with partitions "no-root-partition",
+/// "several-roots", "lvm-root", "luks-root", "raid-root", "btrfs-root", "sector-size"; and for a
+/// conversion "filesystem-full" and "path-taken". A source that is mounted or otherwise
 /// written to gives conflict.
 
 /// What is on the source. Refusals of its content are findings with severity refusal.

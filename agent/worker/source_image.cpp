@@ -10,6 +10,9 @@
 #include <filesystem>
 #include <limits>
 
+#include "image/fstab.hpp"
+#include "worker/fstab_volumes.hpp"
+
 namespace amilift::worker {
 namespace {
 
@@ -58,17 +61,92 @@ Result<> require_whole(const dev::BlockDevice& disk) {
         "copy the image again, in full", "truncated");
 }
 
-}  // namespace
-
-Result<image::SafeRoot> open_root(const dev::Mount& mount) {
-    core::Fd copy(::fcntl(mount.root().get(), F_DUPFD_CLOEXEC, 3));
-    if (!copy) {
-        const int saved = errno;
-        return core::fail_errno(
-            saved, fmt::format("cannot duplicate the descriptor of '{}'", mount.directory()));
+/// Has the mounted filesystem what a system starts from?
+Result<bool> looks_like_root(const image::SafeRoot& root) {
+    const auto has = [&](std::string_view path) -> Result<bool> {
+        auto status = root.link_status(path);
+        if (status) return status->kind != image::FileKind::missing;
+        if (status.error().is(Errc::io_error)) return std::unexpected(std::move(status).error());
+        return false;
+    };
+    bool has_init = false;
+    for (const std::string_view path : {"/sbin/init", "/usr/sbin/init", "/usr/lib/systemd/systemd",
+                                        "/lib/systemd/systemd", "/bin/systemd"}) {
+        AMILIFT_TRY(const bool there, has(path));
+        has_init = has_init || there;
     }
-    return image::SafeRoot(std::move(copy));
+    AMILIFT_TRY(const bool has_fstab, has("/etc/fstab"));
+    AMILIFT_TRY(const bool has_release, has("/etc/os-release"));
+    return has_init && (has_fstab || has_release);
 }
+
+/// Empty when there is none that can be read: the facts say why.
+Result<std::string> fstab_of(const image::SafeRoot& root) {
+    auto text = root.read("/etc/fstab", image::kTextLimit);
+    if (text) return *std::move(text);
+    if (text.error().is(Errc::io_error)) return std::unexpected(std::move(text).error());
+    return std::string{};
+}
+
+/// Why no partition is a root that amilift can work on.
+Result<> refuse_partitions(const dev::BlockDevice& disk,
+                           const std::vector<dev::Partition>& partitions) {
+    using dev::PartitionContent;
+    struct Reason {
+        PartitionContent content;
+        const char* id;
+        const char* hint;
+    };
+    for (const auto& reason :
+         {Reason{PartitionContent::luks, "luks-root",
+                 "copy the decrypted files to a plain partition; EBS encrypts volumes by itself"},
+          Reason{PartitionContent::lvm, "lvm-root",
+                 "copy the files of the root volume to a plain ext4 or XFS partition"},
+          Reason{PartitionContent::raid, "raid-root",
+                 "copy the files to a plain ext4 or XFS partition; EBS keeps copies by itself"},
+          Reason{PartitionContent::btrfs, "btrfs-root",
+                 "copy the files to an ext4 or XFS partition"},
+          Reason{PartitionContent::broken_filesystem, "filesystem-has-errors",
+                 "repair it with fsck, on a copy if you need the original as it is"}}) {
+        const auto found = std::ranges::find(partitions, reason.content, &dev::Partition::content);
+        if (found == partitions.end()) continue;
+        return refuse(fmt::format("no partition of '{}' holds a root filesystem that amilift "
+                                  "reads; partition {} holds {}{}{}",
+                                  disk.path(), found->number, dev::to_string(found->content),
+                                  found->problem.empty() ? "" : ": ", found->problem),
+                      reason.hint, reason.id);
+    }
+    return refuse(fmt::format("no partition of '{}' holds a root filesystem: /etc/fstab or "
+                              "/etc/os-release, and an init, on ext2, ext3, ext4 or XFS",
+                              disk.path()),
+                  "check that this is the disk that the system boots from", "no-root-partition");
+}
+
+image::BootCode boot_code(dev::BootCodeKind kind) {
+    switch (kind) {
+        case dev::BootCodeKind::none:
+            return image::BootCode::none;
+        case dev::BootCodeKind::grub2:
+            return image::BootCode::grub2;
+        case dev::BootCodeKind::grub_legacy:
+            return image::BootCode::grub_legacy;
+        case dev::BootCodeKind::extlinux:
+            return image::BootCode::extlinux;
+        case dev::BootCodeKind::unknown:
+            break;
+    }
+    return image::BootCode::unknown;
+}
+
+VolumePlace place_of(const dev::Partition& partition, std::string mount_point) {
+    return {partition.number, std::move(mount_point), partition.offset_bytes, partition.filesystem};
+}
+
+bool has_partitions(const dev::DiskContents& contents) {
+    return contents.layout == dev::DiskLayout::mbr || contents.layout == dev::DiskLayout::gpt;
+}
+
+}  // namespace
 
 Result<> require_not_in_use(const dev::BlockDevice& disk) {
     constexpr auto kHint = "unmount it, or convert a copy or a snapshot of it";
@@ -100,20 +178,15 @@ Result<SourceImage> SourceImage::open(const DiskRef& ref, JournalReplay replay) 
     if (!ref.volume_id.empty()) AMILIFT_CHECK(image.disk_.require_volume(ref.volume_id));
     AMILIFT_CHECK(require_not_in_use(image.disk_));
     AMILIFT_CHECK(image.look_at_disk());
-    if (image.filesystem_.needs_recovery) {
-        if (replay == JournalReplay::never) {
-            AMILIFT_CHECK(refuse(
-                fmt::format("the {} filesystem on '{}' was not unmounted cleanly: its journal "
-                            "holds changes that are not in place yet",
-                            dev::to_string(image.filesystem_.type), ref.path),
-                "mount and unmount it once, or repair it with fsck; on a copy if you need the "
-                "original as it is",
-                "dirty-filesystem"));
-        }
-        AMILIFT_CHECK(image.replay_journal());
+    if (has_partitions(image.contents_)) {
+        AMILIFT_CHECK(image.mount_partitions(replay));
+        return image;
     }
-    AMILIFT_TRY(image.mount_, image.mount(dev::Access::read_only));
-    AMILIFT_TRY(image.root_, open_root(*image.mount_));
+    AMILIFT_CHECK(image.look_at_filesystem());
+    AMILIFT_CHECK(image.prepare(image.places_.front(), replay));
+    AMILIFT_TRY(auto tree,
+                MountedTree::mount(image.disk_, image.places_.front(), dev::Access::read_only));
+    image.tree_.emplace(std::move(tree));
     return image;
 }
 
@@ -124,14 +197,9 @@ Result<> SourceImage::look_at_disk() {
     AMILIFT_TRY(contents_, std::move(contents));
     switch (contents_.layout) {
         case dev::DiskLayout::bare_filesystem:
-            break;
         case dev::DiskLayout::mbr:
         case dev::DiskLayout::gpt:
-            return refuse(
-                fmt::format("'{}' has a {} partition table; a PV root is a filesystem without one",
-                            path, contents_.layout == dev::DiskLayout::mbr ? "DOS" : "GPT"),
-                "it is no PV root: if it boots as HVM already, there is nothing to convert",
-                "already-hvm");
+            break;
         case dev::DiskLayout::empty:
             return refuse(fmt::format("'{}' is empty: its first MiB holds zeros only", path),
                           "check that this is the right disk", "empty-disk");
@@ -142,10 +210,15 @@ Result<> SourceImage::look_at_disk() {
                           "check that this is a disk image that is not compressed or encrypted",
                           "unknown-filesystem");
     }
+    return {};
+}
+
+Result<> SourceImage::look_at_filesystem() {
+    const auto& path = disk_.path();
     auto info = dev::read_filesystem_info(disk_, 0);
     if (!info && info.error().is(Errc::corrupt)) AMILIFT_CHECK(require_whole(disk_));
-    AMILIFT_TRY(filesystem_, std::move(info));
-    if (filesystem_.type == dev::Filesystem::none || filesystem_.type == dev::Filesystem::unknown) {
+    AMILIFT_TRY(auto filesystem, std::move(info));
+    if (filesystem.type == dev::Filesystem::none || filesystem.type == dev::Filesystem::unknown) {
         return refuse(
             fmt::format("'{}' has a filesystem that amilift does not know, expected ext2, ext3, "
                         "ext4 or XFS",
@@ -153,25 +226,45 @@ Result<> SourceImage::look_at_disk() {
             "copy its files to an ext3 or ext4 filesystem, then convert that",
             "unknown-filesystem");
     }
-    if (filesystem_.has_errors) {
-        return refuse(fmt::format("the {} filesystem on '{}' is marked as having errors",
-                                  dev::to_string(filesystem_.type), path),
-                      "repair it with fsck, on a copy if you need the original as it is",
-                      "filesystem-has-errors");
-    }
+    places_.push_back({0, "/", 0, std::move(filesystem)});
     return {};
 }
 
-Result<> SourceImage::replay_journal() {
+/// What a filesystem needs before it is mounted for reading.
+Result<> SourceImage::prepare(VolumePlace& place, JournalReplay replay) const {
+    const auto name = place.partition == 0
+                          ? fmt::format("'{}'", disk_.path())
+                          : fmt::format("partition {} of '{}'", place.partition, disk_.path());
+    const auto& filesystem = place.filesystem;
+    if (filesystem.has_errors) {
+        return refuse(fmt::format("the {} filesystem on {} is marked as having errors",
+                                  dev::to_string(filesystem.type), name),
+                      "repair it with fsck, on a copy if you need the original as it is",
+                      "filesystem-has-errors");
+    }
+    if (!filesystem.needs_recovery) return {};
+    if (replay == JournalReplay::never) {
+        return refuse(
+            fmt::format("the {} filesystem on {} was not unmounted cleanly: its journal holds "
+                        "changes that are not in place yet",
+                        dev::to_string(filesystem.type), name),
+            "mount and unmount it once, or repair it with fsck; on a copy if you need the "
+            "original as it is",
+            "dirty-filesystem");
+    }
+    return replay_journal(place);
+}
+
+Result<> SourceImage::replay_journal(VolumePlace& place) const {
     {
-        AMILIFT_TRY(auto mounted, mount(dev::Access::read_write));
+        auto at_root = place;
+        at_root.mount_point = "/";
+        AMILIFT_TRY(auto mounted, MountedTree::mount(disk_, at_root, dev::Access::read_write));
         AMILIFT_CHECK(mounted.unmount());
-        if (loop_) AMILIFT_CHECK(loop_->detach());
-        loop_.reset();
     }
     AMILIFT_CHECK(disk_.flush());
-    AMILIFT_TRY(filesystem_, dev::read_filesystem_info(disk_, 0));
-    if (filesystem_.needs_recovery) {
+    AMILIFT_TRY(place.filesystem, dev::read_filesystem_info(disk_, place.offset_bytes));
+    if (place.filesystem.needs_recovery) {
         return fail(Errc::corrupt,
                     fmt::format("the journal of '{}' was replayed, but the superblock still asks "
                                 "for it",
@@ -181,45 +274,196 @@ Result<> SourceImage::replay_journal() {
     return {};
 }
 
-Result<dev::Mount> SourceImage::mount(dev::Access access) {
-    std::string device = disk_.path();
-    if (!disk_.is_block_device()) {
-        AMILIFT_TRY(loop_,
-                    dev::LoopDevice::attach(disk_.path(), 0, filesystem_.size_bytes, access));
-        device = loop_->path();
+Result<const dev::Partition*> SourceImage::find_root() const {
+    std::vector<const dev::Partition*> roots;
+    std::vector<const dev::Partition*> named;
+    std::optional<core::Error> unmountable;
+    for (const auto& partition : partitions_) {
+        if (partition.content != dev::PartitionContent::filesystem) continue;
+        auto tree = MountedTree::mount(disk_, place_of(partition, "/"), dev::Access::read_only);
+        if (!tree) {
+            if (!unmountable) unmountable = std::move(tree).error();
+            continue;
+        }
+        AMILIFT_TRY(const bool is_root, looks_like_root(tree->root()));
+        if (is_root) {
+            roots.push_back(&partition);
+            AMILIFT_TRY(const auto fstab, fstab_of(tree->root()));
+            const auto entries = image::parse_fstab(fstab);
+            const auto entry = std::ranges::find(entries, "/", &image::FstabEntry::file);
+            if (entry != entries.end() && find_partition(partitions_, entry->spec) == &partition) {
+                named.push_back(&partition);
+            }
+        }
+        AMILIFT_CHECK(tree->unmount());
     }
-    return dev::Mount::mount(device, filesystem_.type, access);
+    if (roots.size() == 1) return roots.front();
+    // Of several systems, the one that says itself that it lies where it lies.
+    if (named.size() == 1) return named.front();
+    if (roots.size() > 1) {
+        AMILIFT_CHECK(
+            refuse(fmt::format("partitions {} and {} of '{}' hold a root filesystem each",
+                               roots[0]->number, roots[1]->number, disk_.path()),
+                   "remove the system that is not meant to boot, then make the image again",
+                   "several-roots"));
+    }
+    if (unmountable) return std::unexpected(*std::move(unmountable));
+    AMILIFT_CHECK(refuse_partitions(disk_, partitions_));
+    return fail(Errc::internal, "a disk without a root was not refused");
+}
+
+Result<> SourceImage::mount_partitions(JournalReplay replay) {
+    AMILIFT_TRY(partitions_, dev::read_partitions(disk_, contents_.layout));
+    AMILIFT_TRY(const auto* root, find_root());
+    AMILIFT_CHECK(take_volumes(*root, replay));
+    AMILIFT_TRY(const auto code, dev::read_boot_code(disk_, partitions_));
+    describe_boot_disk(code);
+    return {};
+}
+
+/// Mounts the root and what its fstab has below it.
+Result<> SourceImage::take_volumes(const dev::Partition& root, JournalReplay replay) {
+    AMILIFT_CHECK(prepare(places_.emplace_back(place_of(root, "/")), replay));
+    AMILIFT_TRY(auto tree, MountedTree::mount(disk_, places_.front(), dev::Access::read_only));
+    AMILIFT_TRY(const auto fstab, fstab_of(tree.root()));
+    auto volumes = read_fstab_volumes(partitions_, root, fstab);
+    findings_ = std::move(volumes.findings);
+    for (const auto& volume : volumes.volumes) {
+        auto place = place_of(*volume.partition, volume.mount_point);
+        AMILIFT_CHECK(prepare(place, replay));
+        if (auto added = tree.add(disk_, place, dev::Access::read_only); !added) {
+            if (!added.error().is(Errc::not_found) && !added.error().is(Errc::corrupt)) {
+                return added;
+            }
+            findings_.push_back({image::Severity::refusal, "mount-point-missing", "/etc/fstab",
+                                 added.error().what, "what lies there cannot be converted",
+                                 "make it a directory, then make the image again"});
+            continue;
+        }
+        places_.push_back(std::move(place));
+    }
+    tree_.emplace(std::move(tree));
+    return {};
+}
+
+void SourceImage::describe_boot_disk(const dev::BootCodeInfo& code) {
+    boot_disk_.is_gpt = contents_.layout == dev::DiskLayout::gpt;
+    boot_disk_.code = boot_code(code.kind);
+    boot_disk_.evidence = code.evidence;
+    boot_disk_.volumes.clear();
+    for (const auto& partition : partitions_) {
+        // MBR type EF is an EFI system partition, too.
+        if (partition.type == dev::kGptEfiSystem || partition.type == "ef") {
+            boot_disk_.has_system_partition = true;
+        }
+        if (!partition.content_uuid.empty()) {
+            boot_disk_.names.push_back({partition.number, "UUID=" + partition.content_uuid});
+        }
+        if (partition.content != dev::PartitionContent::filesystem) continue;
+        const auto place = std::ranges::find(places_, partition.number, &VolumePlace::partition);
+        boot_disk_.volumes.push_back(
+            {.partition = partition.number,
+             .mount_point = place == places_.end() ? "" : place->mount_point,
+             .uuid = partition.filesystem.uuid,
+             .label = partition.filesystem.label});
+    }
+}
+
+/// The index in places_ of the filesystem that holds /boot.
+std::size_t SourceImage::boot_place() const {
+    const auto found = std::ranges::find(places_, "/boot", &VolumePlace::mount_point);
+    return found == places_.end() ? 0 : static_cast<std::size_t>(found - places_.begin());
 }
 
 Result<> SourceImage::require_room(std::uint64_t bytes) const {
-    const auto needed = (std::uint64_t{1} << 20) + bytes;
+    constexpr std::uint64_t kFew = std::uint64_t{1} << 20;
+    const auto needed = kFew + bytes;
+    const auto boot = boot_place();
     constexpr std::uint64_t kInodes = 16;
-    struct statvfs room{};
-    if (::fstatvfs(mount_->root().get(), &room) != 0) {
-        const int saved = errno;
-        return core::fail_errno(
-            saved, fmt::format("cannot ask how full the filesystem on '{}' is", disk_.path()));
+    for (std::size_t i = 0; i < tree_->size(); ++i) {
+        struct statvfs room{};
+        if (::fstatvfs(tree_->mount_at(i).root().get(), &room) != 0) {
+            const int saved = errno;
+            return core::fail_errno(
+                saved, fmt::format("cannot ask how full the filesystem on '{}' is", disk_.path()));
+        }
+        // What is added to an initramfs lies where the kernels are.
+        const auto wanted = i == boot ? needed : kFew;
+        // f_bfree, not f_bavail: root may use the blocks that ext keeps back.
+        const auto free_bytes = std::uint64_t{room.f_bfree} * room.f_frsize;
+        if (free_bytes >= wanted && (room.f_files == 0 || room.f_ffree >= kInodes)) continue;
+        return refuse(fmt::format("the filesystem of '{}' on '{}' has {} KiB and {} inodes free, a "
+                                  "conversion needs {} KiB and {}",
+                                  places_[i].mount_point, disk_.path(), free_bytes >> 10,
+                                  room.f_ffree, (wanted + 1023) >> 10, kInodes),
+                      "remove files from the source, then make the image again", "filesystem-full");
     }
-    // f_bfree, not f_bavail: root may use the blocks that ext keeps back.
-    const auto free_bytes = std::uint64_t{room.f_bfree} * room.f_frsize;
-    if (free_bytes >= needed && (room.f_files == 0 || room.f_ffree >= kInodes)) return {};
-    return refuse(
-        fmt::format("the filesystem on '{}' has {} KiB and {} inodes free, a conversion "
-                    "needs {} KiB and {}",
-                    disk_.path(), free_bytes >> 10, room.f_ffree, (needed + 1023) >> 10, kInodes),
-        "remove files from the source, then make the image again", "filesystem-full");
+    return {};
 }
 
 Result<dev::ExtentMap> SourceImage::used_extents() const {
-    return dev::map_used_extents(disk_, filesystem_, &mount_->root());
+    if (has_partitions(contents_)) return used_of_disk();
+    return dev::map_used_extents(disk_, filesystem(), &tree_->mount_at(0).root());
+}
+
+/// Everything but the free blocks of filesystems and the inside of swap areas.
+Result<dev::ExtentMap> SourceImage::used_of_disk() const {
+    std::vector<dev::Extent> unused;
+    for (const auto& partition : partitions_) {
+        AMILIFT_TRY(const auto map, used_of(partition));
+        // What the filesystem leaves of its partition belongs to nobody that is known: it stays.
+        std::uint64_t at = 0;
+        for (const auto& extent : map.used) {
+            if (extent.offset > at)
+                unused.push_back({partition.offset_bytes + at, extent.offset - at});
+            at = extent.offset + extent.length;
+        }
+        const auto end = partition.content == dev::PartitionContent::swap
+                             ? partition.size_bytes
+                             : std::max(partition.filesystem.size_bytes, at);
+        if (end > at) unused.push_back({partition.offset_bytes + at, end - at});
+    }
+    dev::ExtentMap map;
+    map.used = dev::subtract_free(disk_.size_bytes(), std::move(unused));
+    map.used_bytes = dev::total_bytes(map.used);
+    map.method = "partitions";
+    return map;
+}
+
+/// Of one partition, counted from its start.
+Result<dev::ExtentMap> SourceImage::used_of(const dev::Partition& partition) const {
+    constexpr std::uint64_t kSwapHeader = 65536;
+    dev::ExtentMap whole;
+    whole.used.push_back({0, partition.size_bytes});
+    if (partition.content == dev::PartitionContent::swap) {
+        whole.used.front().length = std::min(kSwapHeader, partition.size_bytes);
+        return whole;
+    }
+    if (partition.content != dev::PartitionContent::filesystem) return whole;
+    const auto place = std::ranges::find(places_, partition.number, &VolumePlace::partition);
+    if (place != places_.end()) {
+        const auto index = static_cast<std::size_t>(place - places_.begin());
+        AMILIFT_TRY(const auto device,
+                    dev::BlockDevice::open(tree_->loop_at(index)->path(), dev::Access::read_only));
+        return dev::map_used_extents(device, place->filesystem, &tree_->mount_at(index).root());
+    }
+    // Nothing of this one is edited; a map that cannot be had costs time only.
+    auto tree = MountedTree::mount(disk_, place_of(partition, "/"), dev::Access::read_only);
+    if (!tree) return whole;
+    {
+        AMILIFT_TRY(const auto device,
+                    dev::BlockDevice::open(tree->loop_at(0)->path(), dev::Access::read_only));
+        auto map = dev::map_used_extents(device, partition.filesystem, &tree->mount_at(0).root());
+        if (map) whole = *std::move(map);
+    }
+    AMILIFT_CHECK(tree->unmount());
+    return whole;
 }
 
 Result<> SourceImage::unmount() {
-    root_.reset();
-    if (mount_) AMILIFT_CHECK(mount_->unmount());
-    mount_.reset();
-    if (loop_) AMILIFT_CHECK(loop_->detach());
-    loop_.reset();
+    if (!tree_) return {};
+    AMILIFT_CHECK(tree_->unmount());
+    tree_.reset();
     return {};
 }
 

@@ -2,26 +2,28 @@
 #pragma once
 
 #include <optional>
+#include <vector>
 
 #include "core/result.hpp"
 #include "dev/block_device.hpp"
 #include "dev/mount.hpp"
 #include "dev/partition_table.hpp"
+#include "dev/partitions.hpp"
 #include "dev/used_extents.hpp"
+#include "image/boot_disk.hpp"
+#include "image/facts.hpp"
 #include "image/safe_root.hpp"
 #include "worker/conversion.hpp"
+#include "worker/mounted_tree.hpp"
 
 namespace amilift::worker {
 
 enum class JournalReplay { never, allowed };
 
-/// A second descriptor of the mounted root, as image::SafeRoot wants to own one.
-[[nodiscard]] core::Result<image::SafeRoot> open_root(const dev::Mount& mount);
-
 /// Errc::conflict if the disk is mounted, claimed, or (a file) behind a writable loop device.
 [[nodiscard]] core::Result<> require_not_in_use(const dev::BlockDevice& disk);
 
-/// The source: open, known to be a PV root that can be read as it is, mounted read-only.
+/// The source: open, known to be a root disk that can be read as it is, mounted read-only.
 class SourceImage {
   public:
     /// Errors: see convert().
@@ -29,9 +31,20 @@ class SourceImage {
 
     [[nodiscard]] const dev::BlockDevice& disk() const { return disk_; }
     [[nodiscard]] const dev::DiskContents& contents() const { return contents_; }
-    [[nodiscard]] const dev::FilesystemInfo& filesystem() const { return filesystem_; }
+    /// The root filesystem.
+    [[nodiscard]] const dev::FilesystemInfo& filesystem() const {
+        return places_.front().filesystem;
+    }
+    /// What is mounted, the root first.
+    [[nodiscard]] const std::vector<VolumePlace>& places() const { return places_; }
+    /// Of a disk with a partition table, else empty.
+    [[nodiscard]] const std::vector<dev::Partition>& partitions() const { return partitions_; }
+    [[nodiscard]] const image::BootDisk& boot_disk() const { return boot_disk_; }
+    /// What the disk and its partitions tell, refusals included.
+    [[nodiscard]] const std::vector<image::Finding>& findings() const { return findings_; }
     /// Must not be called after unmount().
-    [[nodiscard]] const image::SafeRoot& root() const { return *root_; }
+    [[nodiscard]] const image::SafeRoot& root() const { return tree_->root(); }
+    /// What a copy must read: of the filesystem, or of the whole disk if it has partitions.
     [[nodiscard]] core::Result<dev::ExtentMap> used_extents() const;
 
     /// Errc::refused (id "filesystem-full") when the filesystem has no room for the few files that
@@ -44,16 +57,24 @@ class SourceImage {
   private:
     explicit SourceImage(dev::BlockDevice disk) : disk_(std::move(disk)) {}
     core::Result<> look_at_disk();
-    core::Result<> replay_journal();
-    core::Result<dev::Mount> mount(dev::Access access);
+    core::Result<> look_at_filesystem();
+    core::Result<const dev::Partition*> find_root() const;
+    core::Result<> mount_partitions(JournalReplay replay);
+    core::Result<> take_volumes(const dev::Partition& root, JournalReplay replay);
+    void describe_boot_disk(const dev::BootCodeInfo& code);
+    core::Result<> prepare(VolumePlace& place, JournalReplay replay) const;
+    core::Result<> replay_journal(VolumePlace& place) const;
+    [[nodiscard]] std::size_t boot_place() const;
+    core::Result<dev::ExtentMap> used_of_disk() const;
+    core::Result<dev::ExtentMap> used_of(const dev::Partition& partition) const;
 
     dev::BlockDevice disk_;
     dev::DiskContents contents_;
-    dev::FilesystemInfo filesystem_;
-    // Destroyed in reverse: the root's descriptor would keep the mount busy, the mount the loop.
-    std::optional<dev::LoopDevice> loop_;
-    std::optional<dev::Mount> mount_;
-    std::optional<image::SafeRoot> root_;
+    std::vector<dev::Partition> partitions_;
+    std::vector<VolumePlace> places_;
+    image::BootDisk boot_disk_;
+    std::vector<image::Finding> findings_;
+    std::optional<MountedTree> tree_;
 };
 
 }  // namespace amilift::worker

@@ -13,9 +13,6 @@
 #include <filesystem>
 #include <utility>
 
-#include "modules/partition.hpp"
-#include "worker/source_image.hpp"
-
 namespace amilift::worker {
 
 using core::Errc;
@@ -129,26 +126,6 @@ Result<> TargetDisk::keep() {
         const int saved = errno;
         return core::fail_errno(saved, fmt::format("cannot flush the directory of '{}'", name));
     }
-    return {};
-}
-
-Result<MountedTarget> MountedTarget::mount(const dev::BlockDevice& disk,
-                                           const dev::FilesystemInfo& filesystem,
-                                           dev::Access access) {
-    MountedTarget target;
-    AMILIFT_TRY(target.loop_,
-                dev::LoopDevice::attach(disk, modules::kRootOffset, filesystem.size_bytes, access));
-    AMILIFT_TRY(target.mount_, dev::Mount::mount(target.loop_->path(), filesystem.type, access));
-    AMILIFT_TRY(target.root_, open_root(*target.mount_));
-    return target;
-}
-
-Result<> MountedTarget::unmount() {
-    root_.reset();
-    if (mount_) AMILIFT_CHECK(mount_->unmount());
-    mount_.reset();
-    if (loop_) AMILIFT_CHECK(loop_->detach());
-    loop_.reset();
     return {};
 }
 

@@ -7,8 +7,6 @@
 #include "core/fd.hpp"
 #include "core/result.hpp"
 #include "dev/block_device.hpp"
-#include "dev/mount.hpp"
-#include "image/safe_root.hpp"
 #include "worker/conversion.hpp"
 
 namespace amilift::worker {
@@ -44,24 +42,6 @@ class TargetDisk {
     dev::BlockDevice disk_;
     std::string name_;  ///< of a file that keep() has not named yet; else empty
     core::Fd lock_;     ///< held by a file's conversion as long as it runs
-};
-
-/// The root filesystem on the target, mounted through a loop device over its partition: the helper
-/// needs no partition scan, and no udev rule is woken up.
-class MountedTarget {
-  public:
-    [[nodiscard]] static core::Result<MountedTarget> mount(const dev::BlockDevice& disk,
-                                                           const dev::FilesystemInfo& filesystem,
-                                                           dev::Access access);
-    [[nodiscard]] const image::SafeRoot& root() const { return *root_; }
-    [[nodiscard]] core::Result<> unmount();
-
-  private:
-    MountedTarget() = default;
-    // Destroyed in reverse, see SourceImage.
-    std::optional<dev::LoopDevice> loop_;
-    std::optional<dev::Mount> mount_;
-    std::optional<image::SafeRoot> root_;
 };
 
 }  // namespace amilift::worker

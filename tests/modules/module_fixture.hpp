@@ -12,6 +12,7 @@
 
 #include "core/command.hpp"
 #include "core/fd.hpp"
+#include "image/boot_choice.hpp"
 #include "modules/module.hpp"
 
 namespace amilift::modules::test {
@@ -79,7 +80,7 @@ class PlanFixture : public ::testing::Test {
         facts.menu_text =
             "default 0\ntitle one\nroot (hd0)\nkernel /boot/vmlinuz root=LABEL=/\n"
             "initrd /boot/initrd\n";
-        facts.menu = image::parse_menu(facts.menu_text);
+        image::read_legacy_entries(facts);
         facts.boot_entry = 0;
         image::Kernel kernel;
         kernel.path = "/boot/vmlinuz";

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 
 namespace amilift::modules {
@@ -11,10 +12,31 @@ namespace {
 TEST(Registry, OrderMakesTheDiskBootableLast) {
     std::vector<std::string_view> names;
     for (const auto& module : registry()) names.push_back(module.name);
-    const std::vector<std::string_view> wanted{"partition", "copy",      "menu",    "arguments",
-                                               "fstab",     "network",   "console", "leftovers",
-                                               "initramfs", "bootloader"};
+    const std::vector<std::string_view> wanted{"partition", "copy",      "disk-copy", "grow",
+                                               "menu",      "arguments", "fstab",     "network",
+                                               "console",   "leftovers", "initramfs", "bootloader"};
     EXPECT_EQ(names, wanted);
+}
+
+TEST(Registry, ADiskWithPartitionsKeepsItsOwnLoader) {
+    image::ImageFacts facts;
+    const auto names = [&facts] {
+        std::vector<std::string_view> out;
+        for (const auto* module : modules_for(facts)) out.push_back(module->name);
+        return out;
+    };
+    const auto has = [&](std::string_view name) {
+        const auto all = names();
+        return std::find(all.begin(), all.end(), name) != all.end();
+    };
+    facts.menu_kind = image::BootMenuKind::grub_legacy;
+    EXPECT_TRUE(has("partition") && has("copy") && has("bootloader") && has("menu"));
+    EXPECT_FALSE(has("disk-copy"));
+    facts.disk.volumes = {{.partition = 1, .mount_point = "/", .uuid = {}, .label = {}}};
+    EXPECT_TRUE(has("disk-copy") && has("fstab") && has("console") && has("menu"));
+    EXPECT_FALSE(has("partition") || has("copy") || has("bootloader"));
+    facts.menu_kind = image::BootMenuKind::grub2;
+    EXPECT_FALSE(has("menu"));
 }
 
 TEST(Registry, EveryModuleCanPlanAndVerify) {

@@ -29,7 +29,11 @@ aws::Image pv_image() {
 }
 
 TEST(Preflight, TakesAParavirtualEbsImage) {
-    EXPECT_TRUE(check_source(pv_image()));
+    EXPECT_TRUE(check_source(pv_image(), std::nullopt));
+    auto hvm = pv_image();
+    hvm.virtualization_type = "hvm";
+    EXPECT_TRUE(check_source(hvm, job::Platform::nitro));
+    EXPECT_FALSE(check_source(hvm, job::Platform::xen));
 }
 
 TEST(Preflight, RefusalsNameTheImageAndHaveAnId) {
@@ -50,7 +54,7 @@ TEST(Preflight, RefusalsNameTheImageAndHaveAnId) {
     for (const auto& c : cases) {
         auto image = pv_image();
         c.spoil(image);
-        const auto checked = check_source(image);
+        const auto checked = check_source(image, std::nullopt);
         ASSERT_FALSE(checked) << c.id;
         EXPECT_TRUE(checked.error().is(core::Errc::refused));
         EXPECT_EQ(checked.error().id, c.id);

@@ -19,7 +19,7 @@ class BootChoice : public testing::Test {
         ImageFacts facts;
         facts.menu_path = "/boot/grub/menu.lst";
         facts.menu_text = menu;
-        facts.menu = parse_menu(menu);
+        read_legacy_entries(facts);
         EXPECT_TRUE(choose_boot_entry(image_.open(), facts).has_value());
         return facts;
     }

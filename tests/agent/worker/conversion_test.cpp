@@ -391,16 +391,6 @@ TEST_F(Conversion, TruncatedImageIsRefused) {
     EXPECT_NE(error.what.find("41943040"), std::string::npos) << error.what;
 }
 
-TEST_F(Conversion, PartitionedDiskIsRefused) {
-    make_source();
-    ASSERT_TRUE(run());
-    auto r = request();
-    r.source.path = output;
-    r.target.path = work / "second.img";
-    const auto error = failure(r);
-    EXPECT_EQ(error.id, "already-hvm") << error.message();
-    EXPECT_TRUE(error.is(Errc::refused));
-}
 
 TEST_F(Conversion, EmptyAndUnknownDisksAreRefused) {
     modules::test::make_file(source, 16U << 20);
@@ -459,6 +449,18 @@ TEST_F(Conversion, ContentThatCannotBootIsRefusedWithAllFindings) {
     ASSERT_TRUE(seen) << seen.error().message();
     ASSERT_NE(seen->facts.first_refusal(), nullptr);
     EXPECT_EQ(seen->facts.first_refusal()->id, "no-menu");
+}
+
+TEST_F(Conversion, StopsInspectingAndPlanningWhenToldTo) {
+    make_source();
+    cancel.request("the test says so");
+    const auto seen = inspect({source, {}}, commands, notes, cancel);
+    ASSERT_FALSE(seen);
+    EXPECT_EQ(seen.error().code, Errc::cancelled);
+    const auto planned = plan(request(), commands, notes, cancel);
+    ASSERT_FALSE(planned);
+    EXPECT_EQ(planned.error().code, Errc::cancelled);
+    EXPECT_FALSE(fs::exists(output));
 }
 
 TEST_F(Conversion, PlacesThatAreTakenAreRefusedBeforeAnyByteIsWritten) {

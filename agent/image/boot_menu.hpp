@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/result.hpp"
+#include "image/boot_disk.hpp"
+#include "image/facts.hpp"
+#include "image/safe_root.hpp"
+
+namespace amilift::image {
+
+/// What a boot loader would show, and boot by itself, after it has read its configuration.
+struct BootMenu {
+    BootMenuKind kind = BootMenuKind::none;
+    std::string path;  ///< of the configuration, in the image's tree
+    std::string text;  ///< of that file
+    std::vector<BootEntry> entries;
+    /// What is tried without a key press: the default, then the fallbacks. Indexes into entries.
+    std::vector<std::size_t> order;
+    /// A GRUB 0.97 menu that the configuration leads to (legacy_configfile), in the image's tree:
+    /// that one counts then, and entries is empty.
+    std::string legacy_menu;
+    std::vector<Finding> findings;
+};
+
+/// Entries that a simulated loader makes at most.
+inline constexpr std::size_t kMaxSimulatedEntries = 1024;
+
+/// Runs grub.cfg as GRUB 2 would on a BIOS, without a key press: variables, conditions, functions,
+/// load_env, search, source, configfile, blscfg, menuentry and submenu; commands that only draw or
+/// load modules do nothing. Nothing is executed and nothing written. Bounded in time and memory
+/// whatever the text says. Errors: failures of the filesystem only. Findings: "grub-cfg-syntax",
+/// "grub-cfg-too-complex", "grub-cfg-file-missing", "default-not-found".
+/// Source: GRUB manual 2.06; the boot loader specification (systemd.io/BOOT_LOADER_SPECIFICATION).
+[[nodiscard]] core::Result<BootMenu> simulate_grub2(const SafeRoot& root, const BootDisk& disk,
+                                                    std::string_view config_path);
+
+/// Reads an extlinux.conf or syslinux.cfg as extlinux 6 would. Findings: "extlinux-no-entry".
+/// Source: Syslinux, doc/menu.txt and doc/syslinux.txt.
+[[nodiscard]] core::Result<BootMenu> simulate_extlinux(const SafeRoot& root, const BootDisk& disk,
+                                                       std::string_view config_path);
+
+/// One entry of the boot loader specification, as its file says.
+struct BlsEntry {
+    std::string id;  ///< name of the file without ".conf"
+    std::string title;
+    std::string kernel;                ///< as written
+    std::vector<std::string> initrds;  ///< as written
+    std::string options;               ///< may name variables of GRUB: "$kernelopts"
+    int kernel_line = 0;
+    int initrd_line = 0;
+};
+[[nodiscard]] BlsEntry parse_bls_entry(std::string_view id, std::string_view text);
+
+/// Is `a` a newer version than `b`? Runs of digits are compared as numbers, runs of letters as
+/// text, everything else separates: the order of RPM, which decides the order of BLS entries.
+[[nodiscard]] bool is_newer_version(std::string_view a, std::string_view b);
+
+}  // namespace amilift::image

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "worker/mounted_tree.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+
+#include <cerrno>
+
+namespace amilift::worker {
+namespace {
+
+using core::Result;
+
+/// A second descriptor of the mounted root, as image::SafeRoot wants to own one.
+Result<image::SafeRoot> open_root(const dev::Mount& mount) {
+    core::Fd copy(::fcntl(mount.root().get(), F_DUPFD_CLOEXEC, 3));
+    if (!copy) {
+        const int saved = errno;
+        return core::fail_errno(
+            saved, fmt::format("cannot duplicate the descriptor of '{}'", mount.directory()));
+    }
+    return image::SafeRoot(std::move(copy));
+}
+
+/// Nothing where the disk is a block device that is the filesystem: that is mounted itself.
+Result<std::optional<dev::LoopDevice>> attach(const dev::BlockDevice& disk,
+                                              const VolumePlace& place, dev::Access access) {
+    if (place.partition == 0 && place.offset_bytes == 0 && disk.is_block_device()) {
+        return std::nullopt;
+    }
+    // A journal is replayed on a source that was opened for reading: by its name, then.
+    auto loop = access == dev::Access::read_write && disk.access() == dev::Access::read_only
+                    ? dev::LoopDevice::attach(disk.path(), place.offset_bytes,
+                                              place.filesystem.size_bytes, access)
+                    : dev::LoopDevice::attach(disk, place.offset_bytes, place.filesystem.size_bytes,
+                                              access);
+    if (!loop) return std::unexpected(std::move(loop).error());
+    return std::optional<dev::LoopDevice>(*std::move(loop));
+}
+
+}  // namespace
+
+Result<MountedTree> MountedTree::mount(const dev::BlockDevice& disk, const VolumePlace& root,
+                                       dev::Access access) {
+    MountedTree tree;
+    auto& volume = tree.volumes_.emplace_back();
+    AMILIFT_TRY(volume.loop, attach(disk, root, access));
+    AMILIFT_TRY(volume.mount, dev::Mount::mount(volume.loop ? volume.loop->path() : disk.path(),
+                                                root.filesystem.type, access));
+    AMILIFT_TRY(tree.root_, open_root(*volume.mount));
+    return tree;
+}
+
+Result<MountedTree> MountedTree::mount(const dev::BlockDevice& disk,
+                                       const std::vector<VolumePlace>& places, dev::Access access) {
+    AMILIFT_TRY(auto tree, mount(disk, places.at(0), access));
+    for (std::size_t i = 1; i < places.size(); ++i) {
+        AMILIFT_CHECK(tree.add(disk, places[i], access));
+    }
+    return tree;
+}
+
+Result<> MountedTree::add(const dev::BlockDevice& disk, const VolumePlace& place,
+                          dev::Access access) {
+    Volume volume;
+    AMILIFT_TRY(volume.loop, attach(disk, place, access));
+    AMILIFT_TRY(volume.mount,
+                dev::Mount::mount_below(*volumes_.front().mount, place.mount_point.substr(1),
+                                        volume.loop ? volume.loop->path() : disk.path(),
+                                        place.filesystem.type, access));
+    volumes_.push_back(std::move(volume));
+    return {};
+}
+
+Result<> MountedTree::unmount() {
+    root_.reset();
+    while (!volumes_.empty()) {
+        auto& volume = volumes_.back();
+        if (volume.mount) AMILIFT_CHECK(volume.mount->unmount());
+        volume.mount.reset();
+        if (volume.loop) AMILIFT_CHECK(volume.loop->detach());
+        volumes_.pop_back();
+    }
+    return {};
+}
+
+MountedTree::~MountedTree() {
+    root_.reset();
+    while (!volumes_.empty()) volumes_.pop_back();
+}
+
+}  // namespace amilift::worker

@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: Apache-2.0
+// Disks with partitions: what is found on them, and conversions of them. Needs root.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <gmock/gmock.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "modules/boot_area.hpp"
+#include "modules/grub2_image.hpp"
+#include "tests/agent/worker/pv_image.hpp"
+#include "worker/conversion.hpp"
+#include "worker/fstab_volumes.hpp"
+
+namespace amilift::worker {
+namespace {
+
+namespace fs = std::filesystem;
+using core::Errc;
+using test::describe_tree;
+using test::read_text;
+using test::TestMount;
+using test::write_text;
+using testing::HasSubstr;
+using testing::Not;
+
+constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
+constexpr const char* kRootUuid = "0b5e7a52-6d3c-4f0a-9a35-0d9d3f1a7c11";
+constexpr const char* kBootUuid = "0b5e7a52-6d3c-4f0a-9a35-0d9d3f1a7c22";
+
+class Findings final : public ConversionObserver {
+  public:
+    void on_finding(const image::Finding& finding) override { ids.push_back(finding.id); }
+    std::vector<std::string> ids;
+};
+
+void put(const std::string& disk, std::uint64_t offset, std::string_view bytes) {
+    const core::Fd fd(::open(disk.c_str(), O_WRONLY | O_CLOEXEC));
+    ASSERT_EQ(::pwrite(fd.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset)),
+              static_cast<ssize_t>(bytes.size()));
+}
+
+std::string get(const std::string& disk, std::uint64_t offset, std::size_t count) {
+    std::string bytes(count, '\0');
+    const core::Fd fd(::open(disk.c_str(), O_RDONLY | O_CLOEXEC));
+    EXPECT_EQ(::pread(fd.get(), bytes.data(), count, static_cast<off_t>(offset)),
+              static_cast<ssize_t>(count));
+    return bytes;
+}
+
+class PartitionedDisk : public ::testing::Test {
+  protected:
+    void SetUp() override {
+        if (::geteuid() != 0) GTEST_SKIP() << "needs root for loop devices and mounts";
+        source = work / "source.img";
+        output = work / "output.img";
+    }
+    void TearDown() override {
+        EXPECT_EQ(test::loops_on(work.path()), std::vector<std::string>{});
+        EXPECT_EQ(test::image_mounts(), std::vector<std::string>{});
+    }
+
+    void make_disk(unsigned mebibytes, const std::string& table) {
+        modules::test::make_file(source, mebibytes * kMiB);
+        const auto done =
+            commands.run_ok({.argv = {"sfdisk", "-q", "--no-tell-kernel", source}, .input = table});
+        ASSERT_TRUE(done) << done.error().message();
+    }
+    /// Makes a filesystem of `tree` of that size and puts it at `offset` of the disk.
+    void add_ext(std::uint64_t offset, unsigned mebibytes, const std::string& tree,
+                 const std::string& type, const char* uuid, const std::string& label) {
+        const auto part = work / "part.img";
+        fs::remove(part);
+        test::make_ext_image(part, tree, mebibytes, type, {"-U", uuid, "-L", label});
+        put(source, offset, read_text(part));
+    }
+    /// GRUB 2 in sector 0 and behind it, as on a disk with a DOS table.
+    void add_grub2() {
+        const auto image = modules::build_grub2_image(commands);
+        ASSERT_TRUE(image) << image.error().message();
+        modules::Sector old{};
+        const auto bytes = get(source, 0, old.size());
+        std::ranges::transform(bytes, old.begin(),
+                               [](char c) { return static_cast<std::byte>(c); });
+        const auto area = modules::make_grub2_boot_area(*image, old);
+        ASSERT_TRUE(area) << area.error().message();
+        std::string text(area->size(), '\0');
+        std::ranges::transform(*area, text.begin(),
+                               [](std::byte b) { return static_cast<char>(b); });
+        put(source, 0, text);
+    }
+    /// A root with its kernels apart: `boot` gets them, `root` the rest.
+    void write_trees(const std::string& root, const std::string& boot) {
+        write_text(boot + "/vmlinuz-6.1", test::bz_image("6.1 (builder@host) #1", 300000));
+        write_text(boot + "/initrd-6.1", std::string(100000, 'i'));
+        write_text(boot + "/config-6.1", "CONFIG_XEN=y\n");
+        write_text(boot + "/grub/grub.cfg",
+                   fmt::format("search --no-floppy --fs-uuid --set=root {}\n"
+                               "menuentry 'Linux' {{\n linux /vmlinuz-6.1 root=/dev/sda2 ro "
+                               "console=tty0\n initrd /initrd-6.1\n}}\n",
+                               kBootUuid));
+        write_root(root);
+        fs::create_directories(root + "/boot");
+    }
+    static void write_root(const std::string& root) {
+        write_text(root + "/sbin/init", "#!/bin/sh\n");
+        write_text(root + "/etc/os-release", "ID=debian\nPRETTY_NAME=\"Debian 12\"\n");
+        write_text(root + "/etc/fstab", fmt::format("/dev/sda2 / ext4 errors=remount-ro 0 1\n"
+                                                    "UUID={} /boot ext2 defaults 0 2\n"
+                                                    "/dev/sda3 none swap sw 0 0\n",
+                                                    kBootUuid));
+        fs::create_directories(root + "/var/lib");
+    }
+    /// MBR: /boot (ext2), / (ext4), swap, an extended one with a logical partition of raw bytes.
+    void make_usual_disk() {
+        make_disk(96,
+                  "label: dos\nlabel-id: 0x11223344\nstart=1MiB, size=16MiB, type=83, bootable\n"
+                  "start=17MiB, size=32MiB, type=83\nstart=49MiB, size=16MiB, type=82\n"
+                  "start=65MiB, size=30MiB, type=5\nstart=66MiB, size=8MiB, type=83\n");
+        write_trees(work / "root", work / "boot");
+        add_ext(1 * kMiB, 16, work / "boot", "ext2", kBootUuid, "boot");
+        add_ext(17 * kMiB, 32, work / "root", "ext4", kRootUuid, "root");
+        const auto swap = work / "swap.img";
+        modules::test::make_file(swap, 16 * kMiB);
+        ASSERT_TRUE(commands.run_ok({.argv = {"mkswap", swap}}));
+        put(source, 49 * kMiB, read_text(swap));
+        put(source, 57 * kMiB, "inside of the swap area");
+        put(source, 70 * kMiB, "raw bytes of a logical partition");
+        add_grub2();
+    }
+    core::Result<Inspection> look() { return inspect({source, ""}, commands, findings); }
+    core::Result<ConversionResult> run() {
+        ConversionRequest request;
+        request.source.path = source;
+        request.target.path = output;
+        return convert(request, commands, findings, cancel);
+    }
+    std::string refusal() {
+        const auto before = read_text(source);
+        const auto result = run();
+        EXPECT_FALSE(result);
+        EXPECT_FALSE(fs::exists(output));
+        EXPECT_TRUE(before == read_text(source)) << "source changed";
+        return result ? "" : result.error().id;
+    }
+
+    test::TemporaryDirectory work;
+    std::string source;
+    std::string output;
+    core::ProcessRunner commands;
+    core::Cancel cancel;
+    Findings findings;
+};
+
+TEST_F(PartitionedDisk, WithASeparateBootIsSeenAsTheGuestSeesIt) {
+    make_usual_disk();
+    const auto seen = look();
+    ASSERT_TRUE(seen) << seen.error().message();
+    const auto& facts = seen->facts;
+    EXPECT_EQ(facts.first_refusal(), nullptr) << facts.first_refusal()->seen;
+    EXPECT_EQ(seen->filesystem.uuid, kRootUuid);
+    ASSERT_EQ(seen->partitions.size(), 4U);
+    EXPECT_EQ(seen->partitions[1].number, 2);
+    EXPECT_EQ(seen->partitions[1].uuid, "11223344-02");
+    EXPECT_EQ(seen->partitions[2].content, dev::PartitionContent::swap);
+    EXPECT_EQ(seen->partitions[3].number, 5);
+    EXPECT_EQ(facts.disk.code, image::BootCode::grub2) << facts.disk.evidence;
+    EXPECT_THAT(facts.disk.evidence, HasSubstr("core image lies at sector 1"));
+    EXPECT_EQ(facts.os_pretty_name, "Debian 12");
+    EXPECT_EQ(facts.menu_path, "/boot/grub/grub.cfg");
+    EXPECT_EQ(facts.menu_kind, image::BootMenuKind::grub2);
+    ASSERT_EQ(facts.boot_entries.size(), 1U);
+    EXPECT_EQ(facts.boot_entries[0].kernel, "/boot/vmlinuz-6.1");
+    EXPECT_EQ(facts.boot_entry, 0U);
+}
+
+TEST_F(PartitionedDisk, IsCopiedAsItIsAndEditedInPlace) {
+    make_usual_disk();
+    const auto before = read_text(source);
+    const auto result = run();
+    ASSERT_TRUE(result) << result.error().message();
+    EXPECT_TRUE(before == read_text(source)) << "the source must stay as it is";
+    EXPECT_EQ(fs::file_size(output), fs::file_size(source));
+    EXPECT_EQ(get(output, 0, kMiB), get(source, 0, kMiB));
+    EXPECT_THAT(get(output, 70 * kMiB, 32), HasSubstr("raw bytes of a logical partition"));
+    EXPECT_EQ(get(output, 49 * kMiB, 4096), get(source, 49 * kMiB, 4096));
+    EXPECT_THAT(get(output, 57 * kMiB, 32), Not(HasSubstr("inside of the swap")));
+    for (const auto offset : {1 * kMiB, 17 * kMiB}) {
+        const auto fsck =
+            commands.run({.argv = {"e2fsck", "-fn", fmt::format("{}?offset={}", output, offset)}});
+        ASSERT_TRUE(fsck);
+        EXPECT_EQ(fsck->exit_code, 0) << fsck->out;
+    }
+    {
+        const TestMount old_boot(source, kMiB, "ro,sizelimit=16777216");
+        const TestMount new_boot(output, kMiB, "ro,sizelimit=16777216");
+        EXPECT_EQ(describe_tree(old_boot.path()), describe_tree(new_boot.path()));
+        const TestMount root(output, 17 * kMiB, "ro,sizelimit=33554432");
+        EXPECT_THAT(read_text(root.path() + "/etc/fstab"),
+                    HasSubstr(fmt::format("UUID={} / ext4", kRootUuid)));
+        EXPECT_THAT(read_text(root.path() + "/etc/fstab"), Not(HasSubstr("/dev/sda3")));
+        EXPECT_TRUE(fs::exists(root.path() + std::string(modules::kManifestPath)));
+    }
+    const auto proofs = fmt::format("{}", fmt::join(result->proofs, "\n"));
+    EXPECT_THAT(proofs, HasSubstr("grub-fstest reads /boot/vmlinuz-6.1"));
+    EXPECT_THAT(proofs, HasSubstr("hold the partition table and boot code of the source"));
+
+    // Converting the result again has nothing to do.
+    fs::rename(output, source);
+    const auto again = run();
+    ASSERT_TRUE(again) << again.error().message();
+    EXPECT_TRUE(again->manifest.entries().empty()) << again->manifest.to_json();
+}
+
+TEST_F(PartitionedDisk, MayBeWhatAnEarlierConversionMade) {
+    test::write_pv_tree(work / "tree");
+    test::write_text(work / "tree/sbin/init", "#!/bin/sh\n");
+    test::make_ext_image(source, work / "tree", 48, "ext4", {});
+    ASSERT_TRUE(run());
+    fs::rename(output, source);
+    const auto again = run();
+    ASSERT_TRUE(again) << again.error().message();
+    EXPECT_TRUE(again->manifest.entries().empty()) << again->manifest.to_json();
+    EXPECT_EQ(again->plan.inspection.facts.menu_kind, image::BootMenuKind::grub_legacy);
+    EXPECT_EQ(get(output, 0, kMiB), get(source, 0, kMiB));
+}
+
+TEST_F(PartitionedDisk, WithAGptIsReadFromEitherCopy) {
+    make_disk(64,
+              "label: gpt\n"
+              "start=2048, size=2048, type=21686148-6449-6E6F-744E-656564454649\n"
+              "start=2MiB, size=4MiB, type=C12A7328-F81F-11D2-BA4B-00A0C93EC93B\n"
+              "start=8MiB, size=40MiB, type=0FC63DAF-8483-4772-8E79-3D69D8477DE4\n");
+    write_root(work / "root");
+    write_text(work / "root/etc/fstab", "LABEL=root / ext4 defaults 0 1\n");
+    write_text(work / "root/boot/vmlinuz-6.1", test::bz_image("6.1 (builder@host) #1", 300000));
+    write_text(work / "root/boot/initrd-6.1", "i");
+    write_text(work / "root/boot/grub2/grub.cfg", "search --label --set=root root\nblscfg\n");
+    write_text(work / "root/boot/loader/entries/id-6.1.conf",
+               "title Linux\nlinux /boot/vmlinuz-6.1\ninitrd /boot/initrd-6.1\noptions ro\n");
+    add_ext(8 * kMiB, 40, work / "root", "ext4", kRootUuid, "root");
+    // A boot record as GRUB 2 writes it, and the begin of its core image in the BIOS boot
+    // partition.
+    put(source, 0, std::string("\xeb\x63\x90", 3));
+    put(source, 0x5c, std::string("\x00\x08\x00\x00\x00\x00\x00\x00", 8));
+    put(source, 0x180, "GRUB ");
+    put(source, 2048 * 512 + 0x100, "loading");
+    for (const bool damaged : {false, true}) {
+        if (damaged) put(source, 512 + 40, "x");
+        const auto seen = look();
+        ASSERT_TRUE(seen) << seen.error().message();
+        EXPECT_EQ(seen->facts.first_refusal(), nullptr);
+        EXPECT_TRUE(seen->facts.disk.is_gpt);
+        EXPECT_TRUE(seen->facts.disk.has_system_partition);
+        EXPECT_EQ(seen->facts.disk.code, image::BootCode::grub2);
+        EXPECT_EQ(seen->facts.menu_kind, image::BootMenuKind::boot_loader_spec);
+        EXPECT_EQ(seen->facts.boot_entry, 0U);
+    }
+    put(source, 64 * kMiB - 512 + 40, "x");
+    const auto broken = look();
+    ASSERT_FALSE(broken);
+    EXPECT_TRUE(broken.error().is(Errc::corrupt)) << broken.error().message();
+}
+
+TEST_F(PartitionedDisk, WithoutAReadableRootIsRefusedByName) {
+    make_disk(32, "label: dos\nstart=1MiB, size=30MiB, type=83\n");
+    EXPECT_EQ(refusal(), "no-root-partition");
+    struct Case {
+        std::uint64_t offset;
+        std::string_view bytes;
+        const char* id;
+    };
+    for (const auto& c :
+         {Case{512, "LABELONE", "lvm-root"}, Case{0, "LUKS\xba\xbe", "luks-root"},
+          Case{4096, "\xfc\x4e\x2b\xa9", "raid-root"}, Case{0x10040, "_BHRfS_M", "btrfs-root"}}) {
+        put(source, kMiB + c.offset, c.bytes);
+        EXPECT_EQ(refusal(), c.id);
+        put(source, kMiB + c.offset, std::string(c.bytes.size(), '\0'));
+    }
+    write_text(work / "data/file", "no system");
+    add_ext(kMiB, 30, work / "data", "ext4", kRootUuid, "data");
+    EXPECT_EQ(refusal(), "no-root-partition");
+}
+
+TEST_F(PartitionedDisk, WithTwoSystemsTakesTheOneThatSaysWhereItLies) {
+    make_disk(64,
+              "label: dos\nstart=1MiB, size=30MiB, type=83\nstart=32MiB, size=30MiB, type=83\n");
+    write_root(work / "root");
+    add_ext(kMiB, 30, work / "root", "ext4", kBootUuid, "one");
+    write_text(work / "root/etc/fstab", "LABEL=two / ext4 defaults 0 1\n");
+    add_ext(32 * kMiB, 30, work / "root", "ext4", kRootUuid, "two");
+    // Both may say so: the first one's fstab names partition 2.
+    const auto seen = look();
+    ASSERT_TRUE(seen) << seen.error().message();
+    EXPECT_EQ(seen->filesystem.uuid, kRootUuid);
+    EXPECT_EQ(refusal(), "no-boot-loader");
+    write_text(work / "root/etc/fstab", "/dev/sdz1 / ext4 defaults 0 1\n");
+    add_ext(32 * kMiB, 30, work / "root", "ext4", kRootUuid, "two");
+    EXPECT_EQ(refusal(), "several-roots");
+}
+
+TEST_F(PartitionedDisk, NothingOfTheImageDecidesWhereAFilesystemIsMounted) {
+    make_usual_disk();
+    const auto host = work / "host";
+    fs::create_directories(host);
+    fs::remove(work / "root/boot");
+    fs::create_symlink(host, work / "root/boot");
+    add_ext(17 * kMiB, 32, work / "root", "ext4", kRootUuid, "root");
+    EXPECT_EQ(refusal(), "mount-point-missing");
+    fs::remove(work / "root/boot");
+    write_text(work / "root/etc/fstab",
+               fmt::format("UUID={} /boot/../../{} ext2 defaults 0 2\n", kBootUuid, host));
+    add_ext(17 * kMiB, 32, work / "root", "ext4", kRootUuid, "root");
+    EXPECT_EQ(refusal(), "no-menu");
+}
+
+TEST_F(PartitionedDisk, WhoseBootIsElsewhereIsRefused) {
+    make_usual_disk();
+    write_text(work / "root/etc/fstab",
+               "/dev/sda2 / ext4 defaults 0 1\nLABEL=gone /boot ext2 defaults 0 2\n");
+    add_ext(17 * kMiB, 32, work / "root", "ext4", kRootUuid, "root");
+    EXPECT_EQ(refusal(), "boot-partition-missing");
+}
+
+TEST(FindPartition, KnowsTheNamesOfFstab) {
+    std::vector<dev::Partition> partitions(2);
+    partitions[0].number = 1;
+    partitions[0].uuid = "11223344-01";
+    partitions[0].filesystem.label = "a b";
+    partitions[1].number = 10;
+    partitions[1].content_uuid = kRootUuid;
+    const auto number = [&](std::string_view spec) {
+        const auto* found = find_partition(partitions, spec);
+        return found == nullptr ? 0 : found->number;
+    };
+    for (const char* spec :
+         {"/dev/sda1", "/dev/xvda1", "/dev/nvme0n1p1", "LABEL=a\\040b", "label=\"a b\"",
+          "PARTUUID=11223344-01", "/dev/disk/by-partuuid/11223344-01"}) {
+        EXPECT_EQ(number(spec), 1) << spec;
+    }
+    for (const char* spec :
+         {"/dev/sda10", "/dev/xvde10", "UUID=0B5E7A52-6D3C-4F0A-9A35-0D9D3F1A7C11",
+          "/dev/disk/by-uuid/0b5e7a52-6d3c-4f0a-9a35-0d9d3f1a7c11"}) {
+        EXPECT_EQ(number(spec), 10) << spec;
+    }
+    for (const char* spec : {"/dev/sdb1", "/dev/sda2", "/dev/sda", "/dev/sda1x",
+                             "LABEL=", "UUID=", "tmpfs", "/dev/mapper/x-y"}) {
+        EXPECT_EQ(number(spec), 0) << spec;
+    }
+}
+
+}  // namespace
+}  // namespace amilift::worker
