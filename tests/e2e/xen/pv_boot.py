@@ -2,16 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Boots the root volume of a paravirtual AMI as a paravirtual guest of Xen.
 
-    pv_boot.py [IMAGE] [--loader pygrub|pvgrub2] [--timeout SECONDS]
+    pv_boot.py [IMAGE] [--timeout SECONDS]
 
 IMAGE is a filesystem without a partition table, with its own /boot/grub/menu.lst (`root (hd0)`); it stays as it is. Without
 one, the source of tests/cloud/images/build-source is booted. Xen runs in QEMU, without KVM, with the dom0 that build-dom0
 makes (cached); the guest sees the image as xvda1 and is read on its console, hvc0, until it asks for a login. Ends with 77
 (skipped, with the reason) where this cannot run, with 1 where the guest does not boot; the end of its console, and of dom0's
 where dom0 has the reason, are printed then.
-
-The loader is pygrub, in dom0, for every kernel that Xen can unpack; or pvgrub2, GRUB 2 within the guest as in EC2's own
-PV-GRUB, which unpacks gzip, xz and lzo.
 """
 import argparse
 import os
@@ -28,13 +25,12 @@ from pathlib import Path
 SKIPPED = 77
 HERE = Path(__file__).resolve().parent
 BUILD_SOURCE = HERE.parents[1] / 'cloud/images/build-source'
-LOADERS = ('pygrub', 'pvgrub2')
-# A boot takes two to three minutes on two idle cores.
+# Minutes on idle cores, for dom0 and the guest together.
 TIMEOUT = 900.0
 # Enough for dom0 and a guest with a large initramfs; QEMU takes what is used only.
 MEMORY_MIB, DOM0_MIB = 2304, 1024
 # What a guest that does not boot says.
-FAILURES = re.compile(rb'Kernel panic|ALERT!|Dropping to a shell|emergency mode|grub> |Press any key to continue')
+FAILURES = re.compile(rb'Kernel panic|ALERT!|Dropping to a shell|emergency mode')
 LOGIN = re.compile(rb'login: ')
 ESCAPES = re.compile(rb'\x1b[\[(][0-9;?]*[A-Za-z]?')
 PROGRAMS = {'qemu-system-x86_64': 'qemu-system-x86', 'setpriv': 'util-linux', 'debootstrap': 'debootstrap'}
@@ -66,7 +62,7 @@ def tail(text: bytes, size: int = 6000) -> bytes:
     return ESCAPES.sub(b'', text).replace(b'\r', b'')[-size:]
 
 
-def boot(image: Path, timeout: float = TIMEOUT, loader: str = 'pygrub') -> tuple[bool, bytes, float]:
+def boot(image: Path, timeout: float = TIMEOUT) -> tuple[bool, bytes, float]:
     """Boots `image` (which stays as it is) until login, failure or `timeout` seconds: success, console text, seconds taken.
 
     The console is the guest's; after a failure the end of dom0's follows it. Making dom0 for the first time is not part of
@@ -82,7 +78,7 @@ def boot(image: Path, timeout: float = TIMEOUT, loader: str = 'pygrub') -> tuple
                    '-append', f'console=com1 com1=115200,8n1 dom0_mem={DOM0_MIB}M,max:{DOM0_MIB}M dom0_max_vcpus=1 '
                    'bootscrub=0 spec-ctrl=no xpti=off',
                    '-initrd', f'{dom0["kernel"]} root=/dev/vda rw console=hvc0 quiet mitigations=off nowatchdog '
-                   f'init=/usr/local/sbin/dom0-init pv_loader={loader},{dom0["initrd"]}',
+                   f'init=/usr/local/sbin/dom0-init,{dom0["initrd"]}',
                    '-drive', f'file={dom0["dom0"]},format=raw,if=virtio,snapshot=on',
                    '-drive', f'file={image},format=raw,if=virtio,snapshot=on']
         begun = time.monotonic()
@@ -117,7 +113,6 @@ def boot(image: Path, timeout: float = TIMEOUT, loader: str = 'pygrub') -> tuple
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('image', type=Path, nargs='?', metavar='IMAGE')
-    parser.add_argument('--loader', choices=LOADERS, default='pygrub')
     parser.add_argument('--timeout', type=float, default=TIMEOUT, help='seconds for the boot')
     arguments = parser.parse_args()
     # As an exception, so that QEMU ends and the logs vanish.
@@ -126,7 +121,7 @@ def main() -> None:
         image = arguments.image or build(BUILD_SOURCE)['source']
         if not image.is_file():
             sys.exit(f"FAILED: there is no image '{image}'")
-        booted, console, seconds = boot(image, arguments.timeout, arguments.loader)
+        booted, console, seconds = boot(image, arguments.timeout)
     except CannotRun as reason:
         print(f'SKIPPED: {reason}')
         sys.exit(SKIPPED)
@@ -135,7 +130,7 @@ def main() -> None:
     if not booted:
         sys.stdout.buffer.write(console[-12000:] + b'\n')
         sys.exit(f'FAILED: no login of the guest after {seconds:.0f} s')
-    print(f'{arguments.loader}: login on hvc0 after {seconds:.1f} s')
+    print(f'login on hvc0 after {seconds:.1f} s')
 
 
 if __name__ == '__main__':
