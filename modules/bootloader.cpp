@@ -34,11 +34,6 @@ constexpr std::uint32_t kIncompatCasefold = 0x20000;
 constexpr std::uint32_t kRoCompatBigalloc = 0x0200;
 constexpr std::uint32_t kRoCompatMetadataCsum = 0x0400;
 
-bool is_ext(dev::Filesystem type) {
-    return type == dev::Filesystem::ext2 || type == dev::Filesystem::ext3 ||
-           type == dev::Filesystem::ext4;
-}
-
 struct Sum {
     std::uint32_t crc32 = 0;
     std::uint64_t bytes = 0;
@@ -70,15 +65,8 @@ Result<std::uint32_t> crc32_of(const image::SafeRoot& root, const std::string& p
     return sum.crc32;
 }
 
-/// The kernel of the entry that will boot, or null.
-const image::Kernel* boot_kernel(const image::ImageFacts& facts) {
-    if (!facts.boot_entry || *facts.boot_entry >= facts.kernel_of_entry.size()) return nullptr;
-    const auto index = facts.kernel_of_entry[*facts.boot_entry];
-    return index && *index < facts.kernels.size() ? &facts.kernels[*index] : nullptr;
-}
-
 Result<const image::Kernel*> require_boot_kernel(const image::ImageFacts& facts) {
-    if (const auto* kernel = boot_kernel(facts); kernel != nullptr && !facts.menu_path.empty()) {
+    if (const auto* kernel = facts.boot_kernel(); kernel != nullptr && !facts.menu_path.empty()) {
         return kernel;
     }
     return fail(Errc::refused, "the image has no menu entry that can boot",

@@ -20,6 +20,23 @@ double mebibytes(std::uint64_t bytes) {
     return static_cast<double>(bytes) / static_cast<double>(1U << 20);
 }
 
+/// Copies the extents of the source to the target, `offset` bytes further on.
+std::function<Result<>(ApplyContext&)> copy_to(std::uint64_t offset,
+                                               std::vector<dev::Extent> extents) {
+    return [offset, extents = std::move(extents)](ApplyContext& context) -> Result<> {
+        dev::CopyPlan copy;
+        copy.extents = extents;
+        copy.target_offset = offset;
+        copy.target_content = context.target_content();
+        AMILIFT_TRY(const auto stats, dev::copy_extents(
+                                          context.source(), context.target(), copy,
+                                          [&](const dev::CopyProgress& p) { context.progress(p); },
+                                          context.cancel()));
+        context.copied(stats);
+        return {};
+    };
+}
+
 Result<std::vector<Step>> plan(const PlanContext& context) {
     const auto& filesystem = context.filesystem;
     if (context.target_has_content) return std::vector<Step>{};
@@ -32,19 +49,7 @@ Result<std::vector<Step>> plan(const PlanContext& context) {
         mebibytes(context.used.used_bytes), mebibytes(filesystem.size_bytes),
         dev::to_string(filesystem.type), context.used.method, offset >> 20, filesystem.uuid,
         filesystem.label);
-    step.apply = [offset, extents = context.used.used](ApplyContext& apply_context) -> Result<> {
-        dev::CopyPlan copy;
-        copy.extents = extents;
-        copy.target_offset = offset;
-        copy.target_content = apply_context.target_content();
-        AMILIFT_TRY(const auto stats,
-                    dev::copy_extents(
-                        apply_context.source(), apply_context.target(), copy,
-                        [&](const dev::CopyProgress& p) { apply_context.progress(p); },
-                        apply_context.cancel()));
-        apply_context.copied(stats);
-        return {};
-    };
+    step.apply = copy_to(offset, context.used.used);
     return std::vector<Step>{std::move(step)};
 }
 
@@ -94,18 +99,7 @@ Result<std::vector<Step>> plan_disk(const PlanContext& context) {
         "filesystems stay where they are",
         mebibytes(context.used.used_bytes), mebibytes(context.source_bytes),
         context.facts.disk.volumes.size());
-    step.apply = [extents = context.used.used](ApplyContext& apply_context) -> Result<> {
-        dev::CopyPlan copy;
-        copy.extents = extents;
-        copy.target_content = apply_context.target_content();
-        AMILIFT_TRY(const auto stats,
-                    dev::copy_extents(
-                        apply_context.source(), apply_context.target(), copy,
-                        [&](const dev::CopyProgress& p) { apply_context.progress(p); },
-                        apply_context.cancel()));
-        apply_context.copied(stats);
-        return {};
-    };
+    step.apply = copy_to(0, context.used.used);
     return std::vector<Step>{std::move(step)};
 }
 

@@ -39,11 +39,6 @@ Result<> refuse(std::string what, std::string hint, std::string id) {
     return fail(Errc::refused, std::move(what), std::move(hint), std::move(id));
 }
 
-bool is_ext(dev::Filesystem type) {
-    return type == dev::Filesystem::ext2 || type == dev::Filesystem::ext3 ||
-           type == dev::Filesystem::ext4;
-}
-
 Result<Grub2Image> build(core::CommandRunner& commands) {
     return build_grub2_image(commands, job::Layout::in_place);
 }

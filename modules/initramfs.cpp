@@ -86,10 +86,6 @@ struct Repair {
     std::vector<std::string> has;      ///< "6.1.0: nvme, ena", all of them
 };
 
-bool is_content_problem(const core::Error& error) {
-    return error.is(Errc::corrupt) || error.is(Errc::refused) || error.is(Errc::not_found);
-}
-
 /// Adds the modules that `boot` needs and `contents` lacks to `files`.
 Result<> add_missing(const image::SafeRoot& root, const Boot& boot,
                      const image::InitramfsContents& contents, Repair& repair,
@@ -126,7 +122,7 @@ Result<> add_missing(const image::SafeRoot& root, const Boot& boot,
         auto text = root.read(fmt::format("{}{}", source, name), kIndexLimit);
         if (text) {
             files[fmt::format("{}{}", directory, name)] = *std::move(text);
-        } else if (!is_content_problem(text.error())) {
+        } else if (!image::is_content_problem(text.error())) {
             return std::unexpected(std::move(text).error());
         }
     }
@@ -143,7 +139,8 @@ bool is_repairable(const image::InitramfsContents& contents) {
 Result<bool> knows_gzip(const image::SafeRoot& root, const image::Kernel& kernel) {
     if (kernel.config_path.empty()) return false;
     const auto config = root.read(kernel.config_path, image::kTextLimit);
-    if (!config && !is_content_problem(config.error())) return std::unexpected(config.error());
+    if (!config && !image::is_content_problem(config.error()))
+        return std::unexpected(config.error());
     return config &&
            fmt::format("\n{}\n", *config).find("\nCONFIG_RD_GZIP=y\n") != std::string::npos;
 }
@@ -156,7 +153,7 @@ Result<image::InitramfsContents> files_before(const image::SafeRoot& root,
         const auto bytes = root.read(initrds[i], image::kInitramfsLimit);
         if (bytes) {
             image::read_further_initramfs(*bytes, image::kUnpackedLimit, contents);
-        } else if (!is_content_problem(bytes.error())) {
+        } else if (!image::is_content_problem(bytes.error())) {
             return std::unexpected(bytes.error());
         }
     }
@@ -173,7 +170,7 @@ Result<std::vector<Repair>> find_repairs(const image::SafeRoot& root,
     for (const auto& boot : boots_of(facts)) {
         auto real = root.resolve(boot.initrds.back());
         if (!real) {
-            if (is_content_problem(real.error())) continue;
+            if (image::is_content_problem(real.error())) continue;
             return std::unexpected(std::move(real).error());
         }
         auto kernel = *boot.kernel;
@@ -192,7 +189,7 @@ Result<std::vector<Repair>> find_repairs(const image::SafeRoot& root,
     for (const auto& path : order) {
         auto bytes = root.read(path, image::kInitramfsLimit);
         if (!bytes) {
-            if (is_content_problem(bytes.error())) continue;
+            if (image::is_content_problem(bytes.error())) continue;
             return std::unexpected(std::move(bytes).error());
         }
         Repair repair;
@@ -378,13 +375,6 @@ Result<std::vector<std::string>> verify(const VerifyContext& context) {
 
 constexpr Module kModule{kName, plan, verify};
 
-/// The kernel that will boot, and its entry; null without one.
-const image::Kernel* boot_kernel(const image::ImageFacts& facts) {
-    if (!facts.boot_entry || *facts.boot_entry >= facts.kernel_of_entry.size()) return nullptr;
-    const auto index = facts.kernel_of_entry[*facts.boot_entry];
-    return index && *index < facts.kernels.size() ? &facts.kernels[*index] : nullptr;
-}
-
 class PlatformCheck {
   public:
     explicit PlatformCheck(const image::Kernel& kernel) : kernel_(kernel) {}
@@ -458,7 +448,7 @@ class PlatformCheck {
 
 std::vector<image::Finding> platform_findings(const image::ImageFacts& facts,
                                               const std::optional<job::Platform>& platform) {
-    const auto* kernel = boot_kernel(facts);
+    const auto* kernel = facts.boot_kernel();
     if (kernel == nullptr) return {};
     PlatformCheck check(*kernel);
     if (!platform) {

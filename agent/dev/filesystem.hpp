@@ -14,6 +14,9 @@ namespace amilift::dev {
 
 enum class Filesystem { none, ext2, ext3, ext4, xfs, unknown };
 [[nodiscard]] std::string_view to_string(Filesystem fs) noexcept;
+[[nodiscard]] constexpr bool is_ext(Filesystem fs) noexcept {
+    return fs == Filesystem::ext2 || fs == Filesystem::ext3 || fs == Filesystem::ext4;
+}
 
 /// What a superblock says. Parsed here, bounded, from the bytes of the device.
 struct FilesystemInfo {

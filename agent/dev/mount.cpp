@@ -33,10 +33,6 @@ constexpr int kUnmountAttempts = 40;
 constexpr auto kUnmountPause = std::chrono::milliseconds(50);
 constexpr std::size_t kHoldersShown = 5;
 
-bool is_ext(Filesystem type) {
-    return type == Filesystem::ext2 || type == Filesystem::ext3 || type == Filesystem::ext4;
-}
-
 std::string options_for(Filesystem type, Access access) {
     if (type == Filesystem::xfs) {
         // The helper may have the same filesystem mounted elsewhere: source and its copy.

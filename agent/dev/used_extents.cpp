@@ -35,10 +35,6 @@ constexpr unsigned kFsmapBatch = 4096;
 
 using ExtFilesystem = core::Owned<struct_ext2_filsys, ext2fs_free>;
 
-bool is_ext(Filesystem type) {
-    return type == Filesystem::ext2 || type == Filesystem::ext3 || type == Filesystem::ext4;
-}
-
 ExtentMap whole(std::uint64_t size, const char* method) {
     ExtentMap map;
     if (size > 0) map.used.push_back({0, size});

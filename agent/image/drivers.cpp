@@ -36,10 +36,6 @@ constexpr std::array kWanted{Wanted{"nvme", &Kernel::nvme}, Wanted{"ena", &Kerne
 
 constexpr std::string_view kBuiltIn = "built in";
 
-bool is_content_problem(const core::Error& error) {
-    return error.is(Errc::corrupt) || error.is(Errc::refused) || error.is(Errc::not_found);
-}
-
 /// {4, 15} for "4.15.0-1021-aws".
 std::pair<unsigned, unsigned> release_of(std::string_view version) {
     std::pair<unsigned, unsigned> release{0, 0};

@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cctype>
 
 #include "image/boot_menu.hpp"
 #include "image/text_lines.hpp"
@@ -15,12 +14,6 @@ using core::Errc;
 using core::Result;
 
 constexpr int kMaxIncludes = 16;
-
-std::string lower(std::string_view text) {
-    std::string out(text);
-    for (char& c : out) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    return out;
-}
 
 struct Label {
     std::string name;

@@ -20,11 +20,6 @@ namespace {
 using core::Errc;
 using core::Result;
 
-/// Is this the image's own fault? Else the filesystem cannot be read, which is no finding.
-bool is_content_problem(const core::Error& error) {
-    return error.is(Errc::corrupt) || error.is(Errc::refused) || error.is(Errc::not_found);
-}
-
 class Inspector {
   public:
     Inspector(const SafeRoot& root, const BootDisk& disk) : root_(root) { facts_.disk = disk; }
@@ -329,6 +324,12 @@ std::string_view to_string(BootMenuKind kind) noexcept {
 const Finding* ImageFacts::first_refusal() const {
     const auto found = std::ranges::find(findings, Severity::refusal, &Finding::severity);
     return found == findings.end() ? nullptr : &*found;
+}
+
+const Kernel* ImageFacts::boot_kernel() const {
+    if (!boot_entry || *boot_entry >= kernel_of_entry.size()) return nullptr;
+    const auto index = kernel_of_entry[*boot_entry];
+    return index && *index < kernels.size() ? &kernels[*index] : nullptr;
 }
 
 bool is_menu_place(std::string_view resolved_path) {

@@ -80,6 +80,8 @@ struct ImageFacts {
     std::vector<Finding> findings;  ///< in order of discovery; refusals included
 
     [[nodiscard]] const Finding* first_refusal() const;
+    /// Of the entry that will boot; null if there is none.
+    [[nodiscard]] const Kernel* boot_kernel() const;
 };
 
 /// Names of a GRUB 0.97 menu, in the order in which PV-GRUB looks for the live one; the last is

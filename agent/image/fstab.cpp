@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <optional>
 
 namespace amilift::image {
@@ -43,14 +42,6 @@ std::vector<Field> entry_fields(std::string_view body) {
 
 bool is_octal(char c) {
     return c >= '0' && c <= '7';
-}
-
-std::string lower(std::string_view text) {
-    std::string out;
-    for (const char c : text) {
-        out += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    }
-    return out;
 }
 
 /// "LABEL=" in any case -> its value without quotes.

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <optional>
 #include <utility>
 
@@ -34,14 +33,6 @@ std::size_t skip_blanks(std::string_view text, std::size_t at) {
 
 std::size_t skip_word(std::string_view text, std::size_t at) {
     return std::min(text.find_first_of(kBlanks, at), text.size());
-}
-
-std::string lower(std::string_view text) {
-    std::string out;
-    for (const char c : text) {
-        out += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    }
-    return out;
 }
 
 /// Arguments of an entry can be kept in this variable, for all entries at once.

@@ -127,13 +127,10 @@ class Reporter {
 
     /// Without it, an EBS volume that is away for 30 s turns the root read-only.
     void report_timeout() {
-        if (!facts_.boot_entry || *facts_.boot_entry >= facts_.boot_entries.size() ||
-            *facts_.boot_entry >= facts_.kernel_of_entry.size()) {
-            return;
-        }
-        const auto kernel = facts_.kernel_of_entry[*facts_.boot_entry];
-        if (!kernel || !facts_.kernels[*kernel].nvme_timeout) return;
-        const auto& timeout = *facts_.kernels[*kernel].nvme_timeout;
+        const auto* kernel = facts_.boot_kernel();
+        if (kernel == nullptr || *facts_.boot_entry >= facts_.boot_entries.size()) return;
+        if (!kernel->nvme_timeout) return;
+        const auto& timeout = *kernel->nvme_timeout;
         const WantedArgument wanted{timeout.parameter, fmt::format("{}", timeout.largest),
                                     timeout.largest};
         const auto& entry = facts_.boot_entries[*facts_.boot_entry];

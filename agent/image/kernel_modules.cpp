@@ -28,10 +28,6 @@ constexpr std::size_t kModinfoLimit = std::size_t{1} << 20;
 /// What one module can reasonably need; an index of many MiB could say anything.
 constexpr std::size_t kClosureLimit = 200;
 
-bool is_content_problem(const core::Error& error) {
-    return error.is(Errc::corrupt) || error.is(Errc::refused) || error.is(Errc::not_found);
-}
-
 /// The file's text; nothing if there is none that can be read as one.
 Result<std::optional<std::string>> text_if_there(const SafeRoot& root, const std::string& path,
                                                  std::size_t limit) {

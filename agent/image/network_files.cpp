@@ -17,14 +17,6 @@ namespace {
 
 constexpr std::string_view kBlanks = " \t";
 
-std::string lower(std::string_view text) {
-    std::string out;
-    for (const char c : text) {
-        out += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    }
-    return out;
-}
-
 std::size_t indent_of(std::string_view body) {
     return std::min(body.find_first_not_of(kBlanks), body.size());
 }

@@ -622,4 +622,8 @@ Result<> SafeRoot::remove(std::string_view path) const {
     return sync_directory(place.directory, path);
 }
 
+bool is_content_problem(const core::Error& error) noexcept {
+    return error.is(Errc::corrupt) || error.is(Errc::refused) || error.is(Errc::not_found);
+}
+
 }  // namespace amilift::image

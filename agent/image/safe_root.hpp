@@ -104,6 +104,10 @@ class SafeRoot {
     core::Fd root_;
 };
 
+/// Is an error of SafeRoot the image's own fault? Else the filesystem cannot be read, which is no
+/// finding.
+[[nodiscard]] bool is_content_problem(const core::Error& error) noexcept;
+
 /// Lower-case hex SHA-256 of `bytes` / of a whole file of the image.
 [[nodiscard]] std::string sha256_hex(std::string_view bytes);
 [[nodiscard]] core::Result<std::string> sha256_of(const SafeRoot& root, std::string_view path);

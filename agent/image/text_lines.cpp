@@ -45,6 +45,14 @@ std::vector<std::string_view> split_words(std::string_view text) {
     return words;
 }
 
+std::string lower(std::string_view text) {
+    std::string out(text);
+    for (char& c : out) {
+        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    }
+    return out;
+}
+
 std::string_view trim(std::string_view text) {
     const auto begin = text.find_first_not_of(kBlanks);
     if (begin == std::string_view::npos) return {};

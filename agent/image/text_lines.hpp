@@ -35,6 +35,9 @@ struct Line {
 /// Words between blanks (space, tab, CR, VT, FF); they point into `text`.
 [[nodiscard]] std::vector<std::string_view> split_words(std::string_view text);
 
+/// In lower case, ASCII only.
+[[nodiscard]] std::string lower(std::string_view text);
+
 /// Without blanks at both ends.
 [[nodiscard]] std::string_view trim(std::string_view text);
 

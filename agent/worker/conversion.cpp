@@ -108,11 +108,9 @@ Result<> require_no_notes(const image::SafeRoot& root) {
 }
 
 bool can_boot_by_uefi(const job::ConversionOptions& options, const image::ImageFacts& facts) {
-    if (options.layout != job::Layout::gpt || !facts.boot_entry) return false;
-    const auto index = facts.kernel_of_entry.at(*facts.boot_entry);
-    if (!index) return false;
-    const auto& kernel = facts.kernels.at(*index);
-    return kernel.is_64_bit && kernel.starts_on_efi.value_or(false);
+    const auto* kernel = facts.boot_kernel();
+    return options.layout == job::Layout::gpt && kernel != nullptr && kernel->is_64_bit &&
+           kernel->starts_on_efi.value_or(false);
 }
 
 struct Plan {

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <charconv>
 #include <optional>
 #include <utility>
@@ -19,18 +18,12 @@ namespace {
 
 constexpr std::size_t kMaxVolumes = 16;
 
-std::string lower(std::string_view text) {
-    std::string out(text);
-    for (char& c : out) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    return out;
-}
-
 /// "LABEL=/boot" or /dev/disk/by-label/x -> the value, for the tags `name`.
 std::optional<std::string> tag(std::string_view spec, std::string_view name) {
-    const auto link = fmt::format("/dev/disk/by-{}/", lower(name));
+    const auto link = fmt::format("/dev/disk/by-{}/", image::lower(name));
     if (spec.starts_with(link)) return std::string(spec.substr(link.size()));
     if (spec.size() <= name.size() || spec[name.size()] != '=' ||
-        lower(spec.substr(0, name.size())) != lower(name)) {
+        image::lower(spec.substr(0, name.size())) != image::lower(name)) {
         return std::nullopt;
     }
     auto value = spec.substr(name.size() + 1);
@@ -85,7 +78,7 @@ const dev::Partition* find_partition(const std::vector<dev::Partition>& partitio
     using dev::Partition;
     if (const auto uuid = tag(spec, "UUID")) {
         return find_if(partitions, [&](const Partition& p) {
-            return !p.content_uuid.empty() && lower(p.content_uuid) == lower(*uuid);
+            return !p.content_uuid.empty() && image::lower(p.content_uuid) == image::lower(*uuid);
         });
     }
     if (const auto label = tag(spec, "LABEL")) {
@@ -94,7 +87,8 @@ const dev::Partition* find_partition(const std::vector<dev::Partition>& partitio
         });
     }
     if (const auto uuid = tag(spec, "PARTUUID")) {
-        return find_if(partitions, [&](const Partition& p) { return p.uuid == lower(*uuid); });
+        return find_if(partitions,
+                       [&](const Partition& p) { return p.uuid == image::lower(*uuid); });
     }
     for (const std::string_view disk :
          {"/dev/sda", "/dev/xvda", "/dev/xvde", "/dev/hda", "/dev/vda", "/dev/nvme0n1p"}) {

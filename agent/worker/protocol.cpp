@@ -271,12 +271,10 @@ WorkerOutcome outcome_of(const ConversionResult& result) {
     outcome.os_pretty_name = result.plan.inspection.facts.os_pretty_name;
     outcome.filesystem_uuid = result.plan.inspection.filesystem.uuid;
     const auto& facts = result.plan.inspection.facts;
-    if (facts.boot_entry) {
-        if (const auto kernel = facts.kernel_of_entry.at(*facts.boot_entry)) {
-            outcome.kernel_version = facts.kernels.at(*kernel).version;
-            const auto& ena = facts.kernels.at(*kernel).ena;
-            if (ena.exists() && ena.blocked_by.empty()) outcome.ena_driver = ena.place;
-        }
+    if (const auto* kernel = facts.boot_kernel(); kernel != nullptr) {
+        outcome.kernel_version = kernel->version;
+        const auto& ena = kernel->ena;
+        if (ena.exists() && ena.blocked_by.empty()) outcome.ena_driver = ena.place;
     }
     outcome.boots_by_uefi = result.boots_by_uefi;
     outcome.steps = result.plan.steps;
