@@ -16,7 +16,6 @@
 namespace amilift::image {
 namespace {
 
-using core::Errc;
 using core::Result;
 
 constexpr std::size_t kIndexLimit = std::size_t{16} << 20;
