@@ -19,7 +19,7 @@ bool is_digit(char c) {
 
 }  // namespace
 
-core::Result<> check_source(const aws::Image& source) {
+core::Result<> check_source(const aws::Image& source, job::Virtualization target) {
     if (source.state != "available") {
         return fail(
             Errc::refused,
@@ -36,7 +36,7 @@ core::Result<> check_source(const aws::Image& source) {
         return fail(Errc::refused, fmt::format("AMI '{}' is a Windows image", source.id),
                     "only Linux images are converted", "windows");
     }
-    if (source.virtualization_type == "hvm") {
+    if (target == job::Virtualization::hvm && source.virtualization_type == "hvm") {
         return fail(Errc::refused,
                     fmt::format("AMI '{}' has virtualization type 'hvm' already", source.id),
                     "only paravirtual AMIs need this conversion", "already-hvm");
@@ -86,8 +86,8 @@ const aws::BlockDeviceMapping* root_mapping(const aws::Image& source) {
     return nullptr;
 }
 
-std::int64_t target_size_gib(std::int64_t source_gib) {
-    return source_gib + 1;
+std::int64_t target_size_gib(std::int64_t source_gib, job::Virtualization target) {
+    return target == job::Virtualization::hvm ? source_gib + 1 : source_gib;
 }
 
 std::string device_suffix(std::string_view name) {

@@ -81,6 +81,10 @@ struct Plan {
 Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& source,
                        std::optional<std::uint64_t> target_bytes, core::CommandRunner& commands,
                        ConversionObserver& observer) {
+    if (request.options.virtualization == job::Virtualization::paravirtual) {
+        return fail(Errc::refused, "this disk worker makes no paravirtual images yet",
+                    "set target.virtualization: hvm", "paravirtual-target");
+    }
     Plan plan;
     observer.on_stage("inspect");
     AMILIFT_TRY(plan.text.inspection, inspect_content(source, observer));

@@ -29,7 +29,8 @@ aws::Image pv_image() {
 }
 
 TEST(Preflight, TakesAParavirtualEbsImage) {
-    EXPECT_TRUE(check_source(pv_image()));
+    EXPECT_TRUE(check_source(pv_image(), job::Virtualization::hvm));
+    EXPECT_TRUE(check_source(pv_image(), job::Virtualization::paravirtual));
 }
 
 TEST(Preflight, RefusalsNameTheImageAndHaveAnId) {
@@ -50,12 +51,25 @@ TEST(Preflight, RefusalsNameTheImageAndHaveAnId) {
     for (const auto& c : cases) {
         auto image = pv_image();
         c.spoil(image);
-        const auto checked = check_source(image);
+        const auto checked = check_source(image, job::Virtualization::hvm);
         ASSERT_FALSE(checked) << c.id;
         EXPECT_TRUE(checked.error().is(core::Errc::refused));
         EXPECT_EQ(checked.error().id, c.id);
         EXPECT_NE(checked.error().what.find("'ami-1'"), std::string::npos);
     }
+}
+
+TEST(Preflight, TakesAnHvmImageForAParavirtualTarget) {
+    auto image = pv_image();
+    image.virtualization_type = "hvm";
+    EXPECT_TRUE(check_source(image, job::Virtualization::paravirtual));
+    image.platform = "windows";
+    EXPECT_EQ(check_source(image, job::Virtualization::paravirtual).error().id, "windows");
+}
+
+TEST(Preflight, OnlyHvmNeedsMoreRoom) {
+    EXPECT_EQ(target_size_gib(8, job::Virtualization::hvm), 9);
+    EXPECT_EQ(target_size_gib(8, job::Virtualization::paravirtual), 8);
 }
 
 TEST(Preflight, FindsTheRootUnderItsOtherName) {
