@@ -19,7 +19,7 @@ bool is_digit(char c) {
 
 }  // namespace
 
-core::Result<> check_source(const aws::Image& source, std::optional<job::Platform> platform) {
+core::Result<> check_source(const aws::Image& source, const job::ConversionOptions& options) {
     if (source.state != "available") {
         return fail(
             Errc::refused,
@@ -36,7 +36,9 @@ core::Result<> check_source(const aws::Image& source, std::optional<job::Platfor
         return fail(Errc::refused, fmt::format("AMI '{}' is a Windows image", source.id),
                     "only Linux images are converted", "windows");
     }
-    if (source.virtualization_type == "hvm" && platform != job::Platform::nitro) {
+    const bool hvm_to_hvm =
+        source.virtualization_type == "hvm" && options.virtualization == job::Virtualization::hvm;
+    if (hvm_to_hvm && options.platform != job::Platform::nitro) {
         return fail(
             Errc::refused, fmt::format("AMI '{}' has virtualization type 'hvm' already", source.id),
             "to make it ready for Nitro instances, say 'platform: nitro' in the job's target",
@@ -87,8 +89,8 @@ const aws::BlockDeviceMapping* root_mapping(const aws::Image& source) {
     return nullptr;
 }
 
-std::int64_t target_size_gib(std::int64_t source_gib) {
-    return source_gib + 1;
+std::int64_t target_size_gib(std::int64_t source_gib, job::Virtualization target) {
+    return target == job::Virtualization::hvm ? source_gib + 1 : source_gib;
 }
 
 std::string device_suffix(std::string_view name) {

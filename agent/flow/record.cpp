@@ -71,7 +71,8 @@ core::Result<std::optional<Record>> load_record(const std::string& path) {
             {"target_attach_name", &Record::target_attach_name},
             {"snapshot", &Record::snapshot},
             {"image_name", &Record::image_name},
-            {"image", &Record::image}};
+            {"image", &Record::image},
+            {"kernel_id", &Record::kernel_id}};
         for (const auto& [key, member] : texts) r.*member = json.at(key).get<std::string>();
         r.conversion_started = json.at("conversion_started").get<bool>();
         r.target_is_new = json.at("target_is_new").get<bool>();
@@ -100,6 +101,7 @@ core::Result<> save_record(const std::string& path, const Record& r) {
                                       {"snapshot", r.snapshot},
                                       {"image_name", r.image_name},
                                       {"image", r.image},
+                                      {"kernel_id", r.kernel_id},
                                       {"conversion_started", r.conversion_started},
                                       {"target_is_new", r.target_is_new},
                                       {"ena_support", r.ena_support},

@@ -63,8 +63,10 @@ Result<std::string> find_or_create_volume(Run& run, Role role, std::int64_t size
                         "let that helper finish, or terminate it and run the job again");
         }
         // A job id that was used before for another AMI finds that one's volumes.
-        const bool fits = role == Role::source ? v.snapshot_id == root->snapshot_id
-                                               : v.size_gib >= target_size_gib(size_gib);
+        const bool fits =
+            role == Role::source
+                ? v.snapshot_id == root->snapshot_id
+                : v.size_gib >= target_size_gib(size_gib, run.job->conversion.virtualization);
         if (!fits) {
             return fail(Errc::conflict,
                         fmt::format("volume '{}' of job '{}' was made for another job: it is of "
@@ -79,7 +81,7 @@ Result<std::string> find_or_create_volume(Run& run, Role role, std::int64_t size
     if (role == Role::source) {
         request.snapshot_id = root->snapshot_id;
     } else {
-        request.size_gib = target_size_gib(size_gib);
+        request.size_gib = target_size_gib(size_gib, run.job->conversion.virtualization);
         request.volume_type = run.job->target.volume_type;
         // A target for an encrypted source is encrypted too, with the account's default key.
         if (root->encrypted.value_or(false)) request.encrypted = true;
@@ -134,7 +136,8 @@ Result<> create_volumes(Run& run) {
     AMILIFT_CHECK(run.save());
     run.say(Update::Kind::message,
             fmt::format("source volume {}, target volume {} ({} GiB)", record.source_volume,
-                        record.target_volume, target_size_gib(size_gib)));
+                        record.target_volume,
+                        target_size_gib(size_gib, run.job->conversion.virtualization)));
 
     const core::Deadline visible(run.services.clock, run.services.waits.create_visible);
     return wait_until(
@@ -230,8 +233,11 @@ Result<> convert(Run& run) {
     const bool blank = record.target_is_new && !record.conversion_started;
     record.conversion_started = true;
     AMILIFT_CHECK(run.save());
+    AMILIFT_TRY(const auto* image, source_image(run));
+    auto options = run.job->conversion;
+    options.architecture = image->architecture;
     const ConvertOrder order{run.source_path,      record.source_volume, run.target_path,
-                             record.target_volume, run.job->conversion,  blank};
+                             record.target_volume, std::move(options),   blank};
     AMILIFT_TRY(
         const auto outcome,
         s.worker.convert(
@@ -245,6 +251,8 @@ Result<> convert(Run& run) {
         run.say(Update::Kind::message, "verified: " + proof);
     }
     for (const auto& change : outcome.changes) run.say(Update::Kind::message, change);
+    // A paravirtual instance has no enhanced networking.
+    if (!record.kernel_id.empty()) return run.save();
     // Set without proof, the flag would make an instance that nobody can reach.
     record.ena_support = !outcome.ena_driver.empty();
     if (record.ena_support) {

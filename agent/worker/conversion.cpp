@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "image/pv_boot.hpp"
 #include "modules/bootloader.hpp"
 #include "modules/initramfs.hpp"
 #include "modules/module.hpp"
@@ -51,13 +52,24 @@ Result<> require_two_disks(const ConversionRequest& request) {
                 "name another target: the source is never changed");
 }
 
-/// The image's content, with every finding told.
-Result<Inspection> inspect_content(const SourceImage& source, ConversionObserver& observer) {
+bool is_paravirtual(const job::ConversionOptions& options) {
+    return options.virtualization == job::Virtualization::paravirtual;
+}
+
+/// The image's content, with every finding told. For a paravirtual target it is judged by what
+/// PV-GRUB boots. No options: it is only looked at.
+Result<Inspection> inspect_content(const SourceImage& source, ConversionObserver& observer,
+                                   const job::ConversionOptions* options = nullptr) {
     Inspection inspection;
     inspection.disk = source.contents();
     inspection.filesystem = source.filesystem();
     inspection.partitions = source.partitions();
     AMILIFT_TRY(inspection.facts, image::inspect_image(source.root(), source.boot_disk()));
+    if (options != nullptr && is_paravirtual(*options)) {
+        AMILIFT_TRY(const auto boot,
+                    image::choose_pv_boot(source.root(), inspection.facts, options->architecture));
+        if (boot) inspection.facts.pv_console = boot->console;
+    }
     auto& findings = inspection.facts.findings;
     findings.insert(findings.begin(), source.findings().begin(), source.findings().end());
     const bool all_clean = std::ranges::all_of(
@@ -89,14 +101,29 @@ struct Plan {
 };
 
 /// Where the target has what the source has: a bare filesystem becomes the first partition, a disk
-/// with partitions stays as it is.
-std::vector<VolumePlace> target_places(const SourceImage& source) {
+/// with partitions stays as it is; a paravirtual target is the root filesystem alone.
+std::vector<VolumePlace> target_places(const SourceImage& source,
+                                       const job::ConversionOptions& options) {
     auto places = source.places();
+    if (is_paravirtual(options)) {
+        places.resize(1);
+        places.front().partition = 0;
+        places.front().offset_bytes = 0;
+        return places;
+    }
     if (source.contents().layout == dev::DiskLayout::bare_filesystem) {
         places.front().partition = 1;
         places.front().offset_bytes = modules::kRootOffset;
     }
     return places;
+}
+
+std::uint64_t target_bytes_needed(const job::ConversionOptions& options,
+                                  const SourceImage& source) {
+    const auto filesystem_bytes = source.filesystem().size_bytes;
+    if (is_paravirtual(options)) return filesystem_bytes;
+    if (source.boot_disk().is_partitioned()) return source.disk().size_bytes();
+    return modules::target_bytes_needed(filesystem_bytes);
 }
 
 /// What the steps take of the filesystem: all that they add, and the most that one of them needs
@@ -116,9 +143,11 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
                        ConversionObserver& observer, const core::Cancel& cancel) {
     Plan plan;
     observer.on_stage("inspect");
-    AMILIFT_TRY(plan.text.inspection, inspect_content(source, observer));
+    AMILIFT_TRY(plan.text.inspection, inspect_content(source, observer, &request.options));
     auto& inspection = plan.text.inspection;
-    for (auto& finding : modules::platform_findings(inspection.facts, request.options.platform)) {
+    const auto platform =
+        is_paravirtual(request.options) ? job::Platform::xen : request.options.platform;
+    for (auto& finding : modules::platform_findings(inspection.facts, platform)) {
         observer.on_finding(finding);
         inspection.facts.findings.push_back(std::move(finding));
     }
@@ -128,10 +157,8 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
     observer.on_stage("plan");
     AMILIFT_TRY(const auto used, source.used_extents());
     plan.text.used_bytes = used.used_bytes;
-    plan.target_places = target_places(source);
-    plan.text.target_bytes = inspection.facts.disk.is_partitioned()
-                                 ? source.disk().size_bytes()
-                                 : modules::target_bytes_needed(inspection.filesystem.size_bytes);
+    plan.target_places = target_places(source, request.options);
+    plan.text.target_bytes = target_bytes_needed(request.options, source);
     const modules::PlanContext context{.options = request.options,
                                        .facts = inspection.facts,
                                        .filesystem = inspection.filesystem,
@@ -140,8 +167,9 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
                                        .target_bytes = target_bytes,
                                        .commands = commands,
                                        .source_path = source.disk().path(),
-                                       .source_bytes = source.disk().size_bytes()};
-    for (const auto* module : modules::modules_for(inspection.facts)) {
+                                       .source_bytes = source.disk().size_bytes(),
+                                       .partitions = inspection.partitions};
+    for (const auto* module : modules::modules_for(inspection.facts, request.options)) {
         AMILIFT_CHECK(cancel.check());
         auto steps = module->plan(context);
         if (!steps) return std::unexpected(std::move(steps).error());
@@ -150,7 +178,9 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
             plan.steps.push_back(std::move(step));
         }
     }
-    AMILIFT_CHECK(source.require_room(room_for(plan.steps)));
+    AMILIFT_CHECK(source.require_room(room_for(plan.steps), is_paravirtual(request.options)
+                                                                ? RoomIn::root
+                                                                : RoomIn::each_filesystem));
     AMILIFT_TRY(plan.boot_files, modules::read_boot_files(inspection.facts, source.root()));
     return plan;
 }
@@ -243,7 +273,7 @@ Result<> verify(const ConversionRequest& request, const dev::BlockDevice& source
                                              .commands = commands,
                                              .boot_files = plan.boot_files,
                                              .source = &source};
-        for (const auto* module : modules::modules_for(inspection.facts)) {
+        for (const auto* module : modules::modules_for(inspection.facts, request.options)) {
             AMILIFT_CHECK(cancel.check());
             auto proofs = module->verify(context);
             if (!proofs) {

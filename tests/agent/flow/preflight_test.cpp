@@ -29,11 +29,15 @@ aws::Image pv_image() {
 }
 
 TEST(Preflight, TakesAParavirtualEbsImage) {
-    EXPECT_TRUE(check_source(pv_image(), std::nullopt));
+    job::ConversionOptions options;
+    EXPECT_TRUE(check_source(pv_image(), options));
     auto hvm = pv_image();
     hvm.virtualization_type = "hvm";
-    EXPECT_TRUE(check_source(hvm, job::Platform::nitro));
-    EXPECT_FALSE(check_source(hvm, job::Platform::xen));
+    EXPECT_FALSE(check_source(hvm, options));
+    options.platform = job::Platform::xen;
+    EXPECT_FALSE(check_source(hvm, options));
+    options.platform = job::Platform::nitro;
+    EXPECT_TRUE(check_source(hvm, options));
 }
 
 TEST(Preflight, RefusalsNameTheImageAndHaveAnId) {
@@ -54,12 +58,27 @@ TEST(Preflight, RefusalsNameTheImageAndHaveAnId) {
     for (const auto& c : cases) {
         auto image = pv_image();
         c.spoil(image);
-        const auto checked = check_source(image, std::nullopt);
+        const auto checked = check_source(image, {});
         ASSERT_FALSE(checked) << c.id;
         EXPECT_TRUE(checked.error().is(core::Errc::refused));
         EXPECT_EQ(checked.error().id, c.id);
         EXPECT_NE(checked.error().what.find("'ami-1'"), std::string::npos);
     }
+}
+
+TEST(Preflight, TakesAnHvmImageForAParavirtualTarget) {
+    auto image = pv_image();
+    image.virtualization_type = "hvm";
+    job::ConversionOptions options;
+    options.virtualization = job::Virtualization::paravirtual;
+    EXPECT_TRUE(check_source(image, options));
+    image.platform = "windows";
+    EXPECT_EQ(check_source(image, options).error().id, "windows");
+}
+
+TEST(Preflight, OnlyHvmNeedsMoreRoom) {
+    EXPECT_EQ(target_size_gib(8, job::Virtualization::hvm), 9);
+    EXPECT_EQ(target_size_gib(8, job::Virtualization::paravirtual), 8);
 }
 
 TEST(Preflight, FindsTheRootUnderItsOtherName) {

@@ -18,6 +18,9 @@ namespace {
 std::string_view to_string(Bootloader value) {
     return value == Bootloader::grub2 ? "grub2" : "grub-legacy";
 }
+std::string_view to_string(Virtualization value) {
+    return value == Virtualization::hvm ? "hvm" : "paravirtual";
+}
 std::string_view to_string(NameCollision value) {
     return value == NameCollision::fail ? "fail" : "suffix";
 }
@@ -34,6 +37,8 @@ nlohmann::json to_json(const Job& job) {
               {"description", job.target.description},
               {"tags", job.target.tags},
               {"copy_source_tags", job.target.copy_source_tags},
+              {"virtualization", to_string(job.conversion.virtualization)},
+              {"aki", job.target.aki},
               {"root_device_name", job.target.root_device_name},
               {"volume_type", job.target.volume_type},
               {"on_name_collision", to_string(job.target.on_name_collision)}}},
