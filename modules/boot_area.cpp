@@ -36,8 +36,8 @@ Result<> require_bytes(std::span<const std::byte> bytes, std::size_t offset,
 }
 
 Result<BootArea> assemble_boot_area(const Sector& boot_record, std::span<const std::byte> loader,
-                                    const Sector& old_sector) {
-    const auto sectors = 1 + sectors_of(loader.size());
+                                    const Sector& old_sector, std::uint64_t loader_sector) {
+    const auto sectors = loader_sector + sectors_of(loader.size());
     if (sectors > dev::kRootStartSector) {
         return fail(Errc::no_space,
                     fmt::format("boot loader needs {} sectors, the gap before the root partition "
@@ -48,7 +48,7 @@ Result<BootArea> assemble_boot_area(const Sector& boot_record, std::span<const s
     std::ranges::copy(boot_record, area.begin());
     std::copy(old_sector.begin() + kDiskSignatureOffset, old_sector.begin() + kPartitionTableEnd,
               area.begin() + kDiskSignatureOffset);
-    std::ranges::copy(loader, area.begin() + 512);
+    std::ranges::copy(loader, area.begin() + static_cast<std::ptrdiff_t>(loader_sector * 512));
     return area;
 }
 

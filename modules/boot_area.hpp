@@ -46,10 +46,12 @@ void store_le(std::span<std::byte> bytes, std::size_t offset, T value) {
                                            std::string_view file);
 
 /// Puts boot record and loader together: keeps signature and partition table of `old_sector`,
-/// pads the loader to whole sectors. Errc::no_space if it does not fit before the root partition.
+/// pads the loader, which begins at `loader_sector`, to whole sectors. Errc::no_space if it does
+/// not fit before the root partition.
 [[nodiscard]] core::Result<BootArea> assemble_boot_area(const Sector& boot_record,
                                                         std::span<const std::byte> loader,
-                                                        const Sector& old_sector);
+                                                        const Sector& old_sector,
+                                                        std::uint64_t loader_sector = 1);
 
 /// Whole sectors that `bytes` take.
 [[nodiscard]] constexpr std::size_t sectors_of(std::size_t bytes) {

@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "core/fd.hpp"
+#include "modules/esp.hpp"
 #include "modules/grub2_image.hpp"
 #include "modules/grub_legacy.hpp"
 #include "modules/partition.hpp"
@@ -118,14 +119,52 @@ Result<> require_readable_by_grub(const PlanContext& context, const image::Kerne
                 "grub-cannot-read");
 }
 
-Step boot_area_step(std::string text, std::function<Result<BootArea>(const Sector&)> make) {
+bool is_gpt(const job::ConversionOptions& options) {
+    return options.layout == job::Layout::gpt;
+}
+
+std::uint64_t core_sector_of(const job::ConversionOptions& options) {
+    return is_gpt(options) ? kBiosBootSector : 1;
+}
+
+/// Calls `use` with what of the area the boot loader owns, and its byte on the disk: all of it, but
+/// for the GPT between boot record and loader.
+template <class Use>
+Result<> each_piece(std::span<const std::byte> area, std::uint64_t core_sector, Use use) {
+    AMILIFT_CHECK(use(area.first(512), std::uint64_t{0}));
+    const auto core = static_cast<std::size_t>(core_sector) * 512;
+    return use(area.subspan(core), std::uint64_t{core});
+}
+
+/// The EFI system partition's id, which tells it from that of another image.
+std::uint32_t esp_volume_id(const dev::FilesystemInfo& filesystem) {
+    return disk_signature(filesystem.uuid + "/esp");
+}
+
+Step esp_step(const EspPlace& place, std::vector<std::byte> contents, std::size_t program_bytes) {
+    return {"bootloader",
+            fmt::format("write EFI system partition: FAT32 with EFI/BOOT/BOOTX64.EFI, GRUB 2 of {} "
+                        "bytes",
+                        program_bytes),
+            [place, contents = std::move(contents)](ApplyContext& context) {
+                const auto& disk = context.target();
+                return core::write_all_at(disk.fd(), contents,
+                                          place.start_sector * dev::kSectorBytes, disk.path());
+            }};
+}
+
+Step boot_area_step(std::string text, std::uint64_t core_sector,
+                    std::function<Result<BootArea>(const Sector&)> make) {
     return {"bootloader", std::move(text),
-            [make = std::move(make)](ApplyContext& context) -> Result<> {
+            [core_sector, make = std::move(make)](ApplyContext& context) -> Result<> {
                 const auto& disk = context.target();
                 Sector old{};
                 AMILIFT_CHECK(core::read_exactly_at(disk.fd(), old, 0, disk.path()));
                 AMILIFT_TRY(const auto area, make(old));
-                return core::write_all_at(disk.fd(), area, 0, disk.path());
+                return each_piece(
+                    area, core_sector, [&](std::span<const std::byte> piece, std::uint64_t offset) {
+                        return core::write_all_at(disk.fd(), piece, offset, disk.path());
+                    });
             }};
 }
 
@@ -142,8 +181,9 @@ Result<std::vector<Step>> plan_grub2(const PlanContext& context, const image::Ke
     AMILIFT_CHECK(require_grub2_features(context.filesystem));
     AMILIFT_CHECK(require_readable_by_grub(context, kernel));
     AMILIFT_TRY(const auto config, grub2_config(context.facts.menu_path));
-    AMILIFT_TRY(auto image, build_grub2_image(context.commands));
-    AMILIFT_TRY(const auto area, make_grub2_boot_area(image, Sector{}));
+    const auto core_sector = core_sector_of(context.options);
+    AMILIFT_TRY(auto image, build_grub2_image(context.commands, context.options.layout));
+    AMILIFT_TRY(const auto area, make_grub2_boot_area(image, Sector{}, core_sector));
     const auto prefix = std::string(kGrub2Prefix);
     for (const char* file : {"/grub.cfg", "/grubenv"}) {
         AMILIFT_CHECK(Manifest::require_place(context.source_root, prefix + file));
@@ -154,11 +194,19 @@ Result<std::vector<Step>> plan_grub2(const PlanContext& context, const image::Ke
         prefix + "/grub.cfg", config));
     steps.push_back(file_step(fmt::format("write {}/grubenv: empty environment block", prefix),
                               prefix + "/grubenv", grub2_environment()));
+    if (is_gpt(context.options)) {
+        AMILIFT_TRY(const auto disk,
+                    plan_disk(context.options, context.filesystem, context.target_bytes));
+        AMILIFT_TRY(const auto program, build_grub2_efi(context.commands, context.filesystem.uuid));
+        AMILIFT_TRY(auto esp, make_esp(disk.esp, esp_volume_id(context.filesystem), program));
+        steps.push_back(esp_step(disk.esp, std::move(esp), program.size()));
+    }
+    const auto last = area.size() / 512 - 1;
     steps.push_back(boot_area_step(
-        fmt::format("write GRUB 2: boot record to sector 0, core image of {} sectors to 1..{}",
-                    area.size() / 512 - 1, area.size() / 512 - 1),
-        [image = std::move(image)](const Sector& old) {
-            return make_grub2_boot_area(image, old);
+        fmt::format("write GRUB 2: boot record to sector 0, core image of {} sectors to {}..{}",
+                    last + 1 - core_sector, core_sector, last),
+        core_sector, [core_sector, image = std::move(image)](const Sector& old) {
+            return make_grub2_boot_area(image, old, core_sector);
         }));
     return steps;
 }
@@ -210,6 +258,10 @@ Result<> require_no_holes(const PlanContext& context, const std::string& path) {
 }
 
 Result<std::vector<Step>> plan_legacy(const PlanContext& context, const image::Kernel& kernel) {
+    if (is_gpt(context.options)) {
+        return fail(Errc::refused, "GRUB 0.97 cannot start from a GPT",
+                    "convert with bootloader grub2, or with layout mbr", "grub-legacy-needs-mbr");
+    }
     AMILIFT_CHECK(require_legacy_features(context.filesystem));
     AMILIFT_TRY(auto stages, find_legacy_stages(context.source_root));
     auto menu = context.source_root.resolve(stages.menu_path);
@@ -233,7 +285,7 @@ Result<std::vector<Step>> plan_legacy(const PlanContext& context, const image::K
     auto text = fmt::format("write GRUB 0.97 of {}: stage1 to sector 0, stage1_5 to 1..{}",
                             stages.directory, area.size() / 512 - 1);
     steps.push_back(
-        boot_area_step(std::move(text), [stages = std::move(stages)](const Sector& old) {
+        boot_area_step(std::move(text), 1, [stages = std::move(stages)](const Sector& old) {
             return make_legacy_boot_area(stages, 0, old);
         }));
     return steps;
@@ -247,11 +299,27 @@ Result<std::vector<Step>> plan(const PlanContext& context) {
 
 Result<BootArea> expected_boot_area(const VerifyContext& context, const Sector& on_disk) {
     if (context.options.bootloader == job::Bootloader::grub2) {
-        AMILIFT_TRY(const auto image, build_grub2_image(context.commands));
-        return make_grub2_boot_area(image, on_disk);
+        AMILIFT_TRY(const auto image, build_grub2_image(context.commands, context.options.layout));
+        return make_grub2_boot_area(image, on_disk, core_sector_of(context.options));
     }
     AMILIFT_TRY(const auto stages, find_legacy_stages(context.target_root));
     return make_legacy_boot_area(stages, 0, on_disk);
+}
+
+/// The bytes at `offset` of the target are those that were written there.
+Result<> require_same(const dev::BlockDevice& disk, std::span<const std::byte> wanted,
+                      std::uint64_t offset) {
+    std::vector<std::byte> seen(wanted.size());
+    AMILIFT_CHECK(core::read_exactly_at(disk.fd(), seen, offset, disk.path()));
+    const auto differs = std::ranges::mismatch(seen, wanted);
+    if (differs.in1 == seen.end()) return {};
+    const auto at = offset + static_cast<std::uint64_t>(differs.in1 - seen.begin());
+    return fail(Errc::corrupt,
+                fmt::format("sector {} of '{}' has {:02x} at byte {}, the boot loader that was "
+                            "written has {:02x}",
+                            at / 512, disk.path(), std::to_integer<unsigned>(*differs.in1),
+                            at % 512, std::to_integer<unsigned>(*differs.in2)),
+                "the target does not keep what is written to it; use another volume");
 }
 
 Result<std::string> prove_boot_area(const VerifyContext& context) {
@@ -259,25 +327,32 @@ Result<std::string> prove_boot_area(const VerifyContext& context) {
     Sector first{};
     AMILIFT_CHECK(core::read_exactly_at(disk.fd(), first, 0, disk.path()));
     AMILIFT_TRY(const auto wanted, expected_boot_area(context, first));
-    BootArea seen(wanted.size());
-    AMILIFT_CHECK(core::read_exactly_at(disk.fd(), seen, 0, disk.path()));
-    const auto differs = std::ranges::mismatch(seen, wanted);
-    if (differs.in1 != seen.end()) {
-        const auto at = static_cast<std::size_t>(differs.in1 - seen.begin());
-        return fail(Errc::corrupt,
-                    fmt::format("sector {} of '{}' has {:02x} at byte {}, the boot loader that was "
-                                "written has {:02x}",
-                                at / 512, disk.path(), std::to_integer<unsigned>(*differs.in1),
-                                at % 512, std::to_integer<unsigned>(*differs.in2)),
-                    "the target does not keep what is written to it; use another volume");
-    }
-    return fmt::format("sectors 0..{} hold the boot loader", wanted.size() / 512 - 1);
+    const auto core_sector = core_sector_of(context.options);
+    AMILIFT_CHECK(each_piece(wanted, core_sector,
+                             [&](std::span<const std::byte> piece, std::uint64_t offset) {
+                                 return require_same(disk, piece, offset);
+                             }));
+    const auto last = wanted.size() / 512 - 1;
+    if (core_sector == 1) return fmt::format("sectors 0..{} hold the boot loader", last);
+    return fmt::format("sectors 0 and {}..{} hold the boot loader", core_sector, last);
+}
+
+Result<std::string> prove_esp(const VerifyContext& context) {
+    AMILIFT_TRY(const auto disk,
+                plan_disk(context.options, context.filesystem, context.target.size_bytes()));
+    AMILIFT_TRY(const auto program, build_grub2_efi(context.commands, context.filesystem.uuid));
+    AMILIFT_TRY(const auto wanted, make_esp(disk.esp, esp_volume_id(context.filesystem), program));
+    AMILIFT_CHECK(require_same(context.target, wanted, disk.esp.start_sector * dev::kSectorBytes));
+    return fmt::format("the EFI system partition at sector {} holds EFI/BOOT/BOOTX64.EFI",
+                       disk.esp.start_sector);
 }
 
 /// The file as grub-fstest names it on the target; empty where another loader than GRUB reads it.
-std::string path_for_grub(const image::ImageFacts& facts, const std::string& path) {
-    const auto& disk = facts.disk;
-    if (!disk.is_partitioned()) return "(loop0,msdos1)" + path;
+std::string path_for_grub(const VerifyContext& context, const std::string& path) {
+    const auto& disk = context.facts.disk;
+    if (!disk.is_partitioned()) {
+        return fmt::format("(loop0,{}){}", grub2_root_partition(context.options.layout), path);
+    }
     if (disk.code != image::BootCode::grub2 && disk.code != image::BootCode::grub_legacy) return {};
     const auto* volume = disk.holder_of(path);
     if (volume == nullptr) return {};
@@ -288,6 +363,9 @@ std::string path_for_grub(const image::ImageFacts& facts, const std::string& pat
 Result<std::vector<std::string>> verify(const VerifyContext& context) {
     std::vector<std::string> proofs;
     AMILIFT_TRY(proofs.emplace_back(), prove_boot_area(context));
+    if (is_gpt(context.options)) {
+        AMILIFT_TRY(proofs.emplace_back(), prove_esp(context));
+    }
     AMILIFT_TRY(const auto* kernel, require_boot_kernel(context.facts));
 
     // The entry is looked up in what has been written, not in what was read from the source.
@@ -327,7 +405,7 @@ Result<std::vector<BootFile>> read_boot_files(const image::ImageFacts& facts,
 }
 
 Result<std::string> prove_boot_file(const VerifyContext& context, const std::string& path) {
-    return prove_boot_file(context, path, path_for_grub(context.facts, path));
+    return prove_boot_file(context, path, path_for_grub(context, path));
 }
 
 Result<std::string> prove_boot_file(const VerifyContext& context, const std::string& path,

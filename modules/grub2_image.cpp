@@ -29,9 +29,9 @@ constexpr std::size_t kDriveCheck = 0x66;    // a jump that is right for floppy 
 // core.img's first sector (diskboot.S): where the rest lies, {u64 sector, u16 count, u16 segment}.
 constexpr std::size_t kBlockList = 0x1f4;
 constexpr std::uint16_t kFirstSegment = 0x820;
-constexpr std::uint64_t kCoreSector = 1;
 
 constexpr std::size_t kCoreLimit = 1U << 20;
+constexpr std::size_t kEfiLimit = 16U << 20;
 constexpr std::size_t kEnvironmentBytes = 1024;
 
 /// linux16 and multiboot look unused, but legacy_configfile translates `kernel` into them.
@@ -42,6 +42,14 @@ constexpr std::array kModules{
     "search",    "search_fs_uuid", "search_fs_file", "search_label", "loadenv",
     "sleep",     "serial",         "terminal",       "minicmd",      "regexp",
     "true",      "halt",           "reboot",         "gzio"};
+
+/// The same for UEFI: the firmware reads the disks, and legacy_configfile says `linux`.
+constexpr std::array kEfiModules{
+    "part_msdos",     "part_gpt",     "ext2",           "xfs",     "fat",    "normal", "legacycfg",
+    "configfile",     "linux",        "test",           "echo",    "ls",     "cat",    "search",
+    "search_fs_uuid", "search_label", "search_fs_file", "loadenv", "sleep",  "serial", "terminal",
+    "minicmd",        "regexp",       "true",           "halt",    "reboot", "gzio",   "efi_gop",
+    "all_video"};
 
 Result<std::string> read_grub_file(const std::string& directory, std::string_view name) {
     const auto path = fmt::format("{}/{}", directory, name);
@@ -56,7 +64,7 @@ Result<std::string> read_grub_file(const std::string& directory, std::string_vie
 /// A file of the helper that is gone when its owner is.
 class TemporaryFile {
   public:
-    static Result<TemporaryFile> make() {
+    static Result<TemporaryFile> make(std::string_view contents = {}) {
         std::error_code ignored;
         auto directory = std::filesystem::temp_directory_path(ignored);
         if (directory.empty()) directory = "/tmp";
@@ -67,7 +75,9 @@ class TemporaryFile {
             return core::fail_errno(saved,
                                     fmt::format("cannot make a file in '{}'", directory.string()));
         }
-        return TemporaryFile(std::move(path));
+        TemporaryFile file(std::move(path));
+        AMILIFT_CHECK(core::write_all_at(fd, std::as_bytes(std::span(contents)), 0, file.path()));
+        return file;
     }
     TemporaryFile(TemporaryFile&& other) noexcept : path_(std::exchange(other.path_, {})) {}
     TemporaryFile& operator=(TemporaryFile&&) = delete;
@@ -90,7 +100,8 @@ core::Error needs_grub_common(core::Error error) {
 
 }  // namespace
 
-Result<Grub2Image> build_grub2_image(core::CommandRunner& commands, const std::string& directory) {
+Result<Grub2Image> build_grub2_image(core::CommandRunner& commands, job::Layout layout,
+                                     const std::string& directory) {
     AMILIFT_TRY(const auto boot, read_grub_file(directory, "boot.img"));
     AMILIFT_TRY(const auto diskboot, read_grub_file(directory, "diskboot.img"));
     // Not its standard output: grub-mkimage insists on syncing it, which a pipe cannot.
@@ -98,9 +109,15 @@ Result<Grub2Image> build_grub2_image(core::CommandRunner& commands, const std::s
     core::Command make;
     // Relative to the BIOS boot drive and to its first partition: no UUID is searched, so a copy of
     // the volume on the same machine cannot be taken for it.
-    make.argv = {"grub-mkimage", "-O",      "i386-pc",
-                 "-d",           directory, "-o",
-                 output.path(),  "-p",      fmt::format("(,msdos1){}", kGrub2Prefix)};
+    make.argv = {"grub-mkimage",
+                 "-O",
+                 "i386-pc",
+                 "-d",
+                 directory,
+                 "-o",
+                 output.path(),
+                 "-p",
+                 fmt::format("(,{}){}", grub2_root_partition(layout), kGrub2Prefix)};
     make.argv.insert(make.argv.end(), kModules.begin(), kModules.end());
     if (auto made = commands.run_ok(make); !made) {
         return std::unexpected(needs_grub_common(std::move(made).error()));
@@ -133,24 +150,69 @@ Result<Grub2Image> build_grub2_image(core::CommandRunner& commands, const std::s
     return image;
 }
 
-Result<BootArea> make_grub2_boot_area(const Grub2Image& image, const Sector& old_sector) {
+std::string_view grub2_root_partition(job::Layout layout) {
+    return layout == job::Layout::gpt ? "gpt1" : "msdos1";
+}
+
+Result<std::vector<std::byte>> build_grub2_efi(core::CommandRunner& commands,
+                                               std::string_view filesystem_uuid,
+                                               const std::string& directory) {
+    std::error_code ignored;
+    if (!std::filesystem::exists(directory + "/normal.mod", ignored)) {
+        return fail(Errc::not_installed, fmt::format("'{}' is missing on this helper", directory),
+                    "install the package grub-efi-amd64-bin");
+    }
+    // The disk that the firmware started this program from comes first: a copy of the volume on the
+    // same machine has the same UUID.
+    const auto early = fmt::format(
+        "regexp --set=1:amidisk '^\\(([^,]+),' \"$cmdpath\"\n"
+        "set root=\"$amidisk,gpt1\"\n"
+        "if [ ! -f {0}/grub.cfg ]; then search --no-floppy --fs-uuid --set=root {1}; fi\n"
+        "set prefix=($root){0}\n",
+        kGrub2Prefix, filesystem_uuid);
+    AMILIFT_TRY(const auto config, TemporaryFile::make(early));
+    AMILIFT_TRY(const auto output, TemporaryFile::make());
+    core::Command make;
+    make.argv = {"grub-mkimage",
+                 "-O",
+                 "x86_64-efi",
+                 "-d",
+                 directory,
+                 "-o",
+                 output.path(),
+                 "-c",
+                 config.path(),
+                 "-p",
+                 std::string(kGrub2Prefix)};
+    make.argv.insert(make.argv.end(), kEfiModules.begin(), kEfiModules.end());
+    if (auto made = commands.run_ok(make); !made) {
+        return std::unexpected(needs_grub_common(std::move(made).error()));
+    }
+    AMILIFT_TRY(const auto text, core::read_file(output.path(), kEfiLimit));
+    auto program = to_bytes(text);
+    AMILIFT_CHECK(require_bytes(program, 0, {'M', 'Z'}, "the UEFI program of grub-mkimage"));
+    return program;
+}
+
+Result<BootArea> make_grub2_boot_area(const Grub2Image& image, const Sector& old_sector,
+                                      std::uint64_t core_sector) {
     if (image.boot.size() != 512 || image.core.size() <= 512) {
         return fail(Errc::internal, "a GRUB 2 image that was never built is to be installed");
     }
     Sector boot{};
     std::ranges::copy(image.boot, boot.begin());
     std::copy(old_sector.begin() + kBpb, old_sector.begin() + kBpbEnd, boot.begin() + kBpb);
-    store_le<std::uint64_t>(boot, kKernelSector, kCoreSector);
+    store_le<std::uint64_t>(boot, kKernelSector, core_sector);
     boot[kBootDrive] = std::byte{0xff};
     boot[kDriveCheck] = std::byte{0x90};
     boot[kDriveCheck + 1] = std::byte{0x90};
 
     auto core = image.core;
     const auto count = static_cast<std::uint16_t>(sectors_of(core.size()) - 1);
-    store_le<std::uint64_t>(core, kBlockList, kCoreSector + 1);
+    store_le<std::uint64_t>(core, kBlockList, core_sector + 1);
     store_le<std::uint16_t>(core, kBlockList + 8, count);
     store_le<std::uint16_t>(core, kBlockList + 10, kFirstSegment);
-    return assemble_boot_area(boot, core, old_sector);
+    return assemble_boot_area(boot, core, old_sector, core_sector);
 }
 
 Result<std::string> grub2_config(std::string_view menu_path) {

@@ -7,12 +7,15 @@
 
 #include "core/command.hpp"
 #include "core/result.hpp"
+#include "job/job.hpp"
 #include "modules/boot_area.hpp"
 
 namespace amilift::modules {
 
 /// Where Debian's grub-pc-bin keeps boot.img and GRUB's modules on the helper.
 inline constexpr std::string_view kGrub2Directory = "/usr/lib/grub/i386-pc";
+/// Where Debian's grub-efi-amd64-bin keeps them for UEFI.
+inline constexpr std::string_view kGrub2EfiDirectory = "/usr/lib/grub/x86_64-efi";
 /// GRUB's own directory inside the image: beside, and never in the way of, the image's /boot/grub.
 inline constexpr std::string_view kGrub2Prefix = "/boot/amilift";
 
@@ -25,13 +28,26 @@ struct Grub2Image {
 /// Builds core.img with the helper's grub-mkimage. The same GRUB gives the same bytes.
 /// Errors: not_installed (names the Debian package), corrupt (files of an unknown form).
 [[nodiscard]] core::Result<Grub2Image> build_grub2_image(
-    core::CommandRunner& commands, const std::string& directory = std::string(kGrub2Directory));
+    core::CommandRunner& commands, job::Layout layout = job::Layout::mbr,
+    const std::string& directory = std::string(kGrub2Directory));
 
-/// What `grub-bios-setup --no-rs-codes` would write from sector 0 on, with core.img in the gap from
-/// sector 1. `old_sector` is sector 0 of the target: its BIOS parameter block, disk signature and
-/// partition table are kept. Source: GRUB 2.06, include/grub/i386/pc/boot.h.
+/// GRUB's name of the root partition on a disk of that layout: "msdos1".
+[[nodiscard]] std::string_view grub2_root_partition(job::Layout layout);
+
+/// Builds GRUB 2 as one UEFI program of about 1 MiB, which looks for kGrub2Prefix on partition 1 of
+/// the disk that it was started from, else on the filesystem with that UUID. Not signed. The same
+/// GRUB gives the same bytes. Errors: those of build_grub2_image().
+[[nodiscard]] core::Result<std::vector<std::byte>> build_grub2_efi(
+    core::CommandRunner& commands, std::string_view filesystem_uuid,
+    const std::string& directory = std::string(kGrub2EfiDirectory));
+
+/// What `grub-bios-setup --no-rs-codes` would write from sector 0 on, with core.img from
+/// `core_sector` on: 1 for the gap of a DOS partition table; what lies between is zeros.
+/// `old_sector` is sector 0 of the target: its BIOS parameter block, disk signature and partition
+/// table are kept. Source: GRUB 2.06, include/grub/i386/pc/boot.h.
 [[nodiscard]] core::Result<BootArea> make_grub2_boot_area(const Grub2Image& image,
-                                                          const Sector& old_sector);
+                                                          const Sector& old_sector,
+                                                          std::uint64_t core_sector = 1);
 
 /// Text of kGrub2Prefix/grub.cfg: GRUB 2 shows the image's own GRUB 0.97 menu, read at each boot.
 /// Errc::refused (id "menu-path-unusual") when the path cannot be quoted in a GRUB script.

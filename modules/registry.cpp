@@ -11,6 +11,7 @@
 #include "modules/console.hpp"
 #include "modules/copy.hpp"
 #include "modules/fstab.hpp"
+#include "modules/grow.hpp"
 #include "modules/initramfs.hpp"
 #include "modules/leftovers.hpp"
 #include "modules/menu.hpp"
@@ -24,11 +25,11 @@ namespace amilift::modules {
 
 std::span<const Module> registry() {
     // The boot loader comes last: a target that was left half done does not boot by accident.
-    static const std::array kModules{partition_module(), copy_module(),       disk_copy_module(),
-                                     menu_module(),      arguments_module(),  fstab_module(),
-                                     network_module(),   console_module(),    leftovers_module(),
-                                     initramfs_module(), bootloader_module(), bare_copy_module(),
-                                     pv_fstab_module(),  pv_console_module(), pv_grub_module()};
+    static const std::array kModules{
+        partition_module(), copy_module(),      disk_copy_module(),  grow_module(),
+        menu_module(),      arguments_module(), fstab_module(),      network_module(),
+        console_module(),   leftovers_module(), initramfs_module(),  bootloader_module(),
+        bare_copy_module(), pv_fstab_module(),  pv_console_module(), pv_grub_module()};
     return kModules;
 }
 
@@ -42,7 +43,7 @@ std::vector<const Module*> modules_for(const image::ImageFacts& facts,
     using Names = std::vector<std::string_view>;
     const bool partitioned = facts.disk.is_partitioned();
     const Names left_out =
-        partitioned ? Names{"partition", "copy", "bootloader"} : Names{"disk-copy"};
+        partitioned ? Names{"partition", "copy", "grow", "bootloader"} : Names{"disk-copy"};
     constexpr std::array<std::string_view, 4> kPvOnly{"bare-copy", "pv-fstab", "pv-console",
                                                       "pv-grub"};
     std::vector<const Module*> modules;

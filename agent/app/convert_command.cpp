@@ -10,6 +10,7 @@
 #include "core/command.hpp"
 #include "core/fd.hpp"
 #include "job/job_yaml.hpp"
+#include "job/job_yaml_values.hpp"
 #include "worker/conversion.hpp"
 
 namespace amilift::app {
@@ -69,6 +70,15 @@ core::Result<worker::ConversionRequest> make_request(const ImageOptions& options
     request.source.path = options.source;
     request.target.path = options.output;
     AMILIFT_TRY(request.options, conversion_options(options.job));
+    if (!options.size.empty()) {
+        const auto size = job::parse_size_gib(options.size);
+        if (!size) {
+            return core::fail(core::Errc::invalid_input,
+                              fmt::format("--size is '{}', expected 1GiB to {}GiB, in whole GiB",
+                                          printable(options.size), job::kMaxSizeGib));
+        }
+        request.options.size_gib = *size;
+    }
     if (options.platform == "nitro") request.options.platform = job::Platform::nitro;
     if (options.platform == "xen") request.options.platform = job::Platform::xen;
     return request;

@@ -66,7 +66,8 @@ core::Result<flow::ConvertOutcome> SandboxedDiskWorker::convert(
     std::vector<std::string> changes;
     for (const auto& entry : manifest.entries()) changes.push_back(describe(entry));
     return flow::ConvertOutcome{std::move(changes), std::move(result.proofs),
-                                std::move(result.kernel_version), std::move(result.ena_driver)};
+                                std::move(result.kernel_version), std::move(result.ena_driver),
+                                result.boots_by_uefi};
 }
 
 }  // namespace amilift::app

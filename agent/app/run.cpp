@@ -37,8 +37,9 @@ struct Options {
 };
 
 void add_conversion_arguments(CLI::App& command, ImageOptions& image) {
-    command.add_option("--job", image.job,
-                       "a job file; its 'conversion' part and target.platform are used");
+    command.add_option("--job", image.job, "a job file; what it says of the conversion is used");
+    command.add_option("--size", image.size,
+                       "20GiB: size of the new disk, which the filesystem is grown to");
     command
         .add_option("--platform", image.platform,
                     "nitro or xen: refuse what cannot run there; else as the job says")

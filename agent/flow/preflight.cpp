@@ -89,8 +89,9 @@ const aws::BlockDeviceMapping* root_mapping(const aws::Image& source) {
     return nullptr;
 }
 
-std::int64_t target_size_gib(std::int64_t source_gib, job::Virtualization target) {
-    return target == job::Virtualization::hvm ? source_gib + 1 : source_gib;
+std::int64_t target_size_gib(const job::ConversionOptions& options, std::int64_t source_gib) {
+    if (options.virtualization == job::Virtualization::paravirtual) return source_gib;
+    return options.size_gib > 0 ? std::int64_t{options.size_gib} : source_gib + 1;
 }
 
 std::string device_suffix(std::string_view name) {

@@ -22,9 +22,11 @@ namespace amilift::flow {
 /// The mapping of the root device; check_source() has seen that it is there.
 [[nodiscard]] const aws::BlockDeviceMapping* root_mapping(const aws::Image& source);
 
-/// Size of the target volume in GiB: the source volume's and for HVM one more, because a filesystem
-/// that fills its volume needs a MiB in front of it and EBS sizes are whole GiB.
-[[nodiscard]] std::int64_t target_size_gib(std::int64_t source_gib, job::Virtualization target);
+/// Size of the target volume in GiB: what the job says, else the source volume's and for HVM one
+/// more, because a filesystem that fills its volume needs room for partition table and boot loader
+/// beside it, and EBS sizes are whole GiB.
+[[nodiscard]] std::int64_t target_size_gib(const job::ConversionOptions& options,
+                                           std::int64_t source_gib);
 
 struct MappedDevices {
     std::vector<aws::BlockDeviceMapping> mappings;

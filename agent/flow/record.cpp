@@ -72,7 +72,8 @@ core::Result<std::optional<Record>> load_record(const std::string& path) {
             {"snapshot", &Record::snapshot},
             {"image_name", &Record::image_name},
             {"image", &Record::image},
-            {"kernel_id", &Record::kernel_id}};
+            {"kernel_id", &Record::kernel_id},
+            {"boot_mode", &Record::boot_mode}};
         for (const auto& [key, member] : texts) r.*member = json.at(key).get<std::string>();
         r.conversion_started = json.at("conversion_started").get<bool>();
         r.target_is_new = json.at("target_is_new").get<bool>();
@@ -105,6 +106,7 @@ core::Result<> save_record(const std::string& path, const Record& r) {
                                       {"conversion_started", r.conversion_started},
                                       {"target_is_new", r.target_is_new},
                                       {"ena_support", r.ena_support},
+                                      {"boot_mode", r.boot_mode},
                                       {"entries", r.entries}};
     // An error message may hold bytes of an image that are no UTF-8: they become U+FFFD.
     const auto text = json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace);

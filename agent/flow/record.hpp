@@ -41,6 +41,8 @@ struct Record {
     /// The kernel that boots is proven to have the driver for enhanced networking, which Nitro
     /// instance types demand.
     bool ena_support = false;
+    /// The new AMI's boot mode; empty: EC2's default for its virtualization type.
+    std::string boot_mode;
     /// How often each state was entered; breaks restart loops.
     std::map<std::string, int> entries;
 };

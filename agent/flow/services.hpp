@@ -30,6 +30,7 @@ struct ConvertOutcome {
     std::vector<std::string> proofs;
     std::string kernel_version;  ///< of the kernel that will boot
     std::string ena_driver;      ///< where that kernel has it; empty: it has none
+    bool boots_by_uefi = false;  ///< besides BIOS
 };
 
 /// The other process, as a seam: it holds the disks, this one holds the network.

@@ -37,6 +37,7 @@ Result<aws::RegisterImageRequest> image_request(Run& run) {
         request.kernel_id = run.record.kernel_id;
     }
     if (run.record.ena_support) request.ena_support = true;
+    if (!run.record.boot_mode.empty()) request.boot_mode = run.record.boot_mode;
     AMILIFT_TRY(auto mapped, map_block_devices(*source, target, run.record.snapshot,
                                                snapshots.front().size_gib));
     request.block_devices = std::move(mapped.mappings);

@@ -63,10 +63,9 @@ Result<std::string> find_or_create_volume(Run& run, Role role, std::int64_t size
                         "let that helper finish, or terminate it and run the job again");
         }
         // A job id that was used before for another AMI finds that one's volumes.
-        const bool fits =
-            role == Role::source
-                ? v.snapshot_id == root->snapshot_id
-                : v.size_gib >= target_size_gib(size_gib, run.job->conversion.virtualization);
+        const bool fits = role == Role::source
+                              ? v.snapshot_id == root->snapshot_id
+                              : v.size_gib >= target_size_gib(run.job->conversion, size_gib);
         if (!fits) {
             return fail(Errc::conflict,
                         fmt::format("volume '{}' of job '{}' was made for another job: it is of "
@@ -81,7 +80,7 @@ Result<std::string> find_or_create_volume(Run& run, Role role, std::int64_t size
     if (role == Role::source) {
         request.snapshot_id = root->snapshot_id;
     } else {
-        request.size_gib = target_size_gib(size_gib, run.job->conversion.virtualization);
+        request.size_gib = target_size_gib(run.job->conversion, size_gib);
         request.volume_type = run.job->target.volume_type;
         // A target for an encrypted source is encrypted too, with the account's default key.
         if (root->encrypted.value_or(false)) request.encrypted = true;
@@ -136,8 +135,7 @@ Result<> create_volumes(Run& run) {
     AMILIFT_CHECK(run.save());
     run.say(Update::Kind::message,
             fmt::format("source volume {}, target volume {} ({} GiB)", record.source_volume,
-                        record.target_volume,
-                        target_size_gib(size_gib, run.job->conversion.virtualization)));
+                        record.target_volume, target_size_gib(run.job->conversion, size_gib)));
 
     const core::Deadline visible(run.services.clock, run.services.waits.create_visible);
     return wait_until(
@@ -264,6 +262,14 @@ Result<> convert(Run& run) {
                 fmt::format("kernel {} has no ENA driver: the AMI gets no EnaSupport and starts on "
                             "Xen instance types only",
                             outcome.kernel_version));
+    }
+    if (run.job->conversion.layout == job::Layout::gpt) {
+        record.boot_mode = outcome.boots_by_uefi ? "uefi-preferred" : "legacy-bios";
+        run.say(Update::Kind::message,
+                fmt::format(
+                    "kernel {} {}: the AMI gets the boot mode {}", outcome.kernel_version,
+                    outcome.boots_by_uefi ? "can be started by UEFI" : "cannot be started by UEFI",
+                    record.boot_mode));
     }
     return run.save();
 }

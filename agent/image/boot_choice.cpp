@@ -57,10 +57,6 @@ Result<std::optional<std::string>> problem_with(const SafeRoot& root, const std:
     return std::nullopt;
 }
 
-std::vector<std::string> initrds_of(const MenuEntry& entry) {
-    return entry.initrd.empty() ? std::vector<std::string>{} : std::vector{entry.initrd};
-}
-
 class Chooser {
   public:
     Chooser(const SafeRoot& root, ImageFacts& facts) : root_(root), facts_(facts), drivers_(root) {}
@@ -158,8 +154,7 @@ class Chooser {
                 return state;
             }
         }
-        AMILIFT_CHECK(
-            drivers_.look(facts_.kernels[*state.kernel], initrds_of(entry), entry.arguments));
+        AMILIFT_CHECK(drivers_.look(facts_.kernels[*state.kernel], entry.initrds, entry.arguments));
         state.verdict = Verdict::good;
         return state;
     }

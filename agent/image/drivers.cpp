@@ -7,6 +7,7 @@
 #include <array>
 #include <charconv>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "image/initramfs.hpp"
@@ -20,6 +21,8 @@ using core::Errc;
 using core::Result;
 
 constexpr std::size_t kBuiltinModinfoLimit = std::size_t{16} << 20;
+/// A module is unpacked to be looked into; nobody keeps more kernels than this.
+constexpr std::size_t kKernelsLookedInto = 32;
 /// Bytes of initramfs files that are read and unpacked for one image: a menu may name many.
 constexpr std::uint64_t kInitramfsBudget = std::uint64_t{3} << 30;
 
@@ -81,7 +84,7 @@ struct DriverFinder::Cache {
 namespace {
 
 Result<Driver> find_driver(const SafeRoot& root, std::string_view version, const ModuleIndex& index,
-                           const std::string& name) {
+                           const std::string& name, bool looks_into_module) {
     Driver driver;
     if (index.built_in.contains(name)) {
         driver.place = kBuiltIn;
@@ -94,6 +97,7 @@ Result<Driver> find_driver(const SafeRoot& root, std::string_view version, const
     if (!status && !is_content_problem(status.error())) return std::unexpected(status.error());
     if (!status || status->kind != FileKind::regular) return driver;
     driver.place = path;
+    if (!looks_into_module) return driver;
     AMILIFT_TRY(const auto fields, read_modinfo(root, path));
     if (!fields) return driver;
     const auto field = std::ranges::find(*fields, "version", &ModuleFields::value_type::first);
@@ -101,29 +105,30 @@ Result<Driver> find_driver(const SafeRoot& root, std::string_view version, const
     return driver;
 }
 
-bool has_driver(const InitramfsContents& contents, const ModuleIndex& index,
-                const std::string& version, const std::string& name) {
-    const auto needed = with_dependencies(index, name);
-    if (needed.empty()) return false;
+/// Names of the modules of that kernel which its programs can load; none without an index.
+std::set<std::string> modules_in(const InitramfsContents& contents, const std::string& version) {
     const auto directory = module_directory(contents, version) + "/";
     const bool nash = contents.builder == InitramfsBuilder::mkinitrd_nash;
+    std::set<std::string> names;
     if (!nash && !contents.members.contains(directory + "modules.dep.bin") &&
         !contents.members.contains(directory + "modules.dep")) {
-        return false;
+        return names;
     }
-    const auto is_there = [&](const std::string& module) {
-        const std::string top = nash ? "lib/" : directory;
-        for (auto m = contents.members.lower_bound(top);
-             m != contents.members.end() && m->first.starts_with(top); ++m) {
-            if (module_name(m->first) == module) return true;
-        }
-        return false;
-    };
-    // What is asked for by a soft dependency only may be missing.
-    const auto hard = index.modules.at(name).dependencies;
-    return std::ranges::all_of(needed, [&](const std::string& module) {
-        return (module != name && std::ranges::find(hard, module) == hard.end()) ||
-               is_there(module);
+    const std::string top = nash ? "lib/" : directory;
+    for (auto m = contents.members.lower_bound(top);
+         m != contents.members.end() && m->first.starts_with(top); ++m) {
+        if (auto name = module_name(m->first); !name.empty()) names.insert(std::move(name));
+    }
+    return names;
+}
+
+bool has_driver(const std::set<std::string>& there, const ModuleIndex& index,
+                const std::string& name) {
+    const auto module = index.modules.find(name);
+    if (module == index.modules.end() || !there.contains(name)) return false;
+    return std::ranges::all_of(module->second.dependencies, [&](const std::string& needed) {
+        return there.contains(needed) || index.built_in.contains(needed) ||
+               !index.modules.contains(needed);
     });
 }
 
@@ -153,12 +158,15 @@ Result<> DriverFinder::look(Kernel& kernel, const std::vector<std::string>& init
     auto modules = cache_->modules.find(kernel.version);
     if (modules == cache_->modules.end()) {
         Cache::Modules found;
+        const bool looks_into_modules = cache_->modules.size() < kKernelsLookedInto;
         AMILIFT_TRY(found.index, read_module_index(root_, kernel.version));
         for (std::size_t i = 0; i < kWanted.size(); ++i) {
-            AMILIFT_TRY(found.drivers[i],
-                        find_driver(root_, kernel.version, found.index, kWanted[i].module));
+            AMILIFT_TRY(found.drivers[i], find_driver(root_, kernel.version, found.index,
+                                                      kWanted[i].module, looks_into_modules));
         }
-        AMILIFT_TRY(found.nvme_timeout, find_nvme_timeout(root_, kernel.version));
+        if (looks_into_modules) {
+            AMILIFT_TRY(found.nvme_timeout, find_nvme_timeout(root_, kernel.version));
+        }
         modules = cache_->modules.emplace(kernel.version, std::move(found)).first;
     }
     if (!cache_->rules) {
@@ -195,9 +203,9 @@ Result<> DriverFinder::look(Kernel& kernel, const std::vector<std::string>& init
         for (const auto& [name, text] : contents.settings) {
             found.rules.add_settings(text, fmt::format("{}:/{}", found.initramfs.path, name));
         }
+        const auto there = modules_in(contents, kernel.version);
         for (std::size_t i = 0; i < kWanted.size(); ++i) {
-            found.has[i] = contents.problem.empty() &&
-                           has_driver(contents, index, kernel.version, kWanted[i].module);
+            found.has[i] = contents.problem.empty() && has_driver(there, index, kWanted[i].module);
         }
         seen = cache_->seen.emplace(key, std::move(found)).first;
     }

@@ -70,7 +70,8 @@ class DriverFinder {
     /// is missing, does not exist. It counts as in the initramfs when its module, all that this
     /// needs and an index of modules are there (nash needs no index). Blocks are looked for in the
     /// image, in the initramfs and on the command line, see ModuleRules; a built-in driver has
-    /// none. Errors: those of SafeRoot for the disk itself.
+    /// none. Versions and the NVMe timeout are found for the first 32 kernels. Errors: those of
+    /// SafeRoot for the disk itself.
     [[nodiscard]] core::Result<> look(Kernel& kernel, const std::vector<std::string>& initrds,
                                       std::string_view arguments);
 

@@ -49,29 +49,29 @@ struct FstabEdit {
     bool keeps_partitions = false;
     /// Names of the disk's other partitions ("/dev/sda1") and what names them on every instance
     /// type ("UUID=...").
-    std::vector<std::pair<std::string, std::string>>
-        other_devices {  /// Names below /dev/mapper of encrypted volumes that may be missing.
-        std::vector<std::string> missing_mappings{};
-    };
+    std::vector<std::pair<std::string, std::string>> other_devices{};
+    /// Names below /dev/mapper of encrypted volumes that may be missing.
+    std::vector<std::string> missing_mappings{};
+};
 
-    /// The line of "/" gets root_spec when it names a device (which will be called otherwise), a
-    /// partition by PARTUUID or PARTLABEL (there is a new partition table), a LABEL or UUID that is
-    /// not that of the root filesystem, or a LABEL that another entry has too; "none", overlay,
-    /// tmpfs and the like stay. Other entries that name the same device as "/" follow it, and
-    /// other_devices are replaced. Entries of devices by a name that will not exist after the move
-    /// (ephemeral disks, /dev/sd*, /dev/xvd*, /dev/hd*, /dev/vd*, /dev/nvme*, by-id and by-path
-    /// links, swap partitions among them) are made optional as `missing_device` says, unless they
-    /// are already, or are noauto; so are entries of missing_mappings. Entries by LABEL or UUID,
-    /// device mapper, md, LVM, network, bind and pseudo filesystems stay. Comments, order, spacing
-    /// and unknown fields are kept byte for byte. Editing twice changes nothing. Sources: fstab(5),
-    /// mount(8), systemd.mount(5), systemd.swap(5).
-    [[nodiscard]] EditedText edit_fstab(std::string_view text, const FstabEdit& edit);
+/// The line of "/" gets root_spec when it names a device (which will be called otherwise), a
+/// partition by PARTUUID or PARTLABEL (there is a new partition table), a LABEL or UUID that is
+/// not that of the root filesystem, or a LABEL that another entry has too; "none", overlay,
+/// tmpfs and the like stay. Other entries that name the same device as "/" follow it, and
+/// other_devices are replaced. Entries of devices by a name that will not exist after the move
+/// (ephemeral disks, /dev/sd*, /dev/xvd*, /dev/hd*, /dev/vd*, /dev/nvme*, by-id and by-path
+/// links, swap partitions among them) are made optional as `missing_device` says, unless they
+/// are already, or are noauto; so are entries of missing_mappings. Entries by LABEL or UUID,
+/// device mapper, md, LVM, network, bind and pseudo filesystems stay. Comments, order, spacing
+/// and unknown fields are kept byte for byte. Editing twice changes nothing. Sources: fstab(5),
+/// mount(8), systemd.mount(5), systemd.swap(5).
+[[nodiscard]] EditedText edit_fstab(std::string_view text, const FstabEdit& edit);
 
-    /// A device name that a kernel gives out or that depends on how a disk is attached: /dev/sd*,
-    /// xvd*, hd*, vd*, nvme*, and links of /dev/disk/by-id and by-path.
-    [[nodiscard]] bool is_unstable_device(std::string_view spec);
+/// A device name that a kernel gives out or that depends on how a disk is attached: /dev/sd*,
+/// xvd*, hd*, vd*, nvme*, and links of /dev/disk/by-id and by-path.
+[[nodiscard]] bool is_unstable_device(std::string_view spec);
 
-    /// "/mnt/my\040disk" -> "/mnt/my disk": backslash and three octal digits.
-    [[nodiscard]] std::string decode_octal(std::string_view text);
+/// "/mnt/my\040disk" -> "/mnt/my disk": backslash and three octal digits.
+[[nodiscard]] std::string decode_octal(std::string_view text);
 
 }  // namespace amilift::image

@@ -92,7 +92,7 @@ class Lister {
         if (!compression) {
             return fail(Errc::corrupt,
                         fmt::format("byte {} begins with {:02x} {:02x}, which is neither a cpio "
-                                    "archive nor a format that Linux unpacks",
+                                    "archive nor gzip, xz, lzma, zstd, bzip2 or lz4",
                                     at, static_cast<unsigned char>(bytes[0]),
                                     bytes.size() > 1 ? static_cast<unsigned char>(bytes[1]) : 0));
         }

@@ -20,12 +20,12 @@ using core::Errc;
 using core::Result;
 
 constexpr std::size_t kIndexLimit = std::size_t{16} << 20;
-constexpr std::size_t kSettingsLimit = std::size_t{1} << 20;
+constexpr std::size_t kSettingsLimit = std::size_t{64} << 10;
 constexpr std::size_t kSettingsFiles = 1000;
 /// A module with debug information has a few tens of MiB.
 constexpr std::size_t kModuleLimit = std::size_t{64} << 20;
 constexpr std::size_t kModinfoLimit = std::size_t{1} << 20;
-/// What one module can reasonably need.
+/// What one module can reasonably need; an index of many MiB could say anything.
 constexpr std::size_t kClosureLimit = 200;
 
 bool is_content_problem(const core::Error& error) {
@@ -224,9 +224,10 @@ Result<ModuleIndex> read_module_index(const SafeRoot& root, std::string_view ver
 std::vector<std::string> with_dependencies(const ModuleIndex& index, const std::string& name) {
     if (!index.modules.contains(name)) return {};
     std::vector<std::string> found{name};
-    for (std::size_t i = 0; i < found.size() && found.size() < kClosureLimit; ++i) {
+    for (std::size_t i = 0; i < found.size(); ++i) {
         const auto add = [&](const std::vector<std::string>& names) {
             for (const auto& needed : names) {
+                if (found.size() == kClosureLimit) return;
                 if (index.built_in.contains(needed) || !index.modules.contains(needed)) continue;
                 if (std::ranges::find(found, needed) == found.end()) found.push_back(needed);
             }

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <optional>
 #include <utility>
 
@@ -30,59 +31,57 @@ const Platforms& nitro() {
     return platforms;
 }
 
+/// Lines of fstab that are reasons: the verdict is the same for more of them.
+constexpr std::size_t kMostFstabLines = 20;
+
+/// The worst reasons come first.
 void add(PlatformVerdicts& verdicts, const Platforms& platforms, const Reason& reason) {
     for (const auto platform : platforms) {
         auto& verdict = verdicts[static_cast<std::size_t>(platform)];
         verdict.verdict = std::max(verdict.verdict, reason.verdict);
-        verdict.reasons.push_back(reason);
+        const auto behind = std::ranges::find_if(
+            verdict.reasons, [&](const Reason& r) { return r.verdict < reason.verdict; });
+        verdict.reasons.insert(behind, reason);
     }
 }
 
-void sort_worst_first(PlatformVerdicts& verdicts) {
-    for (auto& verdict : verdicts) {
-        std::ranges::stable_sort(verdict.reasons, [](const Reason& a, const Reason& b) {
-            return a.verdict > b.verdict;
-        });
+/// Why amilift cannot put a driver into the kernel's initramfs; absent: it can.
+std::optional<std::string> obstacle_to_repair(const Kernel& kernel) {
+    const auto& initramfs = kernel.initramfs;
+    if (kernel.initrd.empty() && initramfs.path.empty()) return "the entry has no initramfs";
+    if (!initramfs.problem.empty()) {
+        return fmt::format("{} cannot be read to its end: {}", printable(kernel.initrd),
+                           printable(initramfs.problem));
     }
-}
-
-/// Can amilift put the driver into the kernel's initramfs, and if not, why not? Empty: it can.
-struct Obstacle {
-    std::string id;
-    std::string seen;
-    std::string action;
-};
-std::optional<Obstacle> obstacle_to_repair(const Kernel& kernel, std::string_view name,
-                                           const Driver& driver) {
-    if (!driver.blocked_by.empty()) {
-        return Obstacle{"driver-blocked",
-                        fmt::format("the driver {} is kept from loading by {}", name,
-                                    printable(driver.blocked_by)),
-                        "remove that line and create the AMI again"};
+    if (initramfs.builder == InitramfsBuilder::mkinitrd_nash) {
+        return fmt::format(
+            "{} was made by mkinitrd with nash, which loads the modules that its script names and "
+            "no others",
+            printable(kernel.initrd));
     }
-    if (kernel.initramfs.path.empty() && kernel.initrd.empty()) {
-        return Obstacle{"driver-needs-initramfs",
-                        fmt::format("the driver {} is a module ({}) and the entry has no initramfs",
-                                    name, printable(driver.place)),
-                        "make an initramfs with it and create the AMI again"};
-    }
-    if (!kernel.initramfs.problem.empty()) {
-        return Obstacle{
-            "initramfs-unreadable",
-            fmt::format("{}: {}", printable(kernel.initrd), printable(kernel.initramfs.problem)),
-            "make the initramfs again and create the AMI again"};
-    }
-    if (kernel.initramfs.builder == InitramfsBuilder::mkinitrd_nash) {
-        return Obstacle{"initramfs-not-repairable",
-                        fmt::format("{} was made by mkinitrd with nash, which loads the modules "
-                                    "that its script names and no others",
-                                    printable(kernel.initrd)),
-                        fmt::format("make it again with 'mkinitrd --with={}' and create the AMI "
-                                    "again",
-                                    name)};
+    if (!initramfs.segments.empty() && initramfs.segments.back() == "lzma cpio") {
+        return fmt::format(
+            "{} ends with an lzma stream, behind which not every kernel goes on reading",
+            printable(kernel.initrd));
     }
     return std::nullopt;
 }
+
+/// A finding of inspect_image() that keeps the image from being ready, and that amilift mends.
+struct Repair {
+    std::string_view finding;
+    bool on_xen = true;
+};
+constexpr std::array<Repair, 7> kRepairs{{{"network-static-address"},
+                                          {"network-bound-to-mac"},
+                                          {"network-name-by-mac"},
+                                          {"kudzu"},
+                                          {"network-card-renamed", false},
+                                          {"resume-device", false},
+                                          {"crypttab-device-name", false}}};
+/// One that may keep it from being reached, and that only its owner can mend.
+constexpr std::array<std::string_view, 2> kRemarks{"network-names-other-card",
+                                                   "network-left-as-it-is"};
 
 /// "2.2.9k" -> {2, 2, 9}; what is missing is 0.
 std::array<unsigned, 3> version_numbers(std::string_view text) {
@@ -122,8 +121,6 @@ class Assessor {
         }
         take_over(out, facts_.boot_entry, hvm());
         take_over(out, pv_entry(), {Platform::pv});
-        sort_worst_first(out.platforms);
-        for (auto& entry : out.entries) sort_worst_first(entry.platforms);
         return out;
     }
 
@@ -157,7 +154,10 @@ class Assessor {
 
     void judge_findings(PlatformVerdicts& verdicts) const {
         for (const auto& finding : facts_.findings) {
-            if (finding.severity != Severity::refusal) continue;
+            if (finding.severity != Severity::refusal) {
+                judge_advice(finding, verdicts);
+                continue;
+            }
             const Reason reason{Verdict::refused, finding.id, finding.where, finding.seen,
                                 finding.action};
             // What only says that no entry suits HVM is no reason against PV; what PV-GRUB would
@@ -180,6 +180,17 @@ class Assessor {
             add(verdicts, hvm(),
                 {Verdict::refused, "no-bootable-entry", facts_.menu_path,
                  "no entry of the menu can boot", "add one for the kernel that is installed"});
+        }
+    }
+
+    static void judge_advice(const Finding& finding, PlatformVerdicts& verdicts) {
+        Reason reason{Verdict::repairable, finding.id, finding.where, finding.seen, finding.action};
+        const auto repair = std::ranges::find(kRepairs, finding.id, &Repair::finding);
+        if (repair != kRepairs.end()) {
+            add(verdicts, repair->on_xen ? hvm() : nitro(), reason);
+        } else if (std::ranges::find(kRemarks, finding.id) != kRemarks.end()) {
+            reason.verdict = Verdict::ready;
+            add(verdicts, nitro(), reason);
         }
     }
 
@@ -218,13 +229,16 @@ class Assessor {
 
     /// Devices that will have another name, and that the boot waits for.
     void judge_fstab(PlatformVerdicts& verdicts) const {
+        std::size_t told = 0;
         for (const auto& entry : parse_fstab(facts_.fstab_text)) {
+            if (told == kMostFstabLines) return;
             if (!is_unstable_device(entry.spec)) continue;
             const auto options = fmt::format(",{},", entry.options);
             const bool is_optional = options.find(",nofail,") != std::string::npos ||
                                      options.find(",noauto,") != std::string::npos ||
                                      options.find(",nobootwait,") != std::string::npos;
             if (is_optional && entry.file != "/") continue;
+            ++told;
             const bool is_nvme = entry.spec.starts_with("/dev/nvme");
             const Reason reason{
                 Verdict::repairable, "fstab-device-name", fmt::format("/etc/fstab:{}", entry.line),
@@ -352,25 +366,42 @@ class Assessor {
              "amilift names the root by its label or UUID"});
     }
 
-    struct DiskDriver {
+    struct DriverNames {
         std::string_view name;
         std::string_view missing;           ///< id: the kernel does not have it
         std::string_view not_in_initramfs;  ///< id: it has, and cannot reach it
     };
+    static bool is_usable(const Driver& driver) {
+        return driver.is_built_in() || (driver.exists() && driver.blocked_by.empty());
+    }
+    static Reason without_driver(const BootEntry& entry, const Kernel& kernel, const Driver& driver,
+                                 const DriverNames& about) {
+        if (driver.exists()) {
+            return {Verdict::refused, std::string(about.missing), driver.blocked_by,
+                    fmt::format("the driver {} of kernel {} is kept from loading", about.name,
+                                printable(kernel.version)),
+                    "remove that line and create the AMI again"};
+        }
+        return {Verdict::refused, std::string(about.missing), entry.where,
+                fmt::format("kernel {} has no driver {}", printable(kernel.version), about.name),
+                "install a kernel that has it and create the AMI again"};
+    }
     static void judge_disk_driver(const BootEntry& entry, const Kernel& kernel,
-                                  const Driver& driver, const DiskDriver& about,
+                                  const Driver& driver, const DriverNames& about,
                                   const Platforms& platforms, PlatformVerdicts& verdicts) {
-        if (!driver.exists()) {
-            add(verdicts, platforms,
-                {Verdict::refused, std::string(about.missing), entry.where,
-                 fmt::format("kernel {} has no driver {}", printable(kernel.version), about.name),
-                 "install a kernel that has it and create the AMI again"});
+        if (!is_usable(driver)) {
+            add(verdicts, platforms, without_driver(entry, kernel, driver, about));
             return;
         }
         if (driver.is_there_for_root()) return;
-        if (const auto obstacle = obstacle_to_repair(kernel, about.name, driver)) {
+        if (const auto obstacle = obstacle_to_repair(kernel)) {
             add(verdicts, platforms,
-                {Verdict::refused, obstacle->id, entry.where, obstacle->seen, obstacle->action});
+                {Verdict::refused, "initramfs-not-repairable", entry.where,
+                 fmt::format("the driver {} is a module ({}), and {}", about.name,
+                             printable(driver.place), *obstacle),
+                 fmt::format("make the initramfs again with the module {}, then create the AMI "
+                             "again",
+                             about.name)});
             return;
         }
         add(verdicts, platforms,
@@ -382,21 +413,10 @@ class Assessor {
     static void judge_network(const BootEntry& entry, const Kernel& kernel,
                               PlatformVerdicts& verdicts) {
         const auto& ena = kernel.ena;
-        if (!ena.exists()) {
+        if (!is_usable(ena)) {
             add(verdicts, nitro(),
-                {Verdict::refused, "no-ena-driver", entry.where,
-                 fmt::format("kernel {} has no driver ena: it would start, and nobody could reach "
-                             "it",
-                             printable(kernel.version)),
-                 "install a kernel that has it, or the driver, and create the AMI again"});
+                without_driver(entry, kernel, ena, {"ena", "no-ena-driver", ""}));
             return;
-        }
-        if (!ena.blocked_by.empty()) {
-            add(verdicts, nitro(),
-                {Verdict::refused, "driver-blocked", entry.where,
-                 fmt::format("the driver ena is kept from loading by {}",
-                             printable(ena.blocked_by)),
-                 "remove that line and create the AMI again"});
         }
         const auto version = version_numbers(ena.version);
         if (!ena.version.empty() && version < std::array<unsigned, 3>{1, 2, 0}) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
@@ -22,6 +23,12 @@ enum class Virtualization {
     paravirtual  ///< a bare filesystem, started by EC2's PV-GRUB
 };
 
+/// How the new disk is laid out.
+enum class Layout {
+    mbr,  ///< a DOS partition table with one partition; starts by BIOS
+    gpt   ///< a GPT with a BIOS boot partition and an EFI system partition; starts by BIOS and UEFI
+};
+
 /// What to do when an AMI of the wanted name exists already.
 enum class NameCollision {
     fail,   ///< stop before anything is created
@@ -31,6 +38,7 @@ enum class NameCollision {
 /// What becomes of the helper at the end.
 enum class FinishAction { terminate, stop, keep };
 
+inline constexpr std::uint32_t kMaxSizeGib = 16384;
 /// Where the new AMI must be able to run.
 enum class Platform {
     nitro,  ///< disks are NVMe, the network is ENA, 64 bits only
@@ -44,6 +52,10 @@ struct ConversionOptions {
     /// only. Not a key of the job; empty: there is no AMI.
     std::string architecture;
     Bootloader bootloader = Bootloader::grub2;
+    Layout layout = Layout::mbr;  ///< the key is target.layout; for hvm only
+    /// Of the new disk (target.size), 1 to kMaxSizeGib; the root filesystem is grown to fill it.
+    /// 0: the filesystem keeps its size, and the disk is as large as it needs. For hvm only.
+    std::uint32_t size_gib = 0;
     /// Kernel console arguments that replace hvc0/xvc0, in order. For hvm only.
     std::vector<std::string> consoles{"tty0", "ttyS0,115200n8"};
     /// target.platform of a job: what cannot run there is refused. Absent: nothing is refused for

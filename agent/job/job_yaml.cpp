@@ -37,9 +37,18 @@ constexpr std::string_view kPointerKey = "job";
 constexpr std::array<std::string_view, 7> kJobKeys{"id",     "source",   "target",   "conversion",
                                                    "finish", "deadline", "endpoints"};
 constexpr std::array<std::string_view, 1> kSourceKeys{"ami"};
-constexpr std::array<std::string_view, 10> kTargetKeys{
-    "name",     "description",      "tags",        "copy_source_tags",  "virtualization",
-    "platform", "root_device_name", "volume_type", "on_name_collision", "aki"};
+constexpr std::array<std::string_view, 12> kTargetKeys{"name",
+                                                       "description",
+                                                       "tags",
+                                                       "copy_source_tags",
+                                                       "virtualization",
+                                                       "platform",
+                                                       "root_device_name",
+                                                       "volume_type",
+                                                       "on_name_collision",
+                                                       "layout",
+                                                       "size",
+                                                       "aki"};
 constexpr std::array<std::string_view, 2> kConversionKeys{"bootloader", "consoles"};
 constexpr std::array<std::string_view, 2> kFinishKeys{"on_success", "on_failure"};
 constexpr std::array<std::string_view, 3> kEndpointKeys{"ec2", "s3", "sts"};
@@ -119,6 +128,7 @@ class Reader {
     /// What the job does not say gets the defaults of a paravirtual target; what it says of hvm's
     /// boot loader is a problem. `conversion` is null where the job has no such key.
     void set_pv_defaults(const YamlNode& target, const YamlNode* conversion, Job& out);
+    void read_size(const YamlNode& node, std::string_view path, std::uint32_t& out);
     void read_conversion(const YamlNode& node, ConversionOptions& out);
     void read_finish(const YamlNode& node, Finish& out);
     void read_deadline(const YamlNode& node, std::chrono::seconds& out);
@@ -224,6 +234,14 @@ void Reader::set_pv_defaults(const YamlNode& target, const YamlNode* conversion,
         add(*find(target, "platform"),
             "'target.platform: nitro' needs 'target.virtualization: hvm'");
     }
+    for (const auto key : {"layout", "size"}) {
+        if (const auto* value = find(target, key); value != nullptr) {
+            add(*value,
+                fmt::format("'target.{}' is for 'target.virtualization: hvm': a paravirtual "
+                            "image is the bare filesystem as it is",
+                            key));
+        }
+    }
     if (conversion == nullptr) return;
     for (const auto key : {"bootloader", "consoles"}) {
         if (const auto* value = find(*conversion, key); value != nullptr) {
@@ -314,10 +332,33 @@ void Reader::read_target(const YamlNode& node, Job& job) {
                         value, path,
                         {{"fail", NameCollision::fail}, {"suffix", NameCollision::suffix}},
                         out.on_name_collision);
+                case 9:
+                    return read_choice<Layout>(value, path,
+                                               {{"mbr", Layout::mbr}, {"gpt", Layout::gpt}},
+                                               job.conversion.layout);
+                case 10:
+                    return read_size(value, path, job.conversion.size_gib);
                 default:
                     return read_text(value, path, kAkiRule, out.aki);
             }
         });
+}
+
+void Reader::read_size(const YamlNode& node, std::string_view path, std::uint32_t& out) {
+    if (node.kind == YamlNode::Kind::scalar && scalar_type(node) == ScalarType::number) {
+        add(node,
+            fmt::format("'{}' is {}, expected its unit with it: 20GiB", path, describe(node)));
+        return;
+    }
+    std::string text;
+    if (!read_text(node, path, text)) return;
+    const auto size = parse_size_gib(text);
+    if (!size) {
+        add(node, fmt::format("'{}' is {}, expected 1GiB to {}GiB, in whole GiB", path,
+                              in_quotes(text), kMaxSizeGib));
+        return;
+    }
+    out = *size;
 }
 
 void Reader::read_conversion(const YamlNode& node, ConversionOptions& out) {

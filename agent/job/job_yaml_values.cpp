@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "job/job.hpp"
 #include "job/text.hpp"
 
 namespace amilift::job {
@@ -179,6 +180,19 @@ std::optional<std::chrono::seconds> parse_duration(std::string_view text) {
         default:
             return std::nullopt;
     }
+}
+
+std::optional<std::uint32_t> parse_size_gib(std::string_view text) {
+    constexpr std::string_view kUnit = "GiB";
+    if (!text.ends_with(kUnit)) return std::nullopt;
+    text.remove_suffix(kUnit.size());
+    if (text.empty() || text.size() > 5 || text.front() == '0') return std::nullopt;
+    std::uint32_t size = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), size);
+    if (error != std::errc{} || end != text.data() + text.size() || size > kMaxSizeGib) {
+        return std::nullopt;
+    }
+    return size;
 }
 
 std::optional<std::pair<std::string, std::string>> parse_s3_location(std::string_view text) {

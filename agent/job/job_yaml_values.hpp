@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -36,6 +37,10 @@ extern const TextRule kS3VersionRule;
 
 /// "30s", "90m", "2h" as a duration; nullopt for anything else. At most six digits.
 [[nodiscard]] std::optional<std::chrono::seconds> parse_duration(std::string_view text);
+
+/// "20GiB" as 20: whole GiB from 1 to kMaxSizeGib, without a sign or leading zeros; nullopt for
+/// anything else.
+[[nodiscard]] std::optional<std::uint32_t> parse_size_gib(std::string_view text);
 
 /// "bucket/key" or "s3://bucket/key" as bucket and key; nullopt if the bucket breaks the rules of
 /// Amazon S3 ("Bucket naming rules") or the key is empty or longer than 1024 bytes.

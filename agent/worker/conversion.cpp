@@ -93,6 +93,14 @@ Result<> require_convertible(const image::ImageFacts& facts) {
                 refusal->action, refusal->id);
 }
 
+bool can_boot_by_uefi(const job::ConversionOptions& options, const image::ImageFacts& facts) {
+    if (options.layout != job::Layout::gpt || !facts.boot_entry) return false;
+    const auto index = facts.kernel_of_entry.at(*facts.boot_entry);
+    if (!index) return false;
+    const auto& kernel = facts.kernels.at(*index);
+    return kernel.is_64_bit && kernel.starts_on_efi.value_or(false);
+}
+
 struct Plan {
     PlanText text;
     std::vector<modules::Step> steps;
@@ -100,30 +108,32 @@ struct Plan {
     std::vector<VolumePlace> target_places;  ///< the root first
 };
 
-/// Where the target has what the source has: a bare filesystem becomes the first partition, a disk
-/// with partitions stays as it is; a paravirtual target is the root filesystem alone.
-std::vector<VolumePlace> target_places(const SourceImage& source,
-                                       const job::ConversionOptions& options) {
-    auto places = source.places();
-    if (is_paravirtual(options)) {
-        places.resize(1);
-        places.front().partition = 0;
-        places.front().offset_bytes = 0;
-        return places;
-    }
-    if (source.contents().layout == dev::DiskLayout::bare_filesystem) {
-        places.front().partition = 1;
-        places.front().offset_bytes = modules::kRootOffset;
-    }
-    return places;
+/// A bare filesystem becomes the first partition of a new table.
+VolumePlace first_partition(const SourceImage& source, std::uint64_t root_bytes) {
+    auto place = source.places().front();
+    place.partition = 1;
+    place.offset_bytes = modules::kRootOffset;
+    place.filesystem.size_bytes = root_bytes;
+    return place;
 }
 
-std::uint64_t target_bytes_needed(const job::ConversionOptions& options,
-                                  const SourceImage& source) {
-    const auto filesystem_bytes = source.filesystem().size_bytes;
-    if (is_paravirtual(options)) return filesystem_bytes;
-    if (source.boot_disk().is_partitioned()) return source.disk().size_bytes();
-    return modules::target_bytes_needed(filesystem_bytes);
+/// A disk with partitions stays as it is.
+Result<> require_no_new_layout(const ConversionRequest& request) {
+    if (request.options.layout == job::Layout::mbr && request.options.size_gib == 0) return {};
+    return fail(Errc::refused,
+                fmt::format("'{}' has a partition table, which stays as it is: target.layout and "
+                            "target.size are for bare filesystems",
+                            request.source.path),
+                "take them out of the job; grow the partition on the instance",
+                "layout-of-partitions");
+}
+
+/// A paravirtual target is the root filesystem alone.
+VolumePlace bare_filesystem(const SourceImage& source) {
+    auto place = source.places().front();
+    place.partition = 0;
+    place.offset_bytes = 0;
+    return place;
 }
 
 /// What the steps take of the filesystem: all that they add, and the most that one of them needs
@@ -157,8 +167,19 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
     observer.on_stage("plan");
     AMILIFT_TRY(const auto used, source.used_extents());
     plan.text.used_bytes = used.used_bytes;
-    plan.target_places = target_places(source, request.options);
-    plan.text.target_bytes = target_bytes_needed(request.options, source);
+    if (is_paravirtual(request.options)) {
+        plan.target_places = {bare_filesystem(source)};
+        plan.text.target_bytes = inspection.filesystem.size_bytes;
+    } else if (inspection.facts.disk.is_partitioned()) {
+        AMILIFT_CHECK(require_no_new_layout(request));
+        plan.target_places = source.places();
+        plan.text.target_bytes = source.disk().size_bytes();
+    } else {
+        AMILIFT_TRY(const auto disk,
+                    modules::plan_disk(request.options, inspection.filesystem, target_bytes));
+        plan.target_places = {first_partition(source, disk.root_bytes())};
+        plan.text.target_bytes = disk.needed_bytes();
+    }
     const modules::PlanContext context{.options = request.options,
                                        .facts = inspection.facts,
                                        .filesystem = inspection.filesystem,
@@ -362,6 +383,7 @@ Result<ConversionResult> convert(const ConversionRequest& request, core::Command
     AMILIFT_CHECK(verify(request, source.disk(), target->disk().path(), plan, result, commands,
                          observer, cancel));
     AMILIFT_CHECK(target->keep());
+    result.boots_by_uefi = can_boot_by_uefi(request.options, result.plan.inspection.facts);
     return result;
 }
 

@@ -72,6 +72,8 @@ struct ConversionResult {
     modules::Manifest manifest;
     std::vector<std::string> proofs;  ///< lines of verify()
     dev::CopyStats copy;
+    /// Besides BIOS: the disk has an EFI system partition, and the kernel that boots starts there.
+    bool boots_by_uefi = false;
 };
 
 /// What the disk worker does, in this process: used by `amilift convert|inspect|plan` on local

@@ -114,6 +114,8 @@ constexpr std::array kVirtualizations{
 constexpr std::array kBootloaders{
     Choice<job::Bootloader>{"grub2", job::Bootloader::grub2},
     Choice<job::Bootloader>{"grub-legacy", job::Bootloader::grub_legacy}};
+constexpr std::array kLayouts{Choice<job::Layout>{"mbr", job::Layout::mbr},
+                              Choice<job::Layout>{"gpt", job::Layout::gpt}};
 constexpr std::array kPlatforms{Choice<std::optional<job::Platform>>{"any", std::nullopt},
                                 Choice<std::optional<job::Platform>>{"nitro", job::Platform::nitro},
                                 Choice<std::optional<job::Platform>>{"xen", job::Platform::xen}};
@@ -175,6 +177,7 @@ struct Encoder {
         return dump({{"os", m.os_pretty_name},
                      {"filesystem_uuid", m.filesystem_uuid},
                      {"kernel_version", m.kernel_version},
+                     {"boots_by_uefi", m.boots_by_uefi},
                      {"ena_driver", m.ena_driver},
                      {"steps", m.steps},
                      {"used_bytes", m.used_bytes},
@@ -224,6 +227,7 @@ WorkerMessage message_from(const Fields& fields) {
         outcome.os_pretty_name = fields.text("os");
         outcome.filesystem_uuid = fields.text("filesystem_uuid", 64);
         outcome.kernel_version = fields.text("kernel_version", 256);
+        outcome.boots_by_uefi = fields.flag("boots_by_uefi");
         outcome.ena_driver = fields.text("ena_driver");
         outcome.steps = fields.texts("steps");
         outcome.used_bytes = fields.number("used_bytes");
@@ -275,6 +279,7 @@ WorkerOutcome outcome_of(const ConversionResult& result) {
             if (ena.exists() && ena.blocked_by.empty()) outcome.ena_driver = ena.place;
         }
     }
+    outcome.boots_by_uefi = result.boots_by_uefi;
     outcome.steps = result.plan.steps;
     outcome.used_bytes = result.plan.used_bytes;
     outcome.target_bytes = result.plan.target_bytes;
@@ -292,6 +297,8 @@ std::string encode_request(const ConversionRequest& request) {
                  {"virtualization", name_of(request.options.virtualization, kVirtualizations)},
                  {"architecture", request.options.architecture},
                  {"bootloader", name_of(request.options.bootloader, kBootloaders)},
+                 {"layout", name_of(request.options.layout, kLayouts)},
+                 {"size_gib", request.options.size_gib},
                  {"consoles", request.options.consoles},
                  {"platform", name_of(request.options.platform, kPlatforms)},
                  {"may_replay_source_journal", request.may_replay_source_journal},
@@ -310,6 +317,13 @@ Result<ConversionRequest> decode_request(std::string_view text) {
         request.options.virtualization = fields.choice("virtualization", kVirtualizations);
         request.options.architecture = fields.text("architecture", 64);
         request.options.bootloader = fields.choice("bootloader", kBootloaders);
+        request.options.layout = fields.choice("layout", kLayouts);
+        const auto size_gib = fields.number("size_gib");
+        if (size_gib > job::kMaxSizeGib) {
+            throw BadMessage(fmt::format("field 'size_gib' is {}, expected at most {}", size_gib,
+                                         job::kMaxSizeGib));
+        }
+        request.options.size_gib = static_cast<std::uint32_t>(size_gib);
         request.options.consoles = fields.texts("consoles");
         request.options.platform = fields.choice("platform", kPlatforms);
         request.may_replay_source_journal = fields.flag("may_replay_source_journal");

@@ -28,6 +28,7 @@ struct WorkerOutcome {
     std::string os_pretty_name;
     std::string filesystem_uuid;
     std::string kernel_version;  ///< of the kernel that will boot
+    bool boots_by_uefi = false;  ///< besides BIOS: the disk and that kernel can
     std::string ena_driver;      ///< of that kernel, see image::Kernel; empty: none
     std::vector<std::string> steps;
     std::uint64_t used_bytes = 0;

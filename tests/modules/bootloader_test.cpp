@@ -98,7 +98,7 @@ TEST(Grub2Environment, IsABlockOf1024Bytes) {
 TEST(Grub2Image, MissingFilesNameTheirPackage) {
     core::ProcessRunner commands;
     TemporaryDirectory empty;
-    const auto image = build_grub2_image(commands, empty.path());
+    const auto image = build_grub2_image(commands, job::Layout::mbr, empty.path());
     ASSERT_FALSE(image);
     EXPECT_TRUE(image.error().is(Errc::not_installed));
     EXPECT_EQ(image.error().hint, "install the package grub-pc-bin");
@@ -112,7 +112,7 @@ TEST(Grub2Image, ForeignBootRecordIsNotPatched) {
     auto boot = test::read_text(other / "i386-pc/boot.img");
     boot[0x66] = '\x74';
     write_text(other / "i386-pc/boot.img", boot);
-    const auto image = build_grub2_image(commands, other / "i386-pc");
+    const auto image = build_grub2_image(commands, job::Layout::mbr, other / "i386-pc");
     ASSERT_FALSE(image);
     EXPECT_TRUE(image.error().is(Errc::corrupt));
     EXPECT_NE(image.error().what.find("has 74 05 at byte 0x66, expected eb 05"), std::string::npos)

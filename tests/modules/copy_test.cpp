@@ -39,8 +39,7 @@ class CopyOfAFilesystem : public PlanFixture {
         auto map = dev::map_used_extents(*source, filesystem, nullptr);
         ASSERT_TRUE(map) << map.error().message();
         used = *map;
-        test::write_text(target_path,
-                         std::string(target_bytes_needed(filesystem.size_bytes), '\xff'));
+        test::write_text(target_path, std::string(kRootOffset + filesystem.size_bytes, '\xff'));
     }
     core::Result<> copy() {
         auto steps = copy_module().plan(context());

@@ -37,8 +37,7 @@ TEST_F(Partition, PlanSaysWhereThePartitionWillBe) {
 }
 
 TEST_F(Partition, TargetMustHoldTheFilesystemAndTheGap) {
-    const auto needed = target_bytes_needed(filesystem.size_bytes);
-    EXPECT_EQ(needed, (65U << 20));
+    constexpr std::uint64_t needed = 65U << 20;
     EXPECT_TRUE(partition_module().plan(context(needed)));
     const auto small = partition_module().plan(context(needed - 1));
     ASSERT_FALSE(small);
@@ -48,8 +47,13 @@ TEST_F(Partition, TargetMustHoldTheFilesystemAndTheGap) {
 }
 
 TEST_F(Partition, SizeIsRoundedUpToSectors) {
-    EXPECT_EQ(target_bytes_needed(512), (1U << 20) + 512);
-    EXPECT_EQ(target_bytes_needed(513), (1U << 20) + 1024);
+    for (const auto& [bytes, sectors] :
+         {std::pair{512U, 2049U}, std::pair{513U, 2050U}, std::pair{1024U, 2050U}}) {
+        filesystem.size_bytes = bytes;
+        const auto disk = plan_disk(options, filesystem, std::nullopt);
+        ASSERT_TRUE(disk);
+        EXPECT_EQ(disk->needed_sectors, sectors) << bytes;
+    }
 }
 
 TEST_F(Partition, FilesystemAbove2TiBIsRefusedByThePlan) {

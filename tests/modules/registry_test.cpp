@@ -12,10 +12,10 @@ namespace {
 TEST(Registry, OrderMakesTheDiskBootableLast) {
     std::vector<std::string_view> names;
     for (const auto& module : registry()) names.push_back(module.name);
-    const std::vector<std::string_view> wanted{"partition", "copy",       "disk-copy",  "menu",
-                                               "arguments", "fstab",      "network",    "console",
-                                               "leftovers", "initramfs",  "bootloader", "bare-copy",
-                                               "pv-fstab",  "pv-console", "pv-grub"};
+    const std::vector<std::string_view> wanted{"partition", "copy",      "disk-copy",  "grow",
+                                               "menu",      "arguments", "fstab",      "network",
+                                               "console",   "leftovers", "initramfs",  "bootloader",
+                                               "bare-copy", "pv-fstab",  "pv-console", "pv-grub"};
     EXPECT_EQ(names, wanted);
 }
 

@@ -25,7 +25,7 @@ class VendorInstall : public ::testing::TestWithParam<const char*> {
     /// A disk with one partition whose ext filesystem holds `tree_`.
     std::string make_disk() {
         auto disk = work_ / "disk.img";
-        test::make_file(disk, target_bytes_needed(kFilesystemBytes));
+        test::make_file(disk, kRootOffset + kFilesystemBytes);
         const auto made = commands_.run_ok(
             {.argv = {"mke2fs", "-q", "-F", "-t", GetParam(), "-E", "offset=1048576", "-d",
                       tree_.path(), disk, fmt::format("{}k", kFilesystemBytes >> 10)}});

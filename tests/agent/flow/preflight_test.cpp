@@ -77,8 +77,10 @@ TEST(Preflight, TakesAnHvmImageForAParavirtualTarget) {
 }
 
 TEST(Preflight, OnlyHvmNeedsMoreRoom) {
-    EXPECT_EQ(target_size_gib(8, job::Virtualization::hvm), 9);
-    EXPECT_EQ(target_size_gib(8, job::Virtualization::paravirtual), 8);
+    job::ConversionOptions options;
+    EXPECT_EQ(target_size_gib(options, 8), 9);
+    options.virtualization = job::Virtualization::paravirtual;
+    EXPECT_EQ(target_size_gib(options, 8), 8);
 }
 
 TEST(Preflight, FindsTheRootUnderItsOtherName) {

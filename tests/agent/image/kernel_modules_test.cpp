@@ -49,6 +49,15 @@ TEST(KernelModules, CirclesEnd) {
     EXPECT_THAT(with_dependencies(index, "a"), ElementsAre("b", "a"));
 }
 
+TEST(KernelModules, EndlessListsOfDependenciesAreCut) {
+    std::string text = "a.ko:";
+    for (int i = 0; i < 100000; ++i) text += " m" + std::to_string(i) + ".ko";
+    for (int i = 0; i < 100000; ++i) text += "\nm" + std::to_string(i) + ".ko:";
+    ModuleIndex index;
+    parse_modules_dep(text, "/lib/modules/1", index);
+    EXPECT_EQ(with_dependencies(index, "a").size(), 200U);
+}
+
 TEST(KernelModules, SoftDependenciesAndBuiltInOnes) {
     ModuleIndex index;
     parse_modules_dep("ena.ko: lib.ko\nsoft.ko:\nlib.ko:\n", "/lib/modules/1", index);

@@ -10,6 +10,7 @@ namespace amilift::image {
 namespace {
 
 using testing::ElementsAre;
+using testing::HasSubstr;
 using testing::IsEmpty;
 
 /// A kernel that starts everywhere, with every driver built in.
@@ -114,16 +115,35 @@ TEST_F(ReadinessTest, NeedsNvmeAtTheRootMount) {
 
 TEST_F(ReadinessTest, SaysWhyAnInitramfsCannotBeRepaired) {
     kernel().nvme.place = "/lib/modules/6.1.0/kernel/nvme.ko";
+    const auto why = [this] {
+        const auto readiness = assess(facts, disk);
+        const auto& worst = readiness.on(Platform::nitro).reasons.front();
+        EXPECT_EQ(worst.id, "initramfs-not-repairable");
+        EXPECT_EQ(worst.verdict, Verdict::refused);
+        return worst.seen;
+    };
     kernel().initramfs.builder = InitramfsBuilder::mkinitrd_nash;
-    EXPECT_THAT(ids(Platform::nitro), ElementsAre("initramfs-not-repairable"));
+    EXPECT_THAT(why(), HasSubstr("nash"));
+    kernel().initramfs.builder = InitramfsBuilder::dracut;
+    kernel().initramfs.segments = {"cpio", "lzma cpio"};
+    EXPECT_THAT(why(), HasSubstr("lzma"));
     kernel().initramfs.problem = "cut off";
-    EXPECT_THAT(ids(Platform::nitro), ElementsAre("initramfs-unreadable"));
+    EXPECT_THAT(why(), HasSubstr("cut off"));
     kernel().initramfs = {};
     kernel().initrd = "";
-    EXPECT_THAT(ids(Platform::nitro), testing::Contains("driver-needs-initramfs"));
-    kernel().nvme.blocked_by = "/etc/modprobe.d/x.conf:3";
-    EXPECT_THAT(ids(Platform::nitro), testing::Contains("driver-blocked"));
-    EXPECT_EQ(verdict(Platform::nitro), kRefused);
+    entry().arguments = "root=PARTUUID=12345678-01";
+    EXPECT_THAT(why(), HasSubstr("no initramfs"));
+}
+
+TEST_F(ReadinessTest, TellsWhatKeepsADriverFromLoading) {
+    for (auto* driver : {&kernel().nvme, &kernel().ena}) {
+        *driver = {"/lib/modules/6.1.0/kernel/x.ko", true, "/etc/modprobe.d/x.conf:3", ""};
+    }
+    EXPECT_THAT(ids(Platform::nitro), ElementsAre("no-nvme-driver", "no-ena-driver"));
+    const auto readiness = assess(facts, disk);
+    EXPECT_EQ(readiness.on(Platform::nitro).reasons.front().where, "/etc/modprobe.d/x.conf:3");
+    kernel().nvme.place = "built in";  // nothing keeps it from loading
+    EXPECT_THAT(ids(Platform::nitro), ElementsAre("no-ena-driver"));
 }
 
 TEST_F(ReadinessTest, NeedsTheXenDiskOnXenOnly) {
@@ -135,8 +155,6 @@ TEST_F(ReadinessTest, NeedsTheXenDiskOnXenOnly) {
 TEST_F(ReadinessTest, NeedsANetworkOnNitro) {
     kernel().ena.place = "/lib/modules/6.1.0/kernel/ena.ko";  // loaded from the root filesystem
     EXPECT_EQ(verdict(Platform::nitro), kReady);
-    kernel().ena.blocked_by = "/etc/modprobe.d/x.conf:3";
-    EXPECT_THAT(ids(Platform::nitro), ElementsAre("driver-blocked"));
     kernel().ena = {};
     EXPECT_THAT(ids(Platform::nitro), ElementsAre("no-ena-driver"));
     EXPECT_EQ(verdict(Platform::xen), kReady);
@@ -261,6 +279,20 @@ TEST_F(ReadinessTest, CountsRefusalsOfTheImageEverywhere) {
     facts.findings.push_back({Severity::warning, "menus-differ", "/etc/grub.conf", "", "", ""});
     EXPECT_THAT(verdicts(), ElementsAre(kRefused, kRefused, kRefused, kRefused));
     EXPECT_THAT(ids(Platform::xen), ElementsAre("fstab-unreadable"));
+}
+
+TEST_F(ReadinessTest, CountsWhatAmiliftMendsAsRepairable) {
+    facts.findings.push_back(
+        {Severity::warning, "network-static-address", "/etc/x:3", "a", "b", "c"});
+    EXPECT_THAT(verdicts(), ElementsAre(kReady, kRepairable, kRepairable, kRepairable));
+    facts.findings.front().id = "network-card-renamed";
+    EXPECT_THAT(verdicts(), ElementsAre(kReady, kReady, kRepairable, kRepairable));
+    facts.findings.front().id = "network-left-as-it-is";
+    EXPECT_THAT(verdicts(), ElementsAre(kReady, kReady, kReady, kReady));
+    const auto readiness = assess(facts, disk);
+    EXPECT_EQ(std::ranges::count(readiness.on(Platform::nitro).reasons, "network-left-as-it-is",
+                                 &Reason::id),
+              1);
 }
 
 TEST_F(ReadinessTest, JudgesEveryEntryWithAKernel) {

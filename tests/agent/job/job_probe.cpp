@@ -39,6 +39,7 @@ nlohmann::json to_json(const Job& job) {
               {"copy_source_tags", job.target.copy_source_tags},
               {"virtualization", to_string(job.conversion.virtualization)},
               {"aki", job.target.aki},
+              {"layout", job.conversion.layout == Layout::mbr ? "mbr" : "gpt"},
               {"root_device_name", job.target.root_device_name},
               {"volume_type", job.target.volume_type},
               {"on_name_collision", to_string(job.target.on_name_collision)}}},

@@ -121,6 +121,8 @@ TEST(JobYaml, ReadsEveryKey) {
     EXPECT_EQ(job.target.root_device_name, "/dev/sda1");
     EXPECT_EQ(job.target.volume_type, "gp2");
     EXPECT_EQ(job.target.on_name_collision, NameCollision::suffix);
+    EXPECT_EQ(job.conversion.layout, Layout::gpt);
+    EXPECT_EQ(job.conversion.size_gib, 20U);
     EXPECT_EQ(job.conversion.bootloader, Bootloader::grub_legacy);
     EXPECT_EQ(job.conversion.platform, Platform::nitro);
     EXPECT_EQ(job.conversion.consoles, (std::vector<std::string>{"tty0", "ttyS0,9600n8r"}));

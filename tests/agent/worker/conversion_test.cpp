@@ -451,6 +451,18 @@ TEST_F(Conversion, ContentThatCannotBootIsRefusedWithAllFindings) {
     EXPECT_EQ(seen->facts.first_refusal()->id, "no-menu");
 }
 
+TEST_F(Conversion, StopsInspectingAndPlanningWhenToldTo) {
+    make_source();
+    cancel.request("the test says so");
+    const auto seen = inspect({source, {}}, commands, notes, cancel);
+    ASSERT_FALSE(seen);
+    EXPECT_EQ(seen.error().code, Errc::cancelled);
+    const auto planned = plan(request(), commands, notes, cancel);
+    ASSERT_FALSE(planned);
+    EXPECT_EQ(planned.error().code, Errc::cancelled);
+    EXPECT_FALSE(fs::exists(output));
+}
+
 TEST_F(Conversion, PlacesThatAreTakenAreRefusedBeforeAnyByteIsWritten) {
     for (const char* path : {"boot/amilift", "var/lib/amilift", "boot/amilift/grubenv/x"}) {
         fs::remove_all(work / "tree");

@@ -1,0 +1,142 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Boots the root volume of a paravirtual AMI as a paravirtual guest of Xen.
+
+    pv_boot.py [IMAGE] [--loader pygrub|pvgrub2] [--timeout SECONDS]
+
+IMAGE is a filesystem without a partition table, with its own /boot/grub/menu.lst (`root (hd0)`); it stays as it is. Without
+one, the source of tests/cloud/images/build-source is booted. Xen runs in QEMU, without KVM, with the dom0 that build-dom0
+makes (cached); the guest sees the image as xvda1 and is read on its console, hvc0, until it asks for a login. Ends with 77
+(skipped, with the reason) where this cannot run, with 1 where the guest does not boot; the end of its console, and of dom0's
+where dom0 has the reason, are printed then.
+
+The loader is pygrub, in dom0, for every kernel that Xen can unpack; or pvgrub2, GRUB 2 within the guest as in EC2's own
+PV-GRUB, which unpacks gzip, xz and lzo.
+"""
+import argparse
+import os
+import re
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+SKIPPED = 77
+HERE = Path(__file__).resolve().parent
+BUILD_SOURCE = HERE.parents[1] / 'cloud/images/build-source'
+LOADERS = ('pygrub', 'pvgrub2')
+# A boot takes two to three minutes on two idle cores.
+TIMEOUT = 900.0
+# Enough for dom0 and a guest with a large initramfs; QEMU takes what is used only.
+MEMORY_MIB, DOM0_MIB = 2304, 1024
+# What a guest that does not boot says.
+FAILURES = re.compile(rb'Kernel panic|ALERT!|Dropping to a shell|emergency mode|grub> |Press any key to continue')
+LOGIN = re.compile(rb'login: ')
+ESCAPES = re.compile(rb'\x1b[\[(][0-9;?]*[A-Za-z]?')
+PROGRAMS = {'qemu-system-x86_64': 'qemu-system-x86', 'setpriv': 'util-linux', 'debootstrap': 'debootstrap'}
+
+
+class CannotRun(RuntimeError):
+    """This machine lacks something; says what."""
+
+
+class BuildFailed(RuntimeError):
+    """An image could not be made; its script has said why."""
+
+
+def build(script: Path) -> dict[str, Path]:
+    """What `script` says that it made: `name=path` lines."""
+    if os.geteuid() != 0:
+        raise CannotRun(f'{script.name} needs root')
+    for program, package in PROGRAMS.items():
+        if not shutil.which(program):
+            raise CannotRun(f'{program} is not installed (package {package})')
+    built = subprocess.run([script], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, timeout=2400)
+    if built.returncode != 0:
+        raise BuildFailed(f'{script.name} failed')
+    return {name: Path(path) for name, path in (line.split('=', 1) for line in built.stdout.splitlines())}
+
+
+def tail(text: bytes, size: int = 6000) -> bytes:
+    """The end of what a console got, without its control sequences."""
+    return ESCAPES.sub(b'', text).replace(b'\r', b'')[-size:]
+
+
+def boot(image: Path, timeout: float = TIMEOUT, loader: str = 'pygrub') -> tuple[bool, bytes, float]:
+    """Boots `image` (which stays as it is) until login, failure or `timeout` seconds: success, console text, seconds taken.
+
+    The console is the guest's; after a failure the end of dom0's follows it. Making dom0 for the first time is not part of
+    the seconds. Raises CannotRun or BuildFailed. QEMU does not outlive the calling thread.
+    """
+    dom0 = build(HERE / 'build-dom0')
+    with tempfile.TemporaryDirectory(prefix='amilift-xen-') as directory:
+        dom0_log, qemu_log = Path(directory) / 'dom0', Path(directory) / 'qemu'
+        # Of QEMU's processors, dom0 starts on this one and crashes on "max" (Xen 4.17, QEMU 7.2).
+        command = ['setpriv', '--pdeathsig', 'KILL', 'qemu-system-x86_64', '-accel', 'tcg',
+                   '-cpu', 'Haswell-noTSX', '-smp', '2', '-m', str(MEMORY_MIB), '-nodefaults', '-no-user-config', '-no-reboot',
+                   '-display', 'none', '-serial', f'file:{dom0_log}', '-serial', 'stdio', '-kernel', dom0['xen'],
+                   '-append', f'console=com1 com1=115200,8n1 dom0_mem={DOM0_MIB}M,max:{DOM0_MIB}M dom0_max_vcpus=1 '
+                   'bootscrub=0 spec-ctrl=no xpti=off',
+                   '-initrd', f'{dom0["kernel"]} root=/dev/vda rw console=hvc0 quiet mitigations=off nowatchdog '
+                   f'init=/usr/local/sbin/dom0-init pv_loader={loader},{dom0["initrd"]}',
+                   '-drive', f'file={dom0["dom0"]},format=raw,if=virtio,snapshot=on',
+                   '-drive', f'file={image},format=raw,if=virtio,snapshot=on']
+        begun = time.monotonic()
+        booted, console = False, b''
+        with open(qemu_log, 'wb') as errors, \
+                subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors) as qemu:
+            try:
+                waiting = selectors.DefaultSelector()
+                waiting.register(qemu.stdout, selectors.EVENT_READ)
+                while time.monotonic() - begun < timeout:
+                    if not waiting.select(timeout=1):
+                        continue
+                    chunk = os.read(qemu.stdout.fileno(), 65536)
+                    if not chunk:
+                        break
+                    console += chunk
+                    plain = ESCAPES.sub(b'', console)
+                    booted = bool(LOGIN.search(plain))
+                    if booted or FAILURES.search(plain):
+                        break
+            finally:
+                qemu.kill()
+        seconds = time.monotonic() - begun
+        console = tail(console, len(console))
+        if not booted:
+            for log in (dom0_log, qemu_log):
+                if log.exists() and log.stat().st_size:
+                    console += b'\n--- %s:\n' % log.name.encode() + tail(log.read_bytes())
+    return booted, console, seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('image', type=Path, nargs='?', metavar='IMAGE')
+    parser.add_argument('--loader', choices=LOADERS, default='pygrub')
+    parser.add_argument('--timeout', type=float, default=TIMEOUT, help='seconds for the boot')
+    arguments = parser.parse_args()
+    # As an exception, so that QEMU ends and the logs vanish.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        image = arguments.image or build(BUILD_SOURCE)['source']
+        if not image.is_file():
+            sys.exit(f"FAILED: there is no image '{image}'")
+        booted, console, seconds = boot(image, arguments.timeout, arguments.loader)
+    except CannotRun as reason:
+        print(f'SKIPPED: {reason}')
+        sys.exit(SKIPPED)
+    except BuildFailed as reason:
+        sys.exit(f'FAILED: {reason}')
+    if not booted:
+        sys.stdout.buffer.write(console[-12000:] + b'\n')
+        sys.exit(f'FAILED: no login of the guest after {seconds:.0f} s')
+    print(f'{arguments.loader}: login on hvc0 after {seconds:.1f} s')
+
+
+if __name__ == '__main__':
+    main()
