@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "image/pv_boot.hpp"
 #include "modules/bootloader.hpp"
 #include "modules/initramfs.hpp"
 #include "modules/module.hpp"
@@ -67,13 +68,24 @@ const DiskRef& content_of(const ConversionRequest& request) {
     return is_own_volume(request) ? request.target : request.source;
 }
 
-/// The image's content, with every finding told.
-Result<Inspection> inspect_content(const SourceImage& source, ConversionObserver& observer) {
+bool is_paravirtual(const job::ConversionOptions& options) {
+    return options.virtualization == job::Virtualization::paravirtual;
+}
+
+/// The image's content, with every finding told. For a paravirtual target it is judged by what
+/// PV-GRUB boots. No options: it is only looked at.
+Result<Inspection> inspect_content(const SourceImage& source, ConversionObserver& observer,
+                                   const job::ConversionOptions* options = nullptr) {
     Inspection inspection;
     inspection.disk = source.contents();
     inspection.filesystem = source.filesystem();
     inspection.partitions = source.partitions();
     AMILIFT_TRY(inspection.facts, image::inspect_image(source.root(), source.boot_disk()));
+    if (options != nullptr && is_paravirtual(*options)) {
+        AMILIFT_TRY(const auto boot,
+                    image::choose_pv_boot(source.root(), inspection.facts, options->architecture));
+        if (boot) inspection.facts.pv_console = boot->console;
+    }
     auto& findings = inspection.facts.findings;
     findings.insert(findings.begin(), source.findings().begin(), source.findings().end());
     const bool all_clean = std::ranges::all_of(
@@ -141,6 +153,14 @@ Result<> require_no_new_layout(const ConversionRequest& request) {
                 "layout-of-partitions");
 }
 
+/// A paravirtual target is the root filesystem alone.
+VolumePlace bare_filesystem(const SourceImage& source) {
+    auto place = source.places().front();
+    place.partition = 0;
+    place.offset_bytes = 0;
+    return place;
+}
+
 /// What the steps take of the filesystem: all that they add, and the most that one of them needs
 /// while it is applied.
 std::uint64_t room_for(const std::vector<modules::Step>& steps) {
@@ -158,9 +178,11 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
                        ConversionObserver& observer, const core::Cancel& cancel) {
     Plan plan;
     observer.on_stage("inspect");
-    AMILIFT_TRY(plan.text.inspection, inspect_content(source, observer));
+    AMILIFT_TRY(plan.text.inspection, inspect_content(source, observer, &request.options));
     auto& inspection = plan.text.inspection;
-    for (auto& finding : modules::platform_findings(inspection.facts, request.options.platform)) {
+    const auto platform =
+        is_paravirtual(request.options) ? job::Platform::xen : request.options.platform;
+    for (auto& finding : modules::platform_findings(inspection.facts, platform)) {
         observer.on_finding(finding);
         inspection.facts.findings.push_back(std::move(finding));
     }
@@ -173,7 +195,10 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
     observer.on_stage("plan");
     AMILIFT_TRY(const auto used, source.used_extents());
     plan.text.used_bytes = used.used_bytes;
-    if (inspection.facts.disk.is_partitioned()) {
+    if (is_paravirtual(request.options)) {
+        plan.target_places = {bare_filesystem(source)};
+        plan.text.target_bytes = inspection.filesystem.size_bytes;
+    } else if (inspection.facts.disk.is_partitioned()) {
         AMILIFT_CHECK(require_no_new_layout(request));
         plan.target_places = source.places();
         plan.text.target_bytes = source.disk().size_bytes();
@@ -192,8 +217,9 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
                                        .commands = commands,
                                        .source_path = source.disk().path(),
                                        .source_bytes = source.disk().size_bytes(),
+                                       .partitions = inspection.partitions,
                                        .target_has_content = is_own_volume(request)};
-    for (const auto* module : modules::modules_for(inspection.facts)) {
+    for (const auto* module : modules::modules_for(inspection.facts, request.options)) {
         AMILIFT_CHECK(cancel.check());
         auto steps = module->plan(context);
         if (!steps) return std::unexpected(std::move(steps).error());
@@ -202,7 +228,9 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
             plan.steps.push_back(std::move(step));
         }
     }
-    AMILIFT_CHECK(source.require_room(room_for(plan.steps)));
+    AMILIFT_CHECK(source.require_room(room_for(plan.steps), is_paravirtual(request.options)
+                                                                ? RoomIn::root
+                                                                : RoomIn::each_filesystem));
     AMILIFT_TRY(plan.boot_files, modules::read_boot_files(inspection.facts, source.root()));
     return plan;
 }
@@ -307,7 +335,7 @@ Result<> verify(const ConversionRequest& request, const dev::BlockDevice& source
                                              .commands = commands,
                                              .boot_files = plan.boot_files,
                                              .source = &source};
-        for (const auto* module : modules::modules_for(inspection.facts)) {
+        for (const auto* module : modules::modules_for(inspection.facts, request.options)) {
             AMILIFT_CHECK(cancel.check());
             auto proofs = module->verify(context);
             if (!proofs) {

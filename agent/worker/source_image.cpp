@@ -375,12 +375,13 @@ std::size_t SourceImage::boot_place() const {
     return found == places_.end() ? 0 : static_cast<std::size_t>(found - places_.begin());
 }
 
-Result<> SourceImage::require_room(std::uint64_t bytes) const {
+Result<> SourceImage::require_room(std::uint64_t bytes, RoomIn where) const {
     constexpr std::uint64_t kFew = std::uint64_t{1} << 20;
     const auto needed = kFew + bytes;
-    const auto boot = boot_place();
+    const bool only_root = where == RoomIn::root;
+    const auto boot = only_root ? 0 : boot_place();
     constexpr std::uint64_t kInodes = 16;
-    for (std::size_t i = 0; i < tree_->size(); ++i) {
+    for (std::size_t i = 0; i < (only_root ? 1 : tree_->size()); ++i) {
         struct statvfs room{};
         if (::fstatvfs(tree_->mount_at(i).root().get(), &room) != 0) {
             const int saved = errno;

@@ -20,6 +20,10 @@ namespace amilift::worker {
 
 enum class JournalReplay { never, allowed };
 
+/// Where a conversion writes: to each filesystem of the source, what it adds to that of /boot; or
+/// all of it to the root, which takes /boot in.
+enum class RoomIn { each_filesystem, root };
+
 /// Errc::conflict if the disk is mounted, claimed, or (a file) behind a writable loop device.
 [[nodiscard]] core::Result<> require_not_in_use(const dev::BlockDevice& disk);
 
@@ -49,7 +53,7 @@ class SourceImage {
 
     /// Errc::refused (id "filesystem-full") when the filesystem has no room for the few files that
     /// a conversion adds and replaces, and `bytes` besides.
-    [[nodiscard]] core::Result<> require_room(std::uint64_t bytes) const;
+    [[nodiscard]] core::Result<> require_room(std::uint64_t bytes, RoomIn where) const;
 
     /// Nothing of the source is mounted while it is copied.
     [[nodiscard]] core::Result<> unmount();
