@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
+#include <string>
 
 #include "core/fd.hpp"
 #include "dev/loop_device.hpp"
@@ -83,7 +85,28 @@ Result<> copy_root(ApplyContext& context, const Place& root,
     return zero(target, 0, kExtBootBytes);
 }
 
-Result<> merge_boot(ApplyContext& context, const Place& boot) {
+/// Names below /boot of what a boot loader of GRUB 0.97 reads: it does not read holes.
+Result<image::FilesWithoutHoles> files_of_loader(const PlanContext& context) {
+    std::set<std::string> paths{context.facts.menu_path};
+    for (const auto index : context.facts.pv_entries) {
+        const auto& entry = context.facts.boot_entries.at(index);
+        paths.insert(entry.kernel);
+        paths.insert(entry.initrds.begin(), entry.initrds.end());
+    }
+    image::FilesWithoutHoles names;
+    for (const auto& path : paths) {
+        const auto real = context.source_root.resolve(path);
+        if (!real && !image::is_content_problem(real.error())) {
+            return std::unexpected(real.error());
+        }
+        constexpr std::string_view kBoot = "/boot/";
+        if (real && real->starts_with(kBoot)) names.insert(real->substr(kBoot.size()));
+    }
+    return names;
+}
+
+Result<> merge_boot(ApplyContext& context, const Place& boot,
+                    const image::FilesWithoutHoles& whole) {
     AMILIFT_TRY(const auto* root, context.target_root());
     AMILIFT_TRY(auto loop,
                 dev::LoopDevice::attach(context.source(), boot.offset_bytes,
@@ -92,7 +115,7 @@ Result<> merge_boot(ApplyContext& context, const Place& boot) {
                 dev::Mount::mount(loop.path(), boot.filesystem.type, dev::Access::read_only));
     {
         AMILIFT_TRY(const auto to, root->open_directory("/boot"));
-        AMILIFT_TRY(const auto copied, image::copy_tree(mounted.root(), to));
+        AMILIFT_TRY(const auto copied, image::copy_tree(mounted.root(), to, whole));
         for (const auto& path : copied) {
             AMILIFT_CHECK(
                 context.manifest().add_copied(*root, kName, "/boot/" + path.path, path.kind));
@@ -133,16 +156,19 @@ Result<std::vector<Step>> plan(const PlanContext& context) {
     const auto boot = place_of(context, "/boot");
     if (!boot) return steps;
     AMILIFT_TRY(const auto directory, context.source_root.open_directory("/boot"));
-    AMILIFT_TRY(const auto tree, image::measure_tree(directory));
+    AMILIFT_TRY(auto whole, files_of_loader(context));
+    AMILIFT_TRY(const auto tree, image::measure_tree(directory, whole));
     Step merge;
     merge.module = kName;
     merge.text = fmt::format(
         "copy {} files of the filesystem of /boot, {:.1f} MiB, into /boot of "
         "the root filesystem",
         tree.files, mebibytes(tree.bytes));
-    merge.added_bytes = tree.bytes;
-    merge.apply = [boot = *boot](ApplyContext& apply_context) {
-        return merge_boot(apply_context, boot);
+    // ext2 and ext3 take a block for each 256 blocks of 1 KiB to say where they lie.
+    merge.added_bytes = tree.bytes + tree.bytes / 128;
+    merge.added_files = tree.files;
+    merge.apply = [boot = *boot, whole = std::move(whole)](ApplyContext& apply_context) {
+        return merge_boot(apply_context, boot, whole);
     };
     steps.push_back(std::move(merge));
     return steps;

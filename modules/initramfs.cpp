@@ -67,12 +67,14 @@ std::vector<Boot> boots_of(const image::ImageFacts& facts, job::Virtualization t
         if (!index || *index >= facts.kernels.size()) continue;
         const auto& kernel = facts.kernels[*index];
         const auto& initrds = facts.boot_entries[i].initrds;
-        const bool can_boot = target == job::Virtualization::paravirtual || !kernel.cannot_boot_hvm;
+        const bool can_boot = target == job::Virtualization::paravirtual
+                                  ? std::ranges::find(facts.pv_entries, i) != facts.pv_entries.end()
+                                  : !kernel.cannot_boot_hvm;
         if (!can_boot || initrds.empty()) continue;
         // Entries that differ in what their command lines forbid are different boots.
         const bool known = std::ranges::any_of(boots, [&](const Boot& b) {
             return b.kernel->version == kernel.version && b.initrds == initrds &&
-                   std::ranges::all_of(kDrivers, [&](const DriverName& wanted) {
+                   std::ranges::all_of(drivers_for(target), [&](const DriverName& wanted) {
                        return (b.kernel->*wanted.driver).blocked_by ==
                               (kernel.*wanted.driver).blocked_by;
                    });
@@ -115,14 +117,17 @@ Result<> add_missing(const image::SafeRoot& root, const Boot& boot,
     for (const auto& wanted : drivers_for(target)) {
         const auto& driver = kernel.*wanted.driver;
         if (!is_usable(driver)) continue;
-        has.emplace_back(wanted.file);
+        // XenLinux kernels call their drivers otherwise.
+        const auto module = driver.is_built_in() ? wanted.module : image::module_name(driver.place);
+        const auto file = module == wanted.module ? wanted.file : module;
+        has.push_back(file);
         if (driver.is_built_in() || driver.in_initramfs) continue;
-        lacking.emplace_back(wanted.file);
-        repair.drivers.insert(wanted.file);
-        for (const auto& name : image::with_dependencies(index, wanted.module)) {
+        lacking.push_back(file);
+        repair.drivers.insert(file);
+        for (const auto& name : image::with_dependencies(index, module)) {
             if (present.contains(name)) continue;
-            const auto& file = index.modules.at(name).file;
-            AMILIFT_TRY(files[directory + file], root.read(source + file, kModuleLimit));
+            const auto& path = index.modules.at(name).file;
+            AMILIFT_TRY(files[directory + path], root.read(source + path, kModuleLimit));
         }
     }
     if (!has.empty())
@@ -402,10 +407,10 @@ class PlatformCheck {
             "install a 64-bit kernel and system, or convert for platform xen");
     }
 
-    void require(const image::Driver& driver, std::string_view name, std::string_view what,
-                 std::string_view platform) {
+    void require(const image::Driver& driver, std::string_view id, std::string_view name,
+                 std::string_view what, std::string_view platform) {
         if (is_usable(driver)) return;
-        add(fmt::format("no-{}-driver", name), driver.exists() ? driver.blocked_by : kernel_.path,
+        add(std::string(id), driver.exists() ? driver.blocked_by : kernel_.path,
             driver.exists()
                 ? fmt::format("kernel {} has the driver {}, which is kept from loading",
                               image::printable(kernel_.version, 80), name)
@@ -473,15 +478,26 @@ std::vector<image::Finding> platform_findings(const image::ImageFacts& facts,
     }
     if (*platform == job::Platform::nitro) {
         check.require_64_bit();
-        check.require(kernel->nvme, "nvme", "its disks", "Nitro");
-        check.require(kernel->ena, "ena", "its network", "Nitro");
+        check.require(kernel->nvme, "no-nvme-driver", "nvme", "its disks", "Nitro");
+        check.require(kernel->ena, "no-ena-driver", "ena", "its network", "Nitro");
         check.require_in_initramfs(kernel->nvme, "nvme");
     } else {
-        // XenLinux has drivers of other names; its initramfs is taken as it is.
-        if (kernel->cannot_boot_hvm) return {};
-        check.require(kernel->xen_blkfront, "xen-blkfront", "its disks", "Xen");
+        check.require(kernel->xen_blkfront, "no-xen-blkfront-driver", "xen-blkfront", "its disks",
+                      "Xen");
         check.require_in_initramfs(kernel->xen_blkfront, "xen-blkfront");
     }
+    return check.take(image::Severity::refusal);
+}
+
+std::vector<image::Finding> paravirtual_findings(const image::ImageFacts& facts) {
+    const auto* kernel = facts.boot_kernel();
+    if (kernel == nullptr) return {};
+    PlatformCheck check(*kernel);
+    check.require(kernel->xen_blkfront, "no-xen-blkfront-driver", "xen-blkfront", "its disks",
+                  "Xen");
+    check.require(kernel->xen_netfront, "no-xen-netfront-driver", "xen-netfront", "its network",
+                  "Xen");
+    check.require_in_initramfs(kernel->xen_blkfront, "xen-blkfront");
     return check.take(image::Severity::refusal);
 }
 

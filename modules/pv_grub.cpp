@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "image/kernel_arguments.hpp"
+#include "image/network.hpp"
 #include "image/pv_menu.hpp"
 #include "modules/bootloader.hpp"
 #include "modules/text_edit.hpp"
@@ -43,24 +44,32 @@ constexpr std::array<Feature, 10> kOtherIncompat{{{0x0001, "compression"},
                                                   {0x10000, "encrypt"},
                                                   {0x20000, "casefold"}}};
 
-bool boot_is_apart(const image::ImageFacts& facts) {
-    return facts.disk.is_partitioned() &&
-           std::ranges::any_of(facts.disk.volumes, [](const image::BootVolume& volume) {
-               return volume.mount_point == "/boot";
-           });
+/// The volume of /boot, if that is a partition of its own.
+const image::BootVolume* boot_volume(const image::ImageFacts& facts) {
+    if (!facts.disk.is_partitioned()) return nullptr;
+    const auto& volumes = facts.disk.volumes;
+    const auto found = std::ranges::find(volumes, "/boot", &image::BootVolume::mount_point);
+    return found == volumes.end() ? nullptr : &*found;
 }
 
-image::PvMenuEdit edit_for(const image::ImageFacts& facts, const dev::FilesystemInfo& filesystem) {
+Result<image::PvMenuEdit> edit_for(const image::SafeRoot& root, const image::ImageFacts& facts,
+                                   const dev::FilesystemInfo& filesystem) {
     image::PvMenuEdit edit;
-    edit.boot_was_apart = boot_is_apart(facts);
+    // Names of cards that the image's own network files need: see the network module.
+    AMILIFT_TRY(auto network, image::inspect_network(root));
+    edit.wanted = std::move(network.naming);
+    if (const auto* boot = boot_volume(facts); boot != nullptr) {
+        edit.boot_device = fmt::format("(hd0,{})", boot->partition - 1);
+    }
+    edit.swap_is_gone = facts.disk.is_partitioned();
     if (!facts.pv_console.empty()) edit.console = facts.pv_console;
     if (auto spec = root_spec(filesystem); !spec.empty()) edit.root_argument = std::move(spec);
     edit.old_root_devices = image::old_root_devices(facts);
     // The partition that these name is gone.
     for (const auto& entry : facts.boot_entries) {
-        const auto root = image::last_value(entry.arguments, "root").value_or("");
-        if (root.starts_with("PARTUUID=") || root.starts_with("PARTLABEL=")) {
-            edit.old_root_devices.push_back(root);
+        const auto device = image::last_value(entry.arguments, "root").value_or("");
+        if (device.starts_with("PARTUUID=") || device.starts_with("PARTLABEL=")) {
+            edit.old_root_devices.push_back(device);
         }
     }
     edit.default_entry = facts.boot_entry;
@@ -81,14 +90,8 @@ Result<> require_no_holes(const image::SafeRoot& root, const std::string& path) 
         "copy the file (cp --sparse=never) and put the copy in its place", "pv-grub-cannot-read");
 }
 
-const image::Kernel* boot_kernel(const image::ImageFacts& facts) {
-    if (!facts.boot_entry || *facts.boot_entry >= facts.kernel_of_entry.size()) return nullptr;
-    const auto index = facts.kernel_of_entry[*facts.boot_entry];
-    return index && *index < facts.kernels.size() ? &facts.kernels[*index] : nullptr;
-}
-
 Result<const image::Kernel*> require_boot_kernel(const image::ImageFacts& facts) {
-    if (const auto* kernel = boot_kernel(facts); kernel != nullptr) return kernel;
+    if (const auto* kernel = facts.boot_kernel(); kernel != nullptr) return kernel;
     return fail(Errc::refused, "the image has no menu entry that can boot",
                 "add an entry with a kernel for Xen PV guests to its menu", "no-bootable-entry");
 }
@@ -114,11 +117,17 @@ Result<std::vector<PathEdit>> put_menu(const image::SafeRoot& root, std::string 
 Result<std::vector<Step>> plan_menu(const PlanContext& context) {
     const auto& facts = context.facts;
     const auto& root = context.source_root;
-    const auto edit = edit_for(facts, context.filesystem);
+    AMILIFT_TRY(const auto edit, edit_for(root, facts, context.filesystem));
     if (facts.menu_kind != image::BootMenuKind::grub_legacy) {
-        const auto& entry = facts.boot_entries.at(*facts.boot_entry);
-        AMILIFT_TRY(auto edits, put_menu(root, image::make_pv_menu(entry, edit),
-                                         fmt::format("the entry of {}", entry.where)));
+        std::vector<image::BootEntry> entries;
+        for (const auto index : facts.pv_entries) entries.push_back(facts.boot_entries.at(index));
+        AMILIFT_TRY(
+            auto edits,
+            put_menu(root, image::make_pv_menu(entries, edit),
+                     fmt::format("{} of {}, the default first",
+                                 entries.size() == 1 ? std::string("the entry")
+                                                     : fmt::format("{} entries", entries.size()),
+                                 facts.menu_path)));
         return steps_of(kName, std::move(edits));
     }
     auto result = image::edit_pv_menu(facts.menu_text, edit);
@@ -138,7 +147,7 @@ Result<std::vector<Step>> plan_menu(const PlanContext& context) {
 Result<std::vector<Step>> plan(const PlanContext& context) {
     AMILIFT_CHECK(require_pv_grub_reads(context.filesystem));
     AMILIFT_TRY(const auto* kernel, require_boot_kernel(context.facts));
-    if (!boot_is_apart(context.facts)) {
+    if (boot_volume(context.facts) == nullptr) {
         AMILIFT_CHECK(require_no_holes(context.source_root, kernel->path));
         AMILIFT_CHECK(require_no_holes(context.source_root, kernel->initrd));
     }
@@ -146,7 +155,7 @@ Result<std::vector<Step>> plan(const PlanContext& context) {
 }
 
 /// The entry that PV-GRUB boots by itself, as the target has it.
-Result<image::MenuEntry> live_entry(const VerifyContext& context, const image::Menu& menu) {
+Result<image::MenuEntry> live_entry(const image::Menu& menu, const std::string& wanted_console) {
     const auto index = image::default_entry(menu);
     if (!index) {
         return fail(Errc::internal, fmt::format("{} of the target has no entry", kMenu));
@@ -158,10 +167,10 @@ Result<image::MenuEntry> live_entry(const VerifyContext& context, const image::M
                                                 kMenu, image::printable(device, 40)));
     }
     const auto console = image::last_value(entry.arguments, "console").value_or("(none)");
-    if (console != edit_for(context.facts, context.filesystem).console) {
+    if (console != wanted_console) {
         return fail(Errc::internal,
-                    fmt::format("entry {} of {} has console={}, expected the one of Xen PV", *index,
-                                kMenu, image::printable(console, 40)));
+                    fmt::format("entry {} of {} has console={}, expected {}", *index, kMenu,
+                                image::printable(console, 40), wanted_console));
     }
     return entry;
 }
@@ -170,14 +179,19 @@ Result<std::vector<std::string>> verify(const VerifyContext& context) {
     AMILIFT_TRY(const auto* kernel, require_boot_kernel(context.facts));
     AMILIFT_TRY(const auto text, context.target_root.read(kMenu, image::kTextLimit));
     const auto menu = image::parse_menu(text);
-    AMILIFT_TRY(const auto entry, live_entry(context, menu));
+    AMILIFT_TRY(auto edit, edit_for(context.target_root, context.facts, context.filesystem));
+    AMILIFT_TRY(const auto entry, live_entry(menu, edit.console));
     std::vector<std::string> proofs;
-    auto edit = edit_for(context.facts, context.filesystem);
-    if (context.facts.menu_kind != image::BootMenuKind::grub_legacy) edit.default_entry = 0;
+    if (context.facts.menu_kind != image::BootMenuKind::grub_legacy) {
+        edit.default_entry = 0;
+        edit.boot_device.clear();
+    }
     if (!image::edit_pv_menu(text, edit).changes.empty()) {
         return fail(Errc::internal, fmt::format("{} of the target is not converted", kMenu));
     }
-    if (entry.kernel != kernel->path) {
+    AMILIFT_TRY(const auto wanted, context.target_root.resolve(kernel->path));
+    AMILIFT_TRY(const auto named, context.target_root.resolve(entry.kernel));
+    if (named != wanted) {
         return fail(Errc::internal,
                     fmt::format("{} of the target boots '{}', expected '{}'", kMenu,
                                 image::printable(entry.kernel), image::printable(kernel->path)));

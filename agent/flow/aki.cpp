@@ -44,7 +44,10 @@ Result<Aki> newest_aki(aws::Ec2Api& ec2, const std::string& architecture,
             continue;
         }
         const std::pair seen(name->major, name->minor);
-        if (best != nullptr && seen <= version) continue;
+        // EC2 lists them in any order; of one version the lower id is as good as another.
+        if (best != nullptr && (seen < version || (seen == version && image.id >= best->id))) {
+            continue;
+        }
         best = &image;
         version = seen;
     }

@@ -7,7 +7,6 @@
 #include <array>
 #include <utility>
 
-#include "image/kernel_arguments.hpp"
 #include "image/menu_lines.hpp"
 
 namespace amilift::image {
@@ -40,6 +39,10 @@ std::size_t device_length(std::string_view text) {
     return fine ? close + 1 : 0;
 }
 
+bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
+
 /// Where the value of "# kopt=..." begins, if the comment is such a template of update-grub.
 std::optional<std::size_t> template_value(std::string_view body, std::string_view key) {
     const auto hash = menu_detail::next_word(body, 0);
@@ -50,6 +53,45 @@ std::optional<std::size_t> template_value(std::string_view body, std::string_vie
         return std::nullopt;
     }
     return begin + key.size() + 1;
+}
+
+/// Has a command line a double quote that is never closed? What is added behind it would belong to
+/// the argument in it.
+bool has_open_quote(std::string_view command_line) {
+    return std::ranges::count(command_line, '"') % 2 != 0;
+}
+
+/// The command line with `argument` behind its last one.
+std::string with_argument(std::string_view command_line, std::string_view argument) {
+    if (has_open_quote(command_line)) return std::string(command_line);
+    const auto end = command_line.find_last_not_of(" \t\r");
+    const auto used = end == std::string_view::npos ? 0 : end + 1;
+    return fmt::format("{} {}{}", command_line.substr(0, used), argument,
+                       used == 0 ? std::string_view() : command_line.substr(used));
+}
+
+/// The command line without the arguments that `is_gone` names, nor the blanks before them.
+template <class Predicate>
+std::string without_arguments(std::string_view command_line, const Predicate& is_gone) {
+    std::string out;
+    std::size_t copied = 0;
+    for (const auto& argument : kernel_arguments(command_line)) {
+        if (!is_gone(argument)) continue;
+        out += command_line.substr(copied, argument.at - copied);
+        while (out.ends_with(' ') || out.ends_with('\t')) out.pop_back();
+        copied = argument.at + argument.text.size();
+    }
+    out += command_line.substr(copied);
+    return out;
+}
+
+std::string edit_pv_arguments(std::string_view arguments, const PvMenuEdit& edit, bool has_initrd) {
+    auto out =
+        with_only_console(without_gone_partitions(arguments, edit, has_initrd), edit.console);
+    if (edit.root_argument && has_initrd) {
+        out = replace_root_argument(out, edit.old_root_devices, *edit.root_argument);
+    }
+    return set_arguments(out, edit.wanted);
 }
 
 class Editor {
@@ -100,7 +142,8 @@ class Editor {
     std::string edited_command(const std::string& body, const Command& command) {
         const auto head = body.substr(0, command.arguments_at);
         const auto rest = std::string_view(body).substr(command.arguments_at);
-        if (command.name == "timeout") has_timeout_ = true;
+        // A negative one waits for ever.
+        if (command.name == "timeout") has_timeout_ = !rest.empty() && is_digit(rest.front());
         if (is_one_of(command.name, kScreenCommands)) return "#" + body;
         if (command.name == "uuid") {
             return body.substr(0, menu_detail::next_word(body, 0)) + "root (hd0)";
@@ -114,32 +157,34 @@ class Editor {
         const auto at = is_kernel ? menu_detail::kernel_file_at(body, command.arguments_at)
                                   : command.arguments_at;
         const auto end = menu_detail::word_end(body, at);
-        auto out = body.substr(0, at) + edited_path(std::string_view(body).substr(at, end - at));
+        const auto* entry = entry_ == 0 ? nullptr : &menu_.entries.at(entry_ - 1);
+        auto out = body.substr(0, at) + edited_path(std::string_view(body).substr(at, end - at),
+                                                    entry == nullptr ? "" : entry->root);
         const auto arguments = std::string_view(body).substr(end);
-        if (!is_kernel || entry_ == 0 || end == at) return out + std::string(arguments);
-        const auto& entry = menu_.entries[entry_ - 1];
-        const bool is_linux = !entry.is_multiboot &&
-                              (!entry.initrd.empty() || last_value(arguments, "root").has_value());
+        if (!is_kernel || entry == nullptr || end == at) return out + std::string(arguments);
+        const bool is_linux = !entry->is_multiboot &&
+                              (!entry->initrd.empty() || last_value(arguments, "root").has_value());
         if (!is_linux) return out + std::string(arguments);
-        return out + edited_arguments(arguments, !entry.initrd.empty());
+        return out + edited_arguments(arguments, !entry->initrd.empty());
     }
 
-    [[nodiscard]] std::string edited_path(std::string_view path) const {
+    /// `root` is what the entry says of the device before; the menu's own is that of /boot.
+    [[nodiscard]] std::string edited_path(std::string_view path, std::string_view root) const {
         std::string out;
         if (const auto length = device_length(path); length > 0) {
             out = "(hd0)";
+            root = path.substr(0, length);
             path.remove_prefix(length);
         }
-        if (edit_.boot_was_apart && path.starts_with('/') && !path.starts_with("/boot/")) {
-            out += "/boot";
-        }
+        const bool was_apart =
+            !edit_.boot_device.empty() && (device_length(root) == 0 || root == edit_.boot_device);
+        // "/boot/vmlinuz" there is by a link "boot -> .", and right here.
+        if (was_apart && path.starts_with('/') && !path.starts_with("/boot/")) out += "/boot";
         return out + std::string(path);
     }
 
     [[nodiscard]] std::string edited_arguments(std::string_view arguments, bool has_initrd) const {
-        auto out = with_only_console(arguments, edit_.console);
-        if (!edit_.root_argument || !has_initrd) return out;
-        return replace_root_argument(out, edit_.old_root_devices, *edit_.root_argument);
+        return edit_pv_arguments(arguments, edit_, has_initrd);
     }
 
     /// Changes the last such line before the first title, or adds one there.
@@ -181,41 +226,48 @@ class Editor {
 }  // namespace
 
 std::string with_only_console(std::string_view command_line, std::string_view console) {
-    std::string out;
-    std::size_t copied = 0;
     bool has = false;
-    for (const auto& argument : kernel_arguments(command_line)) {
-        if (argument.key != "console") continue;
-        if (argument.value == console && !has) {
-            has = true;
-            continue;
-        }
-        out += command_line.substr(copied, argument.at - copied);
-        while (out.ends_with(' ') || out.ends_with('\t')) out.pop_back();
-        copied = argument.at + argument.text.size();
+    const auto out = without_arguments(command_line, [&](const KernelArgument& argument) {
+        if (argument.key != "console") return false;
+        if (argument.value != console || has) return true;
+        has = true;
+        return false;
+    });
+    return has ? out : with_argument(out, fmt::format("console={}", console));
+}
+
+std::string without_gone_partitions(std::string_view command_line, const PvMenuEdit& edit,
+                                    bool has_initrd) {
+    std::string out(command_line);
+    if (!edit.boot_device.empty()) {
+        out = without_arguments(out, [](const KernelArgument& argument) {
+            return argument.key == "boot" && (argument.value.starts_with("/dev/") ||
+                                              argument.value.find('=') != std::string_view::npos);
+        });
     }
-    out += command_line.substr(copied);
-    // Behind a quote that is never closed, all would belong to the argument in it.
-    if (has || std::ranges::count(out, '"') % 2 != 0) return out;
-    const auto end = out.find_last_not_of(" \t\r");
-    const auto used = end == std::string::npos ? 0 : end + 1;
-    return fmt::format("{} console={}{}", out.substr(0, used), console,
-                       used == 0 ? std::string() : out.substr(used));
+    if (!edit.swap_is_gone || last_value(out, "resume_offset")) return out;
+    bool has = false;
+    out = without_arguments(out, [&](const KernelArgument& argument) {
+        has = has || argument.text == "noresume";
+        return argument.key == "resume";
+    });
+    return has_initrd && !has ? with_argument(out, "noresume") : out;
 }
 
 MenuResult edit_pv_menu(std::string_view text, const PvMenuEdit& edit) {
     return Editor(text, edit).run();
 }
 
-std::string make_pv_menu(const BootEntry& entry, const PvMenuEdit& edit) {
-    auto arguments = with_only_console(" " + std::string(trim(entry.arguments)), edit.console);
-    const bool has_initrd = !entry.initrds.empty();
-    if (edit.root_argument && has_initrd) {
-        arguments = replace_root_argument(arguments, edit.old_root_devices, *edit.root_argument);
+std::string make_pv_menu(const std::vector<BootEntry>& entries, const PvMenuEdit& edit) {
+    std::string out = "default 0\ntimeout 0\n";
+    for (const auto& entry : entries) {
+        const bool has_initrd = !entry.initrds.empty();
+        const auto arguments =
+            edit_pv_arguments(" " + std::string(trim(entry.arguments)), edit, has_initrd);
+        out += fmt::format("\ntitle {}\n\troot (hd0)\n\tkernel {} {}\n", printable(entry.title, 80),
+                           entry.kernel, trim(arguments));
+        if (has_initrd) out += fmt::format("\tinitrd {}\n", entry.initrds.front());
     }
-    auto out = fmt::format("default 0\ntimeout 0\n\ntitle {}\n\troot (hd0)\n\tkernel {} {}\n",
-                           printable(entry.title, 80), entry.kernel, trim(arguments));
-    if (has_initrd) out += fmt::format("\tinitrd {}\n", entry.initrds.front());
     return out;
 }
 

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstddef>
 #include <map>
 #include <memory>
 #include <utility>
@@ -124,20 +125,50 @@ class Walk {
     std::size_t count_ = 0;
 };
 
+constexpr std::uint64_t kBlock = 4096;
+
+/// Has it blocks for less than its size?
+bool has_holes(const struct stat& status) {
+    return std::uint64_t{512} * static_cast<std::uint64_t>(status.st_blocks) <
+           static_cast<std::uint64_t>(status.st_size);
+}
+
 struct Measurer {
+    const FilesWithoutHoles& whole;
     std::uint64_t bytes = 0;
-    Result<> visit(const Fd&, const std::string&, const std::string&, const struct stat& status) {
-        constexpr std::uint64_t kBlock = 4096;
-        if (status.st_size > 0) {
-            bytes += (static_cast<std::uint64_t>(status.st_size) + kBlock - 1) / kBlock * kBlock;
+    Result<> visit(const Fd& /*directory*/, const std::string& /*name*/, const std::string& path,
+                   const struct stat& status) {
+        if (status.st_size <= 0) return {};
+        const auto size = (static_cast<std::uint64_t>(status.st_size) + kBlock - 1) / kBlock;
+        auto blocks = size;
+        if (S_ISREG(status.st_mode) && has_holes(status) && !whole.contains(path)) {
+            // A piece of 512 bytes here may take a block there.
+            blocks = std::min(size, static_cast<std::uint64_t>(status.st_blocks) + 1);
         }
+        bytes += blocks * kBlock;
         return {};
     }
-    Result<> enter(const std::string&, const std::string&) {
-        bytes += 4096;
+    Result<> enter(const std::string& /*name*/, const std::string& /*path*/) {
+        bytes += kBlock;
         return {};
     }
-    Result<> leave(const Fd&, const std::string&, const struct stat&) { return {}; }
+    Result<> leave(const Fd& /*from*/, const std::string& /*path*/, const struct stat& /*status*/) {
+        return {};
+    }
+};
+
+/// Notes the first name that is no directory.
+struct FirstFile {
+    std::optional<std::string> found;
+    Result<> visit(const Fd& /*directory*/, const std::string& /*name*/, const std::string& path,
+                   const struct stat& /*status*/) {
+        if (!found) found = path;
+        return {};
+    }
+    Result<> enter(const std::string& /*name*/, const std::string& /*path*/) { return {}; }
+    Result<> leave(const Fd& /*from*/, const std::string& /*path*/, const struct stat& /*status*/) {
+        return {};
+    }
 };
 
 Result<> copy_xattrs(const Fd& from, const Fd& to, const std::string& path) {
@@ -174,20 +205,43 @@ Result<> copy_attributes(const Fd& from, const Fd& to, const std::string& path,
     return {};
 }
 
-Result<> copy_contents(const Fd& from, const Fd& to, const std::string& path) {
-    std::vector<char> piece(kPiece);
-    while (true) {
-        const auto n = ::read(from.get(), piece.data(), piece.size());
+/// Copies [`at`, `end`) of `from`, or up to its end.
+Result<> copy_range(const Fd& from, const Fd& to, off_t at, off_t end, const std::string& path) {
+    if (at >= end) return {};
+    std::vector<std::byte> piece(std::min(kPiece, static_cast<std::size_t>(end - at)));
+    while (at < end) {
+        const auto wanted = std::min(piece.size(), static_cast<std::size_t>(end - at));
+        const auto n = ::pread(from.get(), piece.data(), wanted, at);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) return failed(errno, "cannot read", path);
         if (n == 0) return {};
-        AMILIFT_CHECK(core::write_all(to, {piece.data(), static_cast<std::size_t>(n)}, path));
+        AMILIFT_CHECK(core::write_all_at(to, {piece.data(), static_cast<std::size_t>(n)},
+                                         static_cast<std::uint64_t>(at), path));
+        at += n;
     }
+    return {};
+}
+
+/// Only what is no hole.
+Result<> copy_data(const Fd& from, const Fd& to, off_t size, const std::string& path) {
+    for (off_t at = 0; at < size;) {
+        const auto data = ::lseek(from.get(), at, SEEK_DATA);
+        if (data < 0 && errno == ENXIO) break;
+        if (data < 0) return failed(errno, "cannot look for data in", path);
+        const auto hole = ::lseek(from.get(), data, SEEK_HOLE);
+        if (hole < 0) return failed(errno, "cannot look for holes in", path);
+        AMILIFT_CHECK(copy_range(from, to, data, std::min(hole, size), path));
+        at = hole;
+    }
+    if (::ftruncate(to.get(), size) != 0) return failed(errno, "cannot set the size of", path);
+    return {};
 }
 
 class Copier {
   public:
-    explicit Copier(const Fd& to) { targets_.push_back(&to); }
+    Copier(const Fd& to, const FilesWithoutHoles& whole) : whole_(whole) {
+        targets_.push_back(&to);
+    }
 
     Result<> visit(const Fd& from, const std::string& name, const std::string& path,
                    const struct stat& status) {
@@ -234,6 +288,7 @@ class Copier {
     static Result<> make_way(const Fd& to, const std::string& name, const std::string& path) {
         if (::unlinkat(to.get(), name.c_str(), 0) == 0 || errno == ENOENT) return {};
         if (errno == EISDIR || errno == EPERM) {
+            if (::unlinkat(to.get(), name.c_str(), AT_REMOVEDIR) == 0) return {};
             return fail(Errc::conflict,
                         fmt::format("there is a directory in the place of '{}' of the image",
                                     printable(path)),
@@ -297,10 +352,13 @@ class Copier {
         const Fd out(::openat(to.get(), name.c_str(),
                               O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
         if (!out.valid()) return failed(errno, "cannot make", path);
-        AMILIFT_CHECK(copy_contents(in, out, path));
+        const bool whole = whole_.contains(path) || !has_holes(status);
+        AMILIFT_CHECK(whole ? copy_range(in, out, 0, status.st_size, path)
+                            : copy_data(in, out, status.st_size, path));
         return copy_attributes(in, out, path, status);
     }
 
+    const FilesWithoutHoles& whole_;
     std::vector<const Fd*> targets_;  ///< the directory of the target, one for each level
     std::vector<std::unique_ptr<Fd>> owned_;
     std::map<ino_t, std::string> files_;  ///< with more than one name
@@ -315,18 +373,27 @@ Result<struct stat> status_of(const Fd& directory) {
 
 }  // namespace
 
-Result<TreeSize> measure_tree(const Fd& from) {
+Result<TreeSize> measure_tree(const Fd& from, const FilesWithoutHoles& whole) {
     AMILIFT_TRY(const auto status, status_of(from));
     Walk walk(status.st_dev);
-    Measurer measurer;
+    Measurer measurer{whole};
     AMILIFT_CHECK(walk.run(from, "", 0, measurer));
     return TreeSize{measurer.bytes, walk.count()};
 }
 
-Result<std::vector<CopiedPath>> copy_tree(const Fd& from, const Fd& to) {
+Result<std::optional<std::string>> first_file(const Fd& directory) {
+    AMILIFT_TRY(const auto status, status_of(directory));
+    Walk walk(status.st_dev);
+    FirstFile visitor;
+    AMILIFT_CHECK(walk.run(directory, "", 0, visitor));
+    return std::move(visitor.found);
+}
+
+Result<std::vector<CopiedPath>> copy_tree(const Fd& from, const Fd& to,
+                                          const FilesWithoutHoles& whole) {
     AMILIFT_TRY(const auto status, status_of(from));
     Walk walk(status.st_dev);
-    Copier copier(to);
+    Copier copier(to, whole);
     AMILIFT_CHECK(walk.run(from, "", 0, copier));
     AMILIFT_CHECK(copy_attributes(from, to, ".", status));
     return std::move(copier).take();

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -15,15 +18,24 @@ inline constexpr std::size_t kMaxTreeFiles = 20000;
 inline constexpr std::size_t kMaxTreeDepth = 32;
 
 struct TreeSize {
-    std::uint64_t bytes = 0;  ///< of the files' contents, each rounded up to 4096
+    std::uint64_t bytes = 0;  ///< that the files will take, in blocks of 4096
     std::size_t files = 0;    ///< names of any kind
     friend bool operator==(const TreeSize&, const TreeSize&) = default;
 };
 
-/// Counts what copy_tree() would copy. Errc::refused (id "tree-not-copyable") for more than
+/// Names of files below a directory ("vmlinuz-6.1") that get no holes: a boot loader that does not
+/// read them reads these.
+using FilesWithoutHoles = std::set<std::string>;
+
+/// Counts what copy_tree() would write. Errc::refused (id "tree-not-copyable") for more than
 /// kMaxTreeFiles names or kMaxTreeDepth levels, and for anything but files, directories and
 /// symbolic links.
-[[nodiscard]] core::Result<TreeSize> measure_tree(const core::Fd& from);
+[[nodiscard]] core::Result<TreeSize> measure_tree(const core::Fd& from,
+                                                  const FilesWithoutHoles& whole);
+
+/// The first name below the directory that is no directory, "lost+found" at the top left out;
+/// absent if there are directories only. The same bounds and errors.
+[[nodiscard]] core::Result<std::optional<std::string>> first_file(const core::Fd& directory);
 
 struct CopiedPath {
     std::string path;  ///< below the directory: "grub/menu.lst"
@@ -31,12 +43,14 @@ struct CopiedPath {
 };
 
 /// Copies what is in the directory `from` into the directory `to` of another filesystem, with
-/// modes, owners, times, extended attributes and hard links; "lost+found" at the top is left out.
-/// Mounts below `from` are not entered. A file or link that is in the way is replaced, a directory
-/// is used and gets the attributes of the copied one; so does `to`. No link is followed on either
-/// side, and no file gets holes. Errors: those of measure_tree(), conflict (a directory is in the
-/// place of a file, or the other way round), no_space, io_error.
+/// modes, owners, times, extended attributes (ACLs are such), hard links and holes, except those of
+/// `whole`; "lost+found" at the top is left out. Mounts below `from` are not entered. A file, link
+/// or empty directory that is in the way is replaced, a directory is used and gets the attributes
+/// of the copied one; so does `to`. No link is followed on either side. Errors: those of
+/// measure_tree(), conflict (a directory that is not empty is in the place of a file, or something
+/// else in the place of a directory), no_space, io_error.
 [[nodiscard]] core::Result<std::vector<CopiedPath>> copy_tree(const core::Fd& from,
-                                                              const core::Fd& to);
+                                                              const core::Fd& to,
+                                                              const FilesWithoutHoles& whole);
 
 }  // namespace amilift::image

@@ -82,9 +82,8 @@ Result<Inspection> inspect_content(const SourceImage& source, ConversionObserver
     inspection.partitions = source.partitions();
     AMILIFT_TRY(inspection.facts, image::inspect_image(source.root(), source.boot_disk()));
     if (options != nullptr && is_paravirtual(*options)) {
-        AMILIFT_TRY(const auto boot,
-                    image::choose_pv_boot(source.root(), inspection.facts, options->architecture));
-        if (boot) inspection.facts.pv_console = boot->console;
+        AMILIFT_CHECK(
+            image::choose_pv_boot(source.root(), inspection.facts, options->architecture));
     }
     auto& findings = inspection.facts.findings;
     findings.insert(findings.begin(), source.findings().begin(), source.findings().end());
@@ -161,16 +160,19 @@ VolumePlace bare_filesystem(const SourceImage& source) {
     return place;
 }
 
-/// What the steps take of the filesystem: all that they add, and the most that one of them needs
-/// while it is applied.
-std::uint64_t room_for(const std::vector<modules::Step>& steps) {
+/// Has the source room for what the steps take of the filesystem: all that they add, and the most
+/// that one of them needs while it is applied?
+Result<> require_room(const SourceImage& source, const std::vector<modules::Step>& steps,
+                      RoomIn where) {
     std::uint64_t added = 0;
+    std::uint64_t files = 0;
     std::uint64_t passing = 0;
     for (const auto& step : steps) {
         added += step.added_bytes;
+        files += step.added_files;
         passing = std::max(passing, step.passing_bytes);
     }
-    return added + passing;
+    return source.require_room(added + passing, files, where);
 }
 
 Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& source,
@@ -180,13 +182,15 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
     observer.on_stage("inspect");
     AMILIFT_TRY(plan.text.inspection, inspect_content(source, observer, &request.options));
     auto& inspection = plan.text.inspection;
-    const auto platform =
-        is_paravirtual(request.options) ? job::Platform::xen : request.options.platform;
-    for (auto& finding : modules::platform_findings(inspection.facts, platform)) {
+    const bool paravirtual = is_paravirtual(request.options);
+    for (auto& finding :
+         paravirtual ? modules::paravirtual_findings(inspection.facts)
+                     : modules::platform_findings(inspection.facts, request.options.platform)) {
         observer.on_finding(finding);
         inspection.facts.findings.push_back(std::move(finding));
     }
     AMILIFT_CHECK(require_convertible(inspection.facts));
+    if (paravirtual) AMILIFT_CHECK(source.require_one_filesystem(inspection.facts.fstab_text));
     AMILIFT_CHECK(modules::Manifest::require_place(source.root(), modules::kManifestPath));
     if (is_own_volume(request) && !request.is_interrupted) {
         AMILIFT_CHECK(require_no_notes(source.root()));
@@ -195,7 +199,7 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
     observer.on_stage("plan");
     AMILIFT_TRY(const auto used, source.used_extents());
     plan.text.used_bytes = used.used_bytes;
-    if (is_paravirtual(request.options)) {
+    if (paravirtual) {
         plan.target_places = {bare_filesystem(source)};
         plan.text.target_bytes = inspection.filesystem.size_bytes;
     } else if (inspection.facts.disk.is_partitioned()) {
@@ -228,9 +232,8 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
             plan.steps.push_back(std::move(step));
         }
     }
-    AMILIFT_CHECK(source.require_room(room_for(plan.steps), is_paravirtual(request.options)
-                                                                ? RoomIn::root
-                                                                : RoomIn::each_filesystem));
+    AMILIFT_CHECK(
+        require_room(source, plan.steps, paravirtual ? RoomIn::root : RoomIn::each_filesystem));
     AMILIFT_TRY(plan.boot_files, modules::read_boot_files(inspection.facts, source.root()));
     return plan;
 }

@@ -22,20 +22,18 @@ TEST(PvFstab, LeavesOutTheOtherPartitions) {
     constexpr std::string_view kText =
         "# disk\n/dev/sda2 / ext3 defaults 1 1\nLABEL=/boot /boot ext3 defaults 1 2\n"
         "UUID=ab-cd /boot/efi vfat defaults 0 0\n/dev/sda3 swap swap defaults 0 0\n"
-        "/swapfile none swap sw 0 0\ntmpfs /dev/shm tmpfs defaults 0 0\n";
-    const auto result = edit_pv_fstab(kText, edit(), {true, true});
+        "/swapfile none swap sw 0 0\nUUID=other-disk none swap sw 0 0\n"
+        "tmpfs /dev/shm tmpfs defaults 0 0\n";
+    const LeftOut left_out{{"/dev/sda3", "UUID=ab-cd"}};
+    const auto result = edit_pv_fstab(kText, edit(), left_out);
     EXPECT_EQ(result.text,
               "# disk\nUUID=1-2 / ext3 defaults 1 1\n#LABEL=/boot /boot ext3 defaults 1 2\n"
               "#UUID=ab-cd /boot/efi vfat defaults 0 0\n#/dev/sda3 swap swap defaults 0 0\n"
-              "/swapfile none swap sw 0 0\ntmpfs /dev/shm tmpfs defaults 0 0\n");
+              "/swapfile none swap sw 0 0\nUUID=other-disk none swap sw 0 0\n"
+              "tmpfs /dev/shm tmpfs defaults 0 0\n");
     EXPECT_EQ(result.changes.size(), 4U);
     EXPECT_TRUE(std::ranges::is_sorted(result.changes, {}, &image::TextChange::line));
-    EXPECT_TRUE(edit_pv_fstab(result.text, edit(), {true, true}).changes.empty());
-}
-
-TEST(PvFstab, LeavesTheLinesOfABareFilesystemAlone) {
-    constexpr std::string_view kText = "UUID=1-2 / ext3 defaults 1 1\nUUID=5 none swap sw 0 0\n";
-    EXPECT_TRUE(edit_pv_fstab(kText, edit(), {}).changes.empty());
+    EXPECT_TRUE(edit_pv_fstab(result.text, edit(), left_out).changes.empty());
 }
 
 TEST(PvConsole, AddsALogin) {

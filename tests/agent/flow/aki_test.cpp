@@ -62,6 +62,15 @@ TEST(Aki, TakesTheNewestOfAmazonByNumber) {
     EXPECT_EQ(choose_aki(ec2, "auto", "x86_64", "eu-west-1").value().id, "aki-00000004");
 }
 
+TEST(Aki, TakesTheSameOfTwoOfOneVersion) {
+    for (const bool reversed : {false, true}) {
+        FakeEc2 ec2;
+        add_kernel(ec2, reversed ? "aki-0000000b" : "aki-0000000a", "pv-grub-hd0_1.05-x86_64.gz");
+        add_kernel(ec2, reversed ? "aki-0000000a" : "aki-0000000b", "pv-grub-hd0_1.05-x86_64.gz");
+        EXPECT_EQ(choose_aki(ec2, "auto", "x86_64", "r").value().id, "aki-0000000a");
+    }
+}
+
 TEST(Aki, SaysWhenTheRegionHasNone) {
     FakeEc2 ec2;
     add_kernel(ec2, "aki-00000001", "pv-grub-hd00_1.05-x86_64.gz");

@@ -9,7 +9,7 @@ namespace {
 
 PvMenuEdit edit_of_three_partitions() {
     PvMenuEdit edit;
-    edit.boot_was_apart = true;
+    edit.boot_device = "(hd0,0)";
     edit.root_argument = "LABEL=/";
     edit.old_root_devices = {"/dev/sda2", "/dev/VolGroup00/LogVol00"};
     edit.default_entry = 1;
@@ -101,9 +101,60 @@ TEST(PvMenu, NeverWaitsForAKey) {
     EXPECT_EQ(edit_pv_menu("", edit).text, "timeout 0\n");
 }
 
+TEST(PvMenu, NeverWaitsForEver) {
+    const PvMenuEdit edit;
+    const auto result = edit_pv_menu("timeout=-1\nhiddenmenu\ntitle a\nroot (hd0)\n", edit);
+    EXPECT_EQ(result.text, "timeout 0\nhiddenmenu\ntitle a\nroot (hd0)\n");
+    EXPECT_TRUE(edit_pv_menu(result.text, edit).changes.empty());
+}
+
+TEST(PvMenu, KnowsWhichPartitionAFileLayOn) {
+    const auto edit = edit_of_three_partitions();
+    const auto result = edit_pv_menu(
+        "timeout 1\ndefault 1\ntitle link of the root\nroot (hd0,1)\nkernel /vmlinuz root=LABEL=/\n"
+        "title one device\nroot (hd0,1)\nkernel (hd0,0)/vmlinuz root=LABEL=/\ninitrd /initrd.img\n"
+        "title by a link in /boot\nroot (hd0,0)\nkernel /boot/vmlinuz root=LABEL=/\n"
+        "title none\nkernel /vmlinuz root=LABEL=/\n",
+        edit);
+    EXPECT_EQ(result.text,
+              "timeout 1\ndefault 1\ntitle link of the root\nroot (hd0)\n"
+              "kernel /vmlinuz root=LABEL=/ console=hvc0\n"
+              "title one device\nroot (hd0)\nkernel (hd0)/boot/vmlinuz root=LABEL=/ console=hvc0\n"
+              "initrd /initrd.img\n"
+              "title by a link in /boot\nroot (hd0)\nkernel /boot/vmlinuz root=LABEL=/ "
+              "console=hvc0\n"
+              "title none\nkernel /boot/vmlinuz root=LABEL=/ console=hvc0\n");
+    EXPECT_TRUE(edit_pv_menu(result.text, edit).changes.empty());
+}
+
+TEST(PvMenu, ForgetsThePartitionsThatAreGone) {
+    PvMenuEdit edit;
+    EXPECT_EQ(without_gone_partitions(" ro resume=/dev/sda3 boot=UUID=1", edit, true),
+              " ro resume=/dev/sda3 boot=UUID=1");
+    edit.swap_is_gone = true;
+    edit.boot_device = "(hd0,0)";
+    EXPECT_EQ(without_gone_partitions(" ro resume=UUID=5 fips=1 boot=UUID=1 quiet", edit, true),
+              " ro fips=1 quiet noresume");
+    EXPECT_EQ(without_gone_partitions(" ro noresume boot=live", edit, true),
+              " ro noresume boot=live");
+    EXPECT_EQ(without_gone_partitions(" ro resume=/dev/sda3", edit, false), " ro");
+    EXPECT_EQ(without_gone_partitions(" resume=UUID=1 resume_offset=34816", edit, true),
+              " resume=UUID=1 resume_offset=34816");
+    EXPECT_EQ(without_gone_partitions(" a=\"b", edit, true), " a=\"b");
+}
+
+TEST(PvMenu, AddsWhatEveryKernelShallHave) {
+    PvMenuEdit edit;
+    edit.wanted = {{"net.ifnames", "0"}};
+    const auto result = edit_pv_menu("timeout 1\ntitle a\nkernel /v root=LABEL=/\n", edit);
+    EXPECT_EQ(result.text,
+              "timeout 1\ntitle a\nkernel /v root=LABEL=/ console=hvc0 net.ifnames=0\n");
+    EXPECT_TRUE(edit_pv_menu(result.text, edit).changes.empty());
+}
+
 TEST(PvMenu, LeavesHypervisorsAndOtherDisksAlone) {
     PvMenuEdit edit;
-    edit.boot_was_apart = true;
+    edit.boot_device = "(hd0,0)";
     const auto result = edit_pv_menu(
         "timeout 1\ntitle xen\nroot (hd0,0)\nkernel /xen.gz dom0_mem=1G\n"
         "module /vmlinuz root=/dev/sda1 console=tty0\ntitle floppy\nroot (fd0)\nchainloader +1\n",
@@ -124,11 +175,16 @@ TEST(PvMenu, WritesAMenuForAnotherLoadersEntry) {
     entry.kernel = "/boot/vmlinuz-6.1";
     entry.initrds = {"/boot/initrd.img-6.1"};
     entry.arguments = "root=/dev/vda1 ro quiet console=ttyS0";
-    const auto text = make_pv_menu(entry, edit);
+    BootEntry second;
+    second.title = "old";
+    second.kernel = "/boot/vmlinuz-5";
+    second.arguments = "root=/dev/vda1";
+    const auto text = make_pv_menu({entry, second}, edit);
     EXPECT_EQ(text,
               "default 0\ntimeout 0\n\ntitle Debian\\x0aGNU\n\troot (hd0)\n"
               "\tkernel /boot/vmlinuz-6.1 root=UUID=1-2 ro quiet console=hvc0\n"
-              "\tinitrd /boot/initrd.img-6.1\n");
+              "\tinitrd /boot/initrd.img-6.1\n"
+              "\ntitle old\n\troot (hd0)\n\tkernel /boot/vmlinuz-5 root=/dev/vda1 console=hvc0\n");
     edit.default_entry = 0;
     EXPECT_TRUE(edit_pv_menu(text, edit).changes.empty());
 }

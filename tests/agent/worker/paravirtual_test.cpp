@@ -8,8 +8,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <set>
 
 #include "image/compression.hpp"
+#include "image/initramfs.hpp"
+#include "tests/agent/image/initramfs_samples.hpp"
 #include "tests/agent/image/pv_kernel_samples.hpp"
 #include "tests/agent/worker/pv_image.hpp"
 #include "worker/conversion.hpp"
@@ -42,6 +45,13 @@ void put(const std::string& disk, std::uint64_t offset, std::string_view bytes) 
               static_cast<ssize_t>(bytes.size()));
 }
 
+/// A directory in which a listed path lies has another time of change.
+bool is_parent_of_one(const std::string& path, const std::set<std::string>& touched) {
+    if (path == "/") return true;
+    const auto next = touched.lower_bound(path + "/");
+    return next != touched.end() && next->starts_with(path + "/");
+}
+
 class Paravirtual : public ::testing::Test {
   protected:
     void SetUp() override {
@@ -62,10 +72,17 @@ class Paravirtual : public ::testing::Test {
                                     kVersion) +
                std::string(200000, 'k');
     }
+    /// As dracut makes them on a machine that is no guest of Xen: without its drivers.
+    static std::string initramfs() {
+        return image::packed(
+            "gzip", image::cpio_of(
+                        {{"init", "#!/bin/sh\n"},
+                         {"lib/modules/" + std::string(kVersion) + "/modules.dep", "old index"}}));
+    }
     /// What anaconda made of a disk: /boot, / and swap on a partition each.
     void write_trees(const std::string& root, const std::string& boot) {
         write_text(boot + "/vmlinuz-" + kVersion, kernel(image::pv_notes()));
-        write_text(boot + "/initramfs-" + kVersion + ".img", std::string(100000, 'i'));
+        write_text(boot + "/initramfs-" + kVersion + ".img", initramfs());
         write_text(boot + "/config-" + kVersion, "CONFIG_XEN=y\n");
         write_text(boot + "/grub/grub.conf",
                    fmt::format("default=0\ntimeout=5\nsplashimage=(hd0,0)/grub/splash.xpm.gz\n"
@@ -89,9 +106,12 @@ class Paravirtual : public ::testing::Test {
                                                     "/dev/sda3 swap swap defaults 0 0\n"
                                                     "proc /proc proc defaults 0 0\n",
                                                     kBootUuid));
-        write_text(root + "/lib/modules/" + kVersion + "/modules.builtin",
-                   "kernel/drivers/block/xen-blkfront.ko\nkernel/drivers/net/xen-netfront.ko\n");
-        write_text(root + "/lib/modules/" + std::string(kVersion) + "/modules.dep", "");
+        const auto modules = root + "/lib/modules/" + kVersion + "/";
+        write_text(modules + "modules.dep",
+                   "kernel/drivers/block/xen-blkfront.ko:\nkernel/drivers/net/xen-netfront.ko:\n");
+        for (const std::string name : {"block/xen-blkfront", "net/xen-netfront"}) {
+            write_text(modules + "kernel/drivers/" + name + ".ko", image::module_file({}));
+        }
         fs::create_directories(root + "/var/lib");
         fs::create_directories(root + "/boot");
         for (const auto& tree : {root, boot}) {
@@ -108,11 +128,15 @@ class Paravirtual : public ::testing::Test {
     }
     void make_disk() {
         write_trees(work / "root", work / "boot");
+        make_disk_of_trees();
+    }
+    void make_disk_of_trees() {
         modules::test::make_file(source, 96 * kMiB);
         ASSERT_TRUE(commands.run_ok(
             {.argv = {"sfdisk", "-q", "--no-tell-kernel", source},
-             .input = "label: dos\nstart=1MiB, size=16MiB, type=83, bootable\n"
-                      "start=17MiB, size=48MiB, type=83\nstart=65MiB, size=16MiB, type=82\n"}));
+             .input =
+                 "label: dos\nlabel-id: 0x11223344\nstart=1MiB, size=16MiB, type=83, bootable\n"
+                 "start=17MiB, size=48MiB, type=83\nstart=65MiB, size=16MiB, type=82\n"}));
         put_disk();
         // Code of a loader that amilift does not know.
         put(source, 0, "\xfa\x31\xc0\x8e\xd8");
@@ -133,6 +157,14 @@ class Paravirtual : public ::testing::Test {
         request.target.path = to;
         request.options = options;
         return convert(request, commands, findings, cancel);
+    }
+    /// A second conversion writes nothing.
+    void expect_no_change(const std::string& image) {
+        const auto again = work / "again.img";
+        const auto result = run(image, again);
+        ASSERT_TRUE(result) << result.error().message();
+        EXPECT_TRUE(result->manifest.entries().empty()) << result->manifest.to_json();
+        EXPECT_EQ(fs::file_size(again), fs::file_size(image));
     }
     std::string refusal() {
         const auto before = read_text(source);
@@ -171,7 +203,7 @@ TEST_F(Paravirtual, MakesOneFilesystemOfThreePartitions) {
     EXPECT_EQ(read_text(root + "/boot/grub/menu.lst"),
               fmt::format("default=0\ntimeout=5\n#splashimage=(hd0,0)/grub/splash.xpm.gz\n"
                           "title Enterprise\n\troot (hd0)\n"
-                          "\tkernel /boot/vmlinuz-{0} ro root={1} console=hvc0\n"
+                          "\tkernel /boot/vmlinuz-{0} ro root={1} noresume console=hvc0\n"
                           "\tinitrd /boot/initramfs-{0}.img\n",
                           kVersion, spec));
     EXPECT_EQ(read_text(root + "/etc/fstab"), fmt::format("{} / ext3 defaults 1 1\n"
@@ -181,15 +213,39 @@ TEST_F(Paravirtual, MakesOneFilesystemOfThreePartitions) {
                                                           spec, kBootUuid));
     EXPECT_THAT(read_text(root + "/etc/inittab"), HasSubstr("/sbin/agetty hvc0 38400\n"));
     EXPECT_EQ(read_text(root + "/etc/securetty"), "console\ntty1\nhvc0\n");
-    // Nothing of /boot but the menu is another than it was.
+    // Nothing of /boot but the menu and the initramfs is another than it was.
     auto was = describe_tree(work / "boot");
     auto is = describe_tree(root + "/boot");
     const auto is_other = [](const std::string& line) {
-        return line.starts_with("/ ") || line.starts_with("/grub/grub.conf ");
+        return line.starts_with("/ ") || line.starts_with("/grub/grub.conf ") ||
+               line.starts_with("/initramfs-");
     };
     std::erase_if(was, is_other);
     std::erase_if(is, is_other);
     EXPECT_EQ(is, was);
+    const auto repaired = read_text(root + "/boot/initramfs-" + kVersion + ".img");
+    EXPECT_TRUE(repaired.starts_with(read_text(work / "boot/initramfs-" + kVersion + ".img")));
+    const auto members = image::read_initramfs(repaired).members;
+    for (const std::string name : {"block/xen-blkfront", "net/xen-netfront"}) {
+        EXPECT_TRUE(members.contains("lib/modules/" + std::string(kVersion) + "/kernel/drivers/" +
+                                     name + ".ko"))
+            << name;
+    }
+    // Nor anything else but what the manifest lists.
+    std::set<std::string> touched;
+    for (const auto& entry : result->manifest.entries()) touched.insert(entry.path);
+    const TestMount old(source, 17 * kMiB);
+    auto old_tree = describe_tree(old.path());
+    auto new_tree = describe_tree(root);
+    const auto is_listed = [&](const std::string& line) {
+        const auto path = line.substr(0, line.find(' '));
+        return path.starts_with("/boot") || touched.contains(path) ||
+               path == modules::kManifestPath || is_parent_of_one(path, touched);
+    };
+    std::erase_if(old_tree, is_listed);
+    std::erase_if(new_tree, is_listed);
+    EXPECT_EQ(new_tree, old_tree);
+    EXPECT_GT(new_tree.size(), 5U);
     EXPECT_THAT(result->proofs, Contains(HasSubstr("grub-fstest reads /boot/vmlinuz-")));
     EXPECT_THAT(result->proofs, Contains(HasSubstr("grub-fstest reads /boot/initramfs-")));
     const auto& entries = result->manifest.entries();
@@ -204,11 +260,49 @@ TEST_F(Paravirtual, MakesOneFilesystemOfThreePartitions) {
 TEST_F(Paravirtual, ChangesNothingTheSecondTime) {
     make_disk();
     ASSERT_TRUE(run(source, output));
-    const auto again = work / "again.img";
-    const auto result = run(output, again);
+    expect_no_change(output);
+}
+
+/// What Debian makes of such a disk: GRUB 2, and a menu with a rescue entry and an older kernel.
+TEST_F(Paravirtual, WritesTheMenuOfGrub2) {
+    write_trees(work / "root", work / "boot");
+    fs::remove_all(work / "boot/grub");
+    write_text(work / "boot/vmlinuz-2.6.31", kernel(image::pv_notes()));
+    write_text(work / "boot/vmlinuz-2.6.30", kernel(""));
+    const auto entry = [](const std::string& title, const std::string& kernel,
+                          const std::string& more) {
+        return fmt::format(
+            "menuentry '{}' {{\n search --fs-uuid --set=root {}\n"
+            " linux /vmlinuz-{} root=/dev/sda2 ro{}\n{}}}\n",
+            title, kBootUuid, kernel, more,
+            kernel == kVersion ? fmt::format(" initrd /initramfs-{}.img\n", kernel)
+                               : std::string());
+    };
+    write_text(work / "boot/grub/grub.cfg", "set default=2\n" + entry("old", "2.6.31", "") +
+                                                entry("hvm", "2.6.30", "") +
+                                                entry("new", kVersion, " quiet resume=/dev/sda3") +
+                                                entry("rescue", kVersion, " single"));
+    make_disk_of_trees();
+    const auto result = run(source, output);
     ASSERT_TRUE(result) << result.error().message();
-    EXPECT_TRUE(result->manifest.entries().empty()) << result->manifest.to_json();
-    EXPECT_EQ(fs::file_size(again), 48 * kMiB);
+    {
+        const TestMount mounted(output, 0);
+        const auto spec = fmt::format("UUID={}", kRootUuid);
+        const auto linux_of = [&](const std::string& title, const std::string& arguments) {
+            return fmt::format(
+                "\ntitle {0}\n\troot (hd0)\n\tkernel /boot/vmlinuz-{1} root={2} {3}\n"
+                "\tinitrd /boot/initramfs-{1}.img\n",
+                title, kVersion, spec, arguments);
+        };
+        EXPECT_EQ(read_text(mounted.path() + "/boot/grub/menu.lst"),
+                  "default 0\ntimeout 0\n" + linux_of("new", "ro quiet noresume console=hvc0") +
+                      "\ntitle old\n\troot (hd0)\n"
+                      "\tkernel /boot/vmlinuz-2.6.31 root=/dev/sda2 ro console=hvc0\n" +
+                      linux_of("rescue", "ro single noresume console=hvc0"));
+        EXPECT_EQ(read_text(mounted.path() + "/boot/grub/grub.cfg"),
+                  read_text(work / "boot/grub/grub.cfg"));
+    }
+    expect_no_change(output);
 }
 
 TEST_F(Paravirtual, RefusesBeforeAnythingIsWritten) {
@@ -220,9 +314,27 @@ TEST_F(Paravirtual, RefusesBeforeAnythingIsWritten) {
     put_disk();
     EXPECT_EQ(refusal(), "pv-kernel-no-xen");
     write_text(work / "boot/vmlinuz-" + kVersion, kernel(image::pv_notes()));
-    fs::remove_all(work / "root/lib");
+    fs::remove_all(work / "root/lib/modules");
     put_disk();
     EXPECT_EQ(refusal(), "no-xen-blkfront-driver");
+}
+
+TEST_F(Paravirtual, RefusesWhatOneFilesystemDoesNotHold) {
+    make_disk();
+    write_text(work / "root/boot/menu.lst", "of before /boot was a partition");
+    put_disk();
+    EXPECT_EQ(refusal(), "hidden-boot-files");
+    fs::remove(work / "root/boot/menu.lst");
+    const auto fstab = read_text(work / "root/etc/fstab");
+    write_text(work / "root/etc/fstab", fstab + "PARTUUID=11223344-03 /srv ext3 noauto 0 0\n");
+    put_disk();
+    EXPECT_EQ(refusal(), "other-filesystem");
+    write_text(work / "root/etc/fstab", fstab);
+    // More than the root has room for.
+    write_text(work / "boot/large", std::string(10 * kMiB, 'x'));
+    write_text(work / "root/large", std::string(34 * kMiB, 'x'));
+    put_disk();
+    EXPECT_EQ(refusal(), "filesystem-full");
 }
 
 TEST_F(Paravirtual, RefusesAFilesystemThatPvGrubCannotRead) {
