@@ -64,13 +64,16 @@ core::Result<> check_source(const aws::Image& source, const job::ConversionOptio
                     "product-codes");
     }
     if (has_billing_codes(source) && options.layout != job::Layout::in_place) {
-        return fail(
-            Errc::refused,
-            fmt::format("AMI '{}' is billed as '{}' ({}), which a new AMI from a blank "
-                        "volume would lose",
-                        source.id, source.usage_operation, source.platform_details),
-            "convert with target.layout: in-place, which keeps them, or use the vendor's HVM image",
-            "billing-codes");
+        const auto* hint =
+            options.virtualization == job::Virtualization::paravirtual
+                ? "use a paravirtual image of the vendor"
+                : "convert with target.layout: in-place, which keeps them, or use an HVM image of "
+                  "the vendor";
+        return fail(Errc::refused,
+                    fmt::format("AMI '{}' is billed as '{}' ({}), which a new AMI from a blank "
+                                "volume would lose",
+                                source.id, source.usage_operation, source.platform_details),
+                    hint, "billing-codes");
     }
     const auto* root = root_mapping(source);
     if (root == nullptr || !root->snapshot_id) {

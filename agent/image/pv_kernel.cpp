@@ -36,8 +36,9 @@ constexpr std::uint64_t kProgramNote = 4;  // PT_NOTE
 constexpr std::uint64_t kSectionNote = 7;  // SHT_NOTE
 constexpr std::uint64_t kMachine386 = 3;
 constexpr std::uint64_t kMachineX86_64 = 62;
-/// Kernels have some ten of each.
+/// Kernels have some ten of each, and some twenty notes.
 constexpr std::uint64_t kMaxHeaders = 1024;
+constexpr int kMaxNotes = 1024;
 
 // Xen, public/elfnote.h.
 constexpr std::uint64_t kNoteEntry = 1;
@@ -141,7 +142,7 @@ bool read_notes(std::string_view bytes, XenNotes& out) {
     bool has_entry = false;
     bool has_pvh_entry = false;
     std::uint64_t at = 0;
-    while (bytes.size() >= kHeader && at <= bytes.size() - kHeader) {
+    for (int i = 0; i < kMaxNotes && bytes.size() >= kHeader && at <= bytes.size() - kHeader; ++i) {
         const auto name_size = number_at(bytes, at, 4).value_or(0);
         const auto size = number_at(bytes, at + 4, 4).value_or(0);
         const auto type = number_at(bytes, at + 8, 4).value_or(0);
@@ -304,22 +305,6 @@ Result<PvKernel> parse_bz_image(std::string_view bytes, const KernelHeader& head
     return parse_packed(payload, "the kernel");
 }
 
-/// Does the config make a kernel that can be a Xen PV guest? CONFIG_XEN_PV exists since 4.13;
-/// CONFIG_XEN alone said it before.
-bool config_has_pv(std::string_view config) {
-    bool xen = false;
-    bool knows_pv = false;
-    for (const auto& line : split_lines(config)) {
-        if (line.body == "CONFIG_XEN_PV=y" || line.body == "CONFIG_X86_64_XEN=y" ||
-            line.body == "CONFIG_X86_XEN=y") {
-            return true;
-        }
-        if (line.body == "CONFIG_XEN=y") xen = true;
-        if (line.body.find("CONFIG_XEN_PV ") != std::string_view::npos) knows_pv = true;
-    }
-    return xen && !knows_pv;
-}
-
 }  // namespace
 
 Result<PvKernel> parse_pv_kernel(std::string_view bytes) {
@@ -348,12 +333,7 @@ Result<PvKernel> inspect_pv_kernel(const SafeRoot& root, std::string_view path) 
     if (kernel->compression != "lzo") return kernel;
     AMILIFT_TRY(const auto facts, inspect_kernel(root, path));
     kernel->is_64_bit = facts.is_64_bit;
-    std::string config;
-    constexpr std::size_t kConfigLimit = 1U << 20;
-    if (!facts.config_path.empty()) {
-        AMILIFT_TRY(config, root.read(facts.config_path, kConfigLimit));
-    }
-    if (config_has_pv(config)) return kernel;
+    if (facts.starts_on_xen_pv.value_or(false)) return kernel;
     auto refusal = refuse(facts.config_path.empty()
                               ? std::string("the kernel is packed by lzo, and there is no config "
                                             "that says whether it can be a Xen PV guest")

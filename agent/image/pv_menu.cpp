@@ -99,14 +99,14 @@ class Editor {
     Editor(std::string_view text, const PvMenuEdit& edit)
         : edit_(edit), menu_(parse_menu(text)), lines_(menu_detail::split_menu(text)) {}
 
-    MenuResult run() {
+    EditedText run() {
         for (auto& line : lines_) edit_line(line);
         if (edit_.default_entry && *edit_.default_entry < menu_.entries.size() &&
             (default_entry(menu_) != edit_.default_entry || menu_.default_saved)) {
             set_global("default", fmt::format("{}", *edit_.default_entry));
         }
         if (!has_timeout_) set_global("timeout", "0");
-        MenuResult result;
+        EditedText result;
         for (const auto& line : lines_) {
             result.text += line.body;
             result.text += line.ending;
@@ -143,7 +143,9 @@ class Editor {
         const auto head = body.substr(0, command.arguments_at);
         const auto rest = std::string_view(body).substr(command.arguments_at);
         // A negative one waits for ever.
-        if (command.name == "timeout") has_timeout_ = !rest.empty() && is_digit(rest.front());
+        if (command.name == "timeout" && entry_ == 0) {
+            has_timeout_ = !rest.empty() && is_digit(rest.front());
+        }
         if (is_one_of(command.name, kScreenCommands)) return "#" + body;
         if (command.name == "uuid") {
             return body.substr(0, menu_detail::next_word(body, 0)) + "root (hd0)";
@@ -254,7 +256,7 @@ std::string without_gone_partitions(std::string_view command_line, const PvMenuE
     return has_initrd && !has ? with_argument(out, "noresume") : out;
 }
 
-MenuResult edit_pv_menu(std::string_view text, const PvMenuEdit& edit) {
+EditedText edit_pv_menu(std::string_view text, const PvMenuEdit& edit) {
     return Editor(text, edit).run();
 }
 

@@ -33,7 +33,7 @@ struct PvMenuEdit {
 /// needs a screen or a serial port is a comment, and a menu without `timeout`, at which PV-GRUB
 /// would wait for a key, gets one. Templates of update-grub follow. Hypervisor entries and every
 /// other byte stay. Editing twice changes nothing.
-[[nodiscard]] MenuResult edit_pv_menu(std::string_view text, const PvMenuEdit& edit);
+[[nodiscard]] EditedText edit_pv_menu(std::string_view text, const PvMenuEdit& edit);
 
 /// A menu with those entries, the first as its default, for an image that another loader boots.
 /// Kernels and initrds are paths from the image's root, see choose_pv_boot().

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "modules/bare_copy.hpp"
 #include "modules/pv_console.hpp"
 #include "modules/pv_fstab.hpp"

@@ -45,6 +45,13 @@ void put(const std::string& disk, std::uint64_t offset, std::string_view bytes) 
               static_cast<ssize_t>(bytes.size()));
 }
 
+/// All bytes of an image; read_text() takes seconds for that.
+std::string disk(const std::string& path) {
+    auto bytes = core::read_file(path, std::size_t{256} << 20);
+    EXPECT_TRUE(bytes) << path;
+    return bytes ? *std::move(bytes) : std::string();
+}
+
 /// A directory in which a listed path lies has another time of change.
 bool is_parent_of_one(const std::string& path, const std::set<std::string>& touched) {
     if (path == "/") return true;
@@ -124,7 +131,7 @@ class Paravirtual : public ::testing::Test {
         const auto part = work / "part.img";
         fs::remove(part);
         test::make_ext_image(part, tree, mebibytes, "ext3", {"-U", uuid, "-L", label});
-        put(source, offset, read_text(part));
+        put(source, offset, disk(part));
     }
     void make_disk() {
         write_trees(work / "root", work / "boot");
@@ -149,7 +156,7 @@ class Paravirtual : public ::testing::Test {
         const auto swap = work / "swap.img";
         modules::test::make_file(swap, 16 * kMiB);
         ASSERT_TRUE(commands.run_ok({.argv = {"mkswap", swap}}));
-        put(source, 65 * kMiB, read_text(swap));
+        put(source, 65 * kMiB, disk(swap));
     }
     core::Result<ConversionResult> run(const std::string& from, const std::string& to) {
         ConversionRequest request;
@@ -167,11 +174,11 @@ class Paravirtual : public ::testing::Test {
         EXPECT_EQ(fs::file_size(again), fs::file_size(image));
     }
     std::string refusal() {
-        const auto before = read_text(source);
+        const auto before = disk(source);
         const auto result = run(source, output);
         EXPECT_FALSE(result);
         EXPECT_FALSE(fs::exists(output));
-        EXPECT_TRUE(before == read_text(source)) << "source changed";
+        EXPECT_TRUE(before == disk(source)) << "source changed";
         return result ? "" : result.error().id;
     }
 
@@ -186,16 +193,16 @@ class Paravirtual : public ::testing::Test {
 
 TEST_F(Paravirtual, MakesOneFilesystemOfThreePartitions) {
     make_disk();
-    const auto before = read_text(source);
+    const auto before = disk(source);
     const auto result = run(source, output);
     ASSERT_TRUE(result) << result.error().message();
-    EXPECT_TRUE(before == read_text(source)) << "source changed";
+    EXPECT_TRUE(before == disk(source)) << "source changed";
     EXPECT_EQ(fs::file_size(output), 48 * kMiB);
     const auto fsck = commands.run({.argv = {"e2fsck", "-fn", output}});
     ASSERT_TRUE(fsck);
     EXPECT_EQ(fsck->exit_code, 0) << fsck->out;
     // No loader's sector that looks like a partition table.
-    EXPECT_EQ(read_text(output).substr(0, 1024), std::string(1024, '\0'));
+    EXPECT_EQ(disk(output).substr(0, 1024), std::string(1024, '\0'));
 
     const TestMount mounted(output, 0);
     const auto root = mounted.path();
