@@ -10,10 +10,21 @@ class Source:
     kernel: str = 'cloud'
     filesystem: str = 'ext3'
     menu: str = 'debian'
+    disk: str = 'none'
 
     @property
     def name(self) -> str:
-        return f'{self.suite}-{self.kernel}-{self.filesystem}-{self.menu}'
+        return '-'.join([self.suite, self.kernel, self.filesystem, *([] if self.disk == 'none' else [self.disk]), self.menu])
+
+    @property
+    def arguments(self) -> list[str]:
+        return ['--suite', self.suite, '--kernel', self.kernel, '--filesystem', self.filesystem, '--menu', self.menu,
+                '--disk', self.disk]
+
+    @property
+    def places(self) -> dict[str, int]:
+        """Where its filesystems are mounted, by partition number; 0 is the whole disk."""
+        return {'none': {'/': 0}, 'mbr': {'/': 1}, 'mbr-boot': {'/boot': 1, '/': 2}, 'gpt': {'/': 1}}[self.disk]
 
 
 @dataclass(frozen=True)
@@ -21,12 +32,33 @@ class Target:
     """What of the job's part about the conversion differs from the default."""
     bootloader: str = 'grub2'
     layout: str = 'mbr'
+    """"kept" is what a disk with partitions has afterwards."""
     size_gib: int = 0
     """Of the disk, which the root is grown to; 0: the root keeps its size."""
 
     @property
     def name(self) -> str:
+        if self.layout == 'kept':
+            return 'partitions kept'
         return f'{self.layout} {self.bootloader}' + (f' {self.size_gib}GiB' if self.size_gib else '')
+
+    @property
+    def job(self) -> str:
+        """A job for a local conversion; its source is not looked at."""
+        lines = ['source:', '  ami: ami-0123456789abcdef0', 'target:']
+        if self.layout == 'kept':
+            lines += ['  platform: nitro']
+        else:
+            lines += [f'  layout: {self.layout}', 'conversion:', f'  bootloader: {self.bootloader}']
+        if self.size_gib:
+            lines.insert(3, f'  size: {self.size_gib}GiB')
+        return '\n'.join(lines) + '\n'
+
+    def places(self, source: Source) -> dict[str, int]:
+        """As Source.places, of the converted disk."""
+        if self.layout == 'kept':
+            return source.places
+        return {'/': 0 if self.layout == 'in-place' else 1}
 
 
 @dataclass(frozen=True)
@@ -52,6 +84,8 @@ class Cell:
 BUSES = ('nvme', 'virtio', 'ide')
 LEGACY = Target(bootloader='grub-legacy')
 GPT = Target(layout='gpt')
+IN_PLACE = Target(layout='in-place')
+KEPT = Target(layout='kept')
 SOURCES = (
     Source(),
     Source(filesystem='ext4-2010', menu='amazon'),
@@ -66,9 +100,25 @@ XEN_ONLY_INITRAMFS = (
     Source(kernel='xen', filesystem='ext4', menu='amazon'),
     Source(suite='bullseye', kernel='xen', filesystem='ext3', menu='debian'),
 )
+PARTITIONED = (
+    Source(filesystem='ext4', disk='mbr', menu='grub2'),
+    Source(filesystem='ext4', disk='mbr-boot', menu='grub2'),
+    Source(filesystem='xfs', disk='gpt', menu='grub2'),
+    Source(suite='bullseye', kernel='generic', filesystem='ext3', disk='mbr-boot', menu='grub2'),
+    Source(suite='trixie', filesystem='ext4', disk='gpt', menu='grub2'),
+)
+PARTITIONED_XEN_ONLY = Source(kernel='xen', filesystem='ext4-2010', disk='mbr', menu='grub2')
+NO_SUCH_BUS = 'the initramfs is made for Xen; EC2 has no such bus, so no driver for it is added'
 
 
-def all_cells() -> list[Cell]:
+def repaired_cells(source: Source, target: Target) -> list[Cell]:
+    """Of an initramfs that knows the disks of Xen only."""
+    conversion = Conversion(source, target)
+    return [Cell(conversion, 'nvme'), *(Cell(conversion, bus, explained=NO_SUCH_BUS) for bus in ('virtio', 'ide'))]
+
+
+def bare_cells() -> list[Cell]:
+    """Of sources without partitions."""
     cells = [Cell(Conversion(source), bus) for source in SOURCES for bus in BUSES]
     for source in SOURCES:
         cells += [Cell(Conversion(source, GPT), 'nvme', firmware) for firmware in ('seabios', 'ovmf')]
@@ -79,9 +129,7 @@ def all_cells() -> list[Cell]:
     for source, layout in zip(SOURCES[:4], ('mbr', 'gpt', 'gpt', 'mbr')):
         cells.append(Cell(Conversion(source, Target(layout=layout, size_gib=5)), 'nvme', 'ovmf' if layout == 'gpt' else 'seabios'))
     for source in XEN_ONLY_INITRAMFS:
-        cells.append(Cell(Conversion(source), 'nvme'))
-        cells += [Cell(Conversion(source), bus, explained='the initramfs is made for Xen; EC2 has no such bus, so no driver for it is added')
-                  for bus in ('virtio', 'ide')]
+        cells += repaired_cells(source, Target())
     for source in SOURCES:
         conversion = Conversion(source, LEGACY)
         if source.filesystem in ('ext3', 'ext4-2010'):
@@ -89,7 +137,30 @@ def all_cells() -> list[Cell]:
         else:
             reason = 'GRUB 0.97 is not installed on ' + ('XFS' if source.filesystem == 'xfs' else 'ext4 with 64bit and metadata_csum')
             cells.append(Cell(conversion, 'nvme', explained=reason))
+    for source in SOURCES:
+        conversion = Conversion(source, IN_PLACE)
+        if source.filesystem == 'xfs':
+            cells.append(Cell(conversion, 'nvme', explained='XFS uses the first sector itself'))
+        else:
+            cells += [Cell(conversion, bus) for bus in (BUSES if source == SOURCES[0] else ('nvme',))]
     return cells
+
+
+def partitioned_cells() -> list[Cell]:
+    """Of sources with partitions, which keep them."""
+    cells = []
+    for source in PARTITIONED:
+        conversion = Conversion(source, KEPT)
+        cells += [Cell(conversion, bus) for bus in BUSES]
+        if source.disk == 'gpt':
+            cells += [Cell(conversion, bus, 'ovmf') for bus in BUSES]
+        else:
+            cells.append(Cell(conversion, 'nvme', 'ovmf', explained='a disk with a DOS partition table is for BIOS'))
+    return cells + repaired_cells(PARTITIONED_XEN_ONLY, KEPT)
+
+
+def all_cells() -> list[Cell]:
+    return bare_cells() + partitioned_cells()
 
 
 def short_cells() -> list[Cell]:
@@ -97,4 +168,5 @@ def short_cells() -> list[Cell]:
     plain = Conversion(SOURCES[0])
     return [Cell(plain, 'nvme'), Cell(plain, 'ide'), Cell(Conversion(SOURCES[0], LEGACY), 'nvme'),
             Cell(Conversion(XEN_ONLY_INITRAMFS[0]), 'nvme'),
-            Cell(Conversion(SOURCES[0], Target(layout='gpt', size_gib=5)), 'nvme', 'ovmf')]
+            Cell(Conversion(SOURCES[0], Target(layout='gpt', size_gib=5)), 'nvme', 'ovmf'),
+            Cell(Conversion(PARTITIONED[1], KEPT), 'nvme')]
