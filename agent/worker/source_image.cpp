@@ -177,8 +177,11 @@ Result<SourceImage> SourceImage::open(const DiskRef& ref, JournalReplay replay) 
 Result<> SourceImage::look_at_disk() {
     const auto& path = disk_.path();
     auto contents = dev::read_disk_contents(disk_);
-    if (!contents && contents.error().is(Errc::corrupt)) AMILIFT_CHECK(require_whole(disk_));
-    AMILIFT_TRY(contents_, std::move(contents));
+    if (!contents) {
+        if (contents.error().is(Errc::corrupt)) AMILIFT_CHECK(require_whole(disk_));
+        return std::unexpected(std::move(contents).error());
+    }
+    contents_ = *std::move(contents);
     switch (contents_.layout) {
         case dev::DiskLayout::bare_filesystem:
         case dev::DiskLayout::mbr:
