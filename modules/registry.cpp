@@ -37,8 +37,8 @@ std::vector<const Module*> modules_for(const image::ImageFacts& facts,
                                        const job::ConversionOptions& options) {
     // The menu comes last here, for the same reason as the boot loader above.
     if (options.virtualization == job::Virtualization::paravirtual) {
-        return {&bare_copy_module(),  &pv_fstab_module(),  &network_module(),
-                &pv_console_module(), &initramfs_module(), &pv_grub_module()};
+        return {&bare_copy_module(), &pv_fstab_module(),  &network_module(), &pv_console_module(),
+                &leftovers_module(), &initramfs_module(), &pv_grub_module()};
     }
     using Names = std::vector<std::string_view>;
     const bool partitioned = facts.disk.is_partitioned();

@@ -25,15 +25,21 @@ constexpr std::size_t kMaxKernels = 24;
 /// A menu is bounded, and so is this search in it.
 constexpr std::size_t kMaxEntriesLookedAt = 256;
 
-/// Findings that are about HVM: what choose_boot_entry() says, and that the firmware is UEFI.
-constexpr std::array<std::string_view, 8> kHvmFindings{"xen-only-kernel",
-                                                       "no-bootable-entry",
-                                                       "kernel-missing",
-                                                       "i386-image",
-                                                       "default-entry-does-not-boot",
-                                                       "kernel-name-looks-xen-only",
-                                                       "default-does-not-boot",
-                                                       "uefi-only"};
+/// Findings that are about HVM: what choose_boot_entry() says, that the firmware is UEFI, and what
+/// has another name on Nitro or is done for it.
+constexpr std::array<std::string_view, 13> kHvmFindings{"xen-only-kernel",
+                                                        "no-bootable-entry",
+                                                        "kernel-missing",
+                                                        "i386-image",
+                                                        "default-entry-does-not-boot",
+                                                        "kernel-name-looks-xen-only",
+                                                        "default-does-not-boot",
+                                                        "uefi-only",
+                                                        "nvme-timeout-missing",
+                                                        "nvme-timeout-out-of-range",
+                                                        "xenlinux-driver-alias",
+                                                        "fstab-device-name",
+                                                        "fstab-partition-name"};
 
 /// Why an entry does not boot.
 struct Reason {

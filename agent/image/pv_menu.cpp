@@ -76,7 +76,7 @@ std::string without_arguments(std::string_view command_line, const Predicate& is
     std::string out;
     std::size_t copied = 0;
     for (const auto& argument : kernel_arguments(command_line)) {
-        if (!is_gone(argument)) continue;
+        if (argument.is_open || !is_gone(argument)) continue;
         out += command_line.substr(copied, argument.at - copied);
         while (out.ends_with(' ') || out.ends_with('\t')) out.pop_back();
         copied = argument.at + argument.text.size();

@@ -46,8 +46,9 @@ TEST(Registry, AParavirtualTargetHasNoTableAndNoLoader) {
     options.virtualization = job::Virtualization::paravirtual;
     std::vector<std::string_view> names;
     for (const auto* module : modules_for(facts, options)) names.push_back(module->name);
-    EXPECT_EQ(names, (std::vector<std::string_view>{"bare-copy", "pv-fstab", "network",
-                                                    "pv-console", "initramfs", "pv-grub"}));
+    EXPECT_EQ(names,
+              (std::vector<std::string_view>{"bare-copy", "pv-fstab", "network", "pv-console",
+                                             "leftovers", "initramfs", "pv-grub"}));
 }
 
 TEST(Registry, EveryModuleCanPlanAndVerify) {
