@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "image/grub_commands.hpp"
+
+#include <cstdlib>
+
+#include "image/text_lines.hpp"
+
+namespace amilift::image::grub_script {
+namespace {
+
+using core::Result;
+
+constexpr int kMaxDepth = 32;
+
+class Test {
+  public:
+    Test(const std::vector<std::string>& words, const StatusOf& status_of)
+        : words_(words), status_of_(status_of) {}
+    Result<bool> run() { return either(0); }
+
+  private:
+    [[nodiscard]] bool more() const { return at_ < words_.size(); }
+    [[nodiscard]] bool is(std::string_view word) const { return more() && words_[at_] == word; }
+
+    Result<bool> either(int depth) {
+        AMILIFT_TRY(auto value, both(depth));
+        while (is("-o")) {
+            ++at_;
+            AMILIFT_TRY(const auto right, both(depth));
+            value = value || right;
+        }
+        return value;
+    }
+    Result<bool> both(int depth) {
+        AMILIFT_TRY(auto value, one(depth));
+        while (is("-a")) {
+            ++at_;
+            AMILIFT_TRY(const auto right, one(depth));
+            value = value && right;
+        }
+        return value;
+    }
+    Result<bool> one(int depth) {
+        if (!more() || depth > kMaxDepth) return false;
+        if (is("!") && at_ + 1 < words_.size()) {
+            ++at_;
+            AMILIFT_TRY(const auto value, one(depth + 1));
+            return !value;
+        }
+        if (is("(")) {
+            ++at_;
+            AMILIFT_TRY(const auto value, either(depth + 1));
+            if (is(")")) ++at_;
+            return value;
+        }
+        if (at_ + 2 < words_.size()) {
+            if (const auto value = compare(words_[at_], words_[at_ + 1], words_[at_ + 2])) {
+                at_ += 3;
+                return *value;
+            }
+        }
+        const auto& word = words_[at_++];
+        if (word.size() == 2 && word[0] == '-' && more()) return ask(word[1], words_[at_++]);
+        return !word.empty();
+    }
+    Result<bool> ask(char what, const std::string& operand) {
+        if (what == 'z') return operand.empty();
+        if (what == 'n') return !operand.empty();
+        AMILIFT_TRY(const auto status, status_of_(operand));
+        if (what == 'd') return status.kind == FileKind::directory;
+        if (what == 'e') return status.kind != FileKind::missing;
+        if (what == 's') return status.kind != FileKind::missing && status.size_bytes > 0;
+        return what == 'f' && status.kind == FileKind::regular;
+    }
+    static std::optional<bool> compare(const std::string& a, std::string_view how,
+                                       const std::string& b) {
+        if (how == "=" || how == "==") return a == b;
+        if (how == "!=") return a != b;
+        if (how == "<") return a < b;
+        if (how == ">") return a > b;
+        if (how == "<=") return a <= b;
+        if (how == ">=") return a >= b;
+        const auto x = std::strtoll(a.c_str(), nullptr, 0);
+        const auto y = std::strtoll(b.c_str(), nullptr, 0);
+        if (how == "-eq") return x == y;
+        if (how == "-ne") return x != y;
+        if (how == "-lt") return x < y;
+        if (how == "-le") return x <= y;
+        if (how == "-gt") return x > y;
+        if (how == "-ge") return x >= y;
+        return std::nullopt;
+    }
+
+    const std::vector<std::string>& words_;
+    const StatusOf& status_of_;
+    std::size_t at_ = 1;
+};
+
+}  // namespace
+
+core::Result<bool> run_test(const std::vector<std::string>& words, const StatusOf& status_of) {
+    return Test(words, status_of).run();
+}
+
+Search parse_search(const std::vector<std::string>& words) {
+    Search search;
+    if (words[0].starts_with("search.")) {
+        if (words[0] == "search.fs_uuid") search.what = SearchFor::uuid;
+        if (words[0] == "search.file") search.what = SearchFor::file;
+        if (words.size() > 1) search.name = words[1];
+        search.variable = words.size() > 2 ? words[2] : "root";
+        return search;
+    }
+    for (std::size_t i = 1; i < words.size(); ++i) {
+        const std::string_view word = words[i];
+        if (word == "--fs-uuid" || word == "-u") {
+            search.what = SearchFor::uuid;
+        } else if (word == "--label" || word == "-l" || word == "--fs-label") {
+            search.what = SearchFor::label;
+        } else if (word == "--file" || word == "-f") {
+            search.what = SearchFor::file;
+        } else if (word == "--set" || word == "-s") {
+            search.variable = "root";
+        } else if (word.starts_with("--set=")) {
+            search.variable = words[i].substr(6);
+        } else if (word == "--hint" || word == "-h") {
+            ++i;
+        } else if (!word.starts_with('-') && search.name.empty()) {
+            search.name = words[i];
+        }
+    }
+    return search;
+}
+
+LoadEnv parse_load_env(const std::vector<std::string>& words, std::string default_file) {
+    LoadEnv out{.file = std::move(default_file), .names = {}};
+    for (std::size_t i = 1; i < words.size(); ++i) {
+        if ((words[i] == "-f" || words[i] == "--file") && i + 1 < words.size()) {
+            out.file = words[++i];
+        } else if (words[i].starts_with("--file=")) {
+            out.file = words[i].substr(7);
+        } else if (!words[i].starts_with('-')) {
+            out.names.push_back(words[i]);
+        }
+    }
+    return out;
+}
+
+std::optional<std::vector<std::pair<std::string, std::string>>> read_environment_block(
+    std::string_view text) {
+    if (!text.starts_with("# GRUB Environment Block\n")) return std::nullopt;
+    std::vector<std::pair<std::string, std::string>> out;
+    for (const auto& line : split_lines(text)) {
+        const auto equals = line.body.find('=');
+        if (line.body.starts_with('#') || equals == std::string_view::npos) continue;
+        std::string value;
+        for (std::size_t i = equals + 1; i < line.body.size(); ++i) {
+            if (line.body[i] == '\\' && i + 1 < line.body.size()) ++i;
+            value += line.body[i];
+        }
+        out.emplace_back(line.body.substr(0, equals), std::move(value));
+    }
+    return out;
+}
+
+}  // namespace amilift::image::grub_script
