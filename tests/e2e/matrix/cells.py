@@ -32,14 +32,16 @@ class Target:
     """What of the job's part about the conversion differs from the default."""
     bootloader: str = 'grub2'
     layout: str = 'mbr'
-    """"kept": a disk with partitions is edited as it is; "none": the source is not converted at all."""
+    """"kept": a disk with partitions is edited as it is; "bare": one filesystem for PV-GRUB; "none": the source is not
+    converted at all."""
     size_gib: int = 0
     """Of the disk, which the root is grown to; 0: the root keeps its size."""
 
     @property
     def name(self) -> str:
-        if self.layout in ('kept', 'none'):
-            return {'kept': 'partitions kept', 'none': 'not converted'}[self.layout]
+        words = {'kept': 'partitions kept', 'bare': 'paravirtual', 'none': 'not converted'}
+        if self.layout in words:
+            return words[self.layout]
         return f'{self.layout} {self.bootloader}' + (f' {self.size_gib}GiB' if self.size_gib else '')
 
     @property
@@ -48,6 +50,8 @@ class Target:
         lines = ['source:', '  ami: ami-0123456789abcdef0', 'target:']
         if self.layout == 'kept':
             lines += ['  platform: nitro']
+        elif self.layout == 'bare':
+            lines += ['  virtualization: paravirtual']
         else:
             lines += [f'  layout: {self.layout}', 'conversion:', f'  bootloader: {self.bootloader}']
         if self.size_gib:
@@ -58,7 +62,7 @@ class Target:
         """As Source.places, of the converted disk."""
         if self.layout in ('kept', 'none'):
             return source.places
-        return {'/': 0 if self.layout == 'in-place' else 1}
+        return {'/': 0 if self.layout in ('in-place', 'bare') else 1}
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ LEGACY = Target(bootloader='grub-legacy')
 GPT = Target(layout='gpt')
 IN_PLACE = Target(layout='in-place')
 KEPT = Target(layout='kept')
+PARAVIRTUAL = Target(layout='bare')
 AS_IT_IS = Target(layout='none')
 SOURCES = (
     Source(),
@@ -107,6 +112,11 @@ PARTITIONED = (
     Source(filesystem='xfs', disk='gpt', menu='grub2'),
     Source(suite='bullseye', kernel='generic', filesystem='ext3', disk='mbr-boot', menu='grub2'),
     Source(suite='trixie', filesystem='ext4', disk='gpt', menu='grub2'),
+)
+TO_PARAVIRTUAL = (
+    Source(kernel='generic', filesystem='ext4-2010', disk='mbr-boot', menu='grub2'),
+    Source(suite='bullseye', kernel='generic', filesystem='ext3', disk='mbr-boot', menu='grub2'),
+    Source(suite='bullseye', kernel='xen', filesystem='ext3', disk='mbr', menu='grub2'),
 )
 PARTITIONED_XEN_ONLY = Source(kernel='xen', filesystem='ext4-2010', disk='mbr', menu='grub2')
 NO_SUCH_BUS = 'the initramfs is made for Xen; EC2 has no such bus, so no driver for it is added'
@@ -161,11 +171,14 @@ def partitioned_cells() -> list[Cell]:
 
 
 def xen_cells() -> list[Cell]:
-    """Guests of Xen: each source without partitions, before it is converted."""
+    """Guests of Xen: each source without partitions, before it is converted, and disks made for PV-GRUB."""
     cells = []
     for source in (*SOURCES, *XEN_ONLY_INITRAMFS):
         reason = 'neither PV-GRUB nor pygrub reads XFS version 5' if source.filesystem == 'xfs' else ''
         cells.append(Cell(Conversion(source, AS_IT_IS), 'pv', 'xen', explained=reason))
+    cells += [Cell(Conversion(source, PARAVIRTUAL), 'pv', 'xen') for source in TO_PARAVIRTUAL]
+    cells.append(Cell(Conversion(PARTITIONED[1], PARAVIRTUAL), 'pv', 'xen',
+                      explained='PV-GRUB cannot unpack the LZ4 of this kernel, nor read all features of this ext4'))
     return cells
 
 
