@@ -118,6 +118,14 @@ TO_PARAVIRTUAL = (
     Source(suite='bullseye', kernel='generic', filesystem='ext3', disk='mbr-boot', menu='grub2'),
     Source(suite='bullseye', kernel='xen', filesystem='ext3', disk='mbr', menu='grub2'),
 )
+BTRFS = (
+    Source(filesystem='btrfs'),
+    Source(filesystem='btrfs-default', menu='amazon'),
+)
+PARTITIONED_BTRFS = (
+    Source(filesystem='btrfs', disk='mbr', menu='grub2'),
+    Source(filesystem='btrfs-default', disk='gpt', menu='grub2'),
+)
 PARTITIONED_XEN_ONLY = Source(kernel='xen', filesystem='ext4-2010', disk='mbr', menu='grub2')
 NO_SUCH_BUS = 'the initramfs is made for Xen; EC2 has no such bus, so no driver for it is added'
 
@@ -139,6 +147,8 @@ def bare_cells() -> list[Cell]:
     cells.append(Cell(Conversion(SOURCES[0], Target('grub-legacy', 'gpt')), 'nvme', explained='GRUB 0.97 cannot start from a GPT'))
     for source, layout in zip(SOURCES[:4], ('mbr', 'gpt', 'gpt', 'mbr')):
         cells.append(Cell(Conversion(source, Target(layout=layout, size_gib=5)), 'nvme', 'ovmf' if layout == 'gpt' else 'seabios'))
+    for source in BTRFS:
+        cells += [Cell(Conversion(source), 'nvme'), Cell(Conversion(source, GPT), 'nvme', 'ovmf')]
     for source in XEN_ONLY_INITRAMFS:
         cells += repaired_cells(source, Target())
     for source in SOURCES:
@@ -167,6 +177,8 @@ def partitioned_cells() -> list[Cell]:
             cells += [Cell(conversion, bus, 'ovmf') for bus in BUSES]
         else:
             cells.append(Cell(conversion, 'nvme', 'ovmf', explained='a disk with a DOS partition table is for BIOS'))
+    for source in PARTITIONED_BTRFS:
+        cells.append(Cell(Conversion(source, KEPT), 'nvme', 'ovmf' if source.disk == 'gpt' else 'seabios'))
     return cells + repaired_cells(PARTITIONED_XEN_ONLY, KEPT)
 
 
