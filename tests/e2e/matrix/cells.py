@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the boot matrix covers: sources, what they are converted to, and where the result boots."""
+"""What the boot matrix covers: sources, what they are converted to, and where the result boots, or why it does not."""
 from dataclasses import dataclass, field
 
 
@@ -78,6 +78,8 @@ class Cell:
     firmware: str = 'seabios'
     explained: str = ''
     """Why this cell cannot boot, by design; it is listed and not run."""
+    refused: str = ''
+    """What amilift must say when it refuses this conversion."""
 
     @property
     def name(self) -> str:
@@ -144,7 +146,7 @@ def bare_cells() -> list[Cell]:
     for bus in ('virtio', 'ide'):
         cells += [Cell(Conversion(SOURCES[0], GPT), bus, firmware) for firmware in ('seabios', 'ovmf')]
     cells.append(Cell(Conversion(SOURCES[0]), 'nvme', 'ovmf', explained='a disk with a DOS partition table is for BIOS'))
-    cells.append(Cell(Conversion(SOURCES[0], Target('grub-legacy', 'gpt')), 'nvme', explained='GRUB 0.97 cannot start from a GPT'))
+    cells.append(Cell(Conversion(SOURCES[0], Target('grub-legacy', 'gpt')), 'nvme', refused='GRUB 0.97 cannot start from a GPT'))
     for source, layout in zip(SOURCES[:4], ('mbr', 'gpt', 'gpt', 'mbr')):
         cells.append(Cell(Conversion(source, Target(layout=layout, size_gib=5)), 'nvme', 'ovmf' if layout == 'gpt' else 'seabios'))
     for source in BTRFS:
@@ -156,12 +158,12 @@ def bare_cells() -> list[Cell]:
         if source.filesystem in ('ext3', 'ext4-2010'):
             cells += [Cell(conversion, bus) for bus in (BUSES if source == SOURCES[0] else ('nvme',))]
         else:
-            reason = 'GRUB 0.97 is not installed on ' + ('XFS' if source.filesystem == 'xfs' else 'ext4 with 64bit and metadata_csum')
-            cells.append(Cell(conversion, 'nvme', explained=reason))
+            reason = 'GRUB 0.97 is installed here on ext2' if source.filesystem == 'xfs' else 'which GRUB 0.97 may not read'
+            cells.append(Cell(conversion, 'nvme', refused=reason))
     for source in SOURCES:
         conversion = Conversion(source, IN_PLACE)
         if source.filesystem == 'xfs':
-            cells.append(Cell(conversion, 'nvme', explained='XFS uses the first sector itself'))
+            cells.append(Cell(conversion, 'nvme', refused='only ext2, ext3 and ext4 leave room for boot code'))
         else:
             cells += [Cell(conversion, bus) for bus in (BUSES if source == SOURCES[0] else ('nvme',))]
     return cells
@@ -190,7 +192,7 @@ def xen_cells() -> list[Cell]:
         cells.append(Cell(Conversion(source, AS_IT_IS), 'pv', 'xen', explained=reason))
     cells += [Cell(Conversion(source, PARAVIRTUAL), 'pv', 'xen') for source in TO_PARAVIRTUAL]
     cells.append(Cell(Conversion(PARTITIONED[1], PARAVIRTUAL), 'pv', 'xen',
-                      explained='PV-GRUB cannot unpack the LZ4 of this kernel, nor read all features of this ext4'))
+                      refused='the kernel is packed by lz4'))
     return cells
 
 
