@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compares the files of a source disk with those of its conversion.
 
-    compare_trees.py SOURCE CONVERTED [--source-mount PATH=BYTES ...] [--converted-mount PATH=BYTES ...]
+    compare_trees.py SOURCE CONVERTED [--source-mount PATH=START:BYTES ...] [--converted-mount PATH=START:BYTES ...]
 
-Every path that the manifest of the conversion does not name must be the same: kind, mode, owner, size, content, link text,
+Every path that the manifest of the conversion does not name, or names as new though the source has it (of another partition),
+must be the same: kind, mode, owner, size, content, link text,
 device number, extended attributes (and with them ACLs and labels), time of the last change, and which names are hard links
 of one file. Prints each difference; ends with 1 if there is one. Needs root: both are mounted read-only, one after the
 other, in a mount namespace of this program's own.
@@ -33,10 +34,17 @@ def leave_mount_namespace() -> None:
     subprocess.run(['mount', '--make-rprivate', '/'], check=True)
 
 
-def mount(image: Path, offset: int, directory: Path) -> None:
-    kind = subprocess.run(['blkid', '-p', '-o', 'value', '-s', 'TYPE', '-O', str(offset), image], stdout=subprocess.PIPE, text=True).stdout.strip()
-    options = {'xfs': 'ro,norecovery,nouuid', 'ext2': 'ro', 'btrfs': 'ro,rescue=nologreplay,subvol=@'}.get(kind, 'ro,noload')
-    subprocess.run(['mount', '-t', kind, '-o', f'{options},loop,offset={offset}', image, directory], check=True)
+def mount(image: Path, place: tuple[int, int], directory: Path) -> None:
+    """`place` is the first byte and the number of bytes; 0 bytes: all that follow."""
+    loop = subprocess.run(['losetup', '--find', '--show', '--read-only', '--offset', str(place[0]), '--sizelimit', str(place[1]), image],
+                          stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+    try:
+        kind = subprocess.run(['blkid', '-p', '-o', 'value', '-s', 'TYPE', loop], stdout=subprocess.PIPE, text=True).stdout.strip()
+        options = {'xfs': 'ro,norecovery,nouuid', 'ext2': 'ro', 'btrfs': 'ro,rescue=nologreplay,subvol=@'}.get(kind, 'ro,noload')
+        subprocess.run(['mount', '-t', kind, '-o', options, loop, directory], check=True)
+    finally:
+        # While it is mounted, this says only that the unmounting shall do it.
+        subprocess.run(['losetup', '--detach', loop], check=True)
 
 
 def walk(root: Path) -> Iterator[tuple[str, os.stat_result]]:
@@ -89,14 +97,14 @@ def describe(root: Path) -> dict[str, dict[str, object]]:
     return paths
 
 
-def read_disk(image: Path, mounts: dict[str, int]) -> tuple[dict[str, dict[str, object]], dict[str, object]]:
-    """The paths of a disk whose filesystems are mounted as `mounts` says (path: byte offset), and its manifest or nothing."""
+def read_disk(image: Path, mounts: dict[str, tuple[int, int]]) -> tuple[dict[str, dict[str, object]], dict[str, object]]:
+    """The paths of a disk whose filesystems are mounted as `mounts` says (path: place), and its manifest or nothing."""
     with tempfile.TemporaryDirectory(prefix='amilift-compare-') as directory:
         root, mounted = Path(directory), []
         try:
             # A mount point comes before what is mounted below it.
-            for path, offset in sorted(mounts.items()):
-                mount(image, offset, root / path.lstrip('/'))
+            for path, place in sorted(mounts.items()):
+                mount(image, place, root / path.lstrip('/'))
                 mounted.append(root / path.lstrip('/'))
             manifest = root / MANIFEST.lstrip('/')
             return describe(root), json.loads(manifest.read_text()) if manifest.is_file() else {}
@@ -119,11 +127,12 @@ def differences(before: dict[str, dict[str, object]], after: dict[str, dict[str,
     return found
 
 
-def a_mount(text: str) -> tuple[str, int]:
-    path, _, offset = text.rpartition('=')
+def a_mount(text: str) -> tuple[str, tuple[int, int]]:
+    path, _, place = text.rpartition('=')
+    start, _, size = place.partition(':')
     if not path.startswith('/'):
         raise ValueError(text)
-    return path, int(offset)
+    return path, (int(start), int(size))
 
 
 def main() -> None:
@@ -131,15 +140,16 @@ def main() -> None:
     parser.add_argument('source', type=Path)
     parser.add_argument('converted', type=Path)
     for which, default in (('source', 0), ('converted', 1 << 20)):
-        parser.add_argument(f'--{which}-mount', type=a_mount, action='append', metavar='PATH=BYTES',
-                            help=f'a filesystem of that disk, where it is mounted and where it begins (default /={default})')
+        parser.add_argument(f'--{which}-mount', type=a_mount, action='append', metavar='PATH=START:BYTES',
+                            help=f'a filesystem of that disk: where it is mounted, its place (default /={default}:0, 0 is all)')
     arguments = parser.parse_args()
     leave_mount_namespace()
-    before, _ = read_disk(arguments.source, dict(arguments.source_mount or [('/', 0)]))
-    after, manifest = read_disk(arguments.converted, dict(arguments.converted_mount or [('/', 1 << 20)]))
+    before, _ = read_disk(arguments.source, dict(arguments.source_mount or [('/', (0, 0))]))
+    after, manifest = read_disk(arguments.converted, dict(arguments.converted_mount or [('/', (1 << 20, 0))]))
     if not manifest:
         sys.exit(f'the converted disk has no {MANIFEST}')
-    found = differences(before, after, {entry['path'] for entry in manifest['entries']} | {MANIFEST})
+    named = {entry['path'] for entry in manifest['entries'] if 'before' in entry or entry['path'] not in before}
+    found = differences(before, after, named | {MANIFEST})
     for line in found:
         print(line)
     print(f'{len(before)} paths compared, {len(found)} differences outside of the manifest')
