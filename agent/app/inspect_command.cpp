@@ -6,6 +6,7 @@
 #include "app/image_json.hpp"
 #include "app/inspection.hpp"
 #include "app/output.hpp"
+#include "app/page_file.hpp"
 #include "app/with_signals.hpp"
 #include "core/atomic_file.hpp"
 #include "core/command.hpp"
@@ -33,6 +34,7 @@ core::Result<ExitCode> inspect(const InspectOptions& options, const core::Cancel
                           "no platform is called '" + printable(options.platform) + "'",
                           "pv, xen, nitro and nitro-uefi are known");
     }
+    if (!options.html.empty()) AMILIFT_CHECK(require_page_place(options.html, options.source));
     core::ProcessRunner commands;
     worker::ConversionObserver silent;
     AMILIFT_TRY(auto seen, worker::inspect({options.source, ""}, commands, silent, cancel));

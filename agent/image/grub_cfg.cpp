@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <map>
 
 #include "image/boot_menu.hpp"
@@ -24,6 +25,9 @@ using grub_script::NodeKind;
 using grub_script::SearchFor;
 
 constexpr std::size_t kNodeWork = 256;
+/// Of each question to the filesystem, so that a script can ask some thousand times, not for hours.
+constexpr std::size_t kFileWork = std::size_t{8} << 10;
+constexpr std::size_t kNameWork = 64;
 constexpr std::size_t kArgumentBytes = std::size_t{16} << 10;
 constexpr int kMaxDepth = 32;
 constexpr int kMaxFiles = 64;
@@ -119,9 +123,9 @@ class Grub2 {
         return path;
     }
 
-    [[nodiscard]] Result<FileStatus> status_of(std::string_view name) const {
+    [[nodiscard]] Result<FileStatus> status_of(std::string_view name) {
         const auto path = file_path(name);
-        if (!path) return FileStatus{};
+        if (!path || !env_.spend(kFileWork)) return FileStatus{};
         auto status = root_.status(*path);
         if (!status && !status.error().is(Errc::io_error)) return FileStatus{};
         return status;
@@ -136,11 +140,14 @@ class Grub2 {
     }
 
     /// Absent for what cannot be read.
-    Result<std::optional<std::string>> read(std::string_view name, std::size_t limit) const {
+    Result<std::optional<std::string>> read(std::string_view name, std::size_t limit) {
         const auto path = file_path(name);
-        if (!path) return std::nullopt;
+        if (!path || !env_.spend(kFileWork)) return std::nullopt;
         auto text = read_file(*path, limit);
-        if (text) return *std::move(text);
+        if (text) {
+            (void)env_.spend(text->size());
+            return *std::move(text);
+        }
         if (text.error().is(Errc::io_error)) return std::unexpected(std::move(text).error());
         return std::nullopt;
     }
@@ -169,7 +176,7 @@ class Grub2 {
         if (depth_ >= kMaxDepth) env_.give_up();
         ++depth_;
         for (const auto& node : block) {
-            if (env_.is_spent() || stop_) break;
+            if (env_.is_spent() || is_leaving()) break;
             if (auto done = run_node(node); !done) {
                 --depth_;
                 return done;
@@ -187,30 +194,15 @@ class Grub2 {
             case NodeKind::condition:
                 for (const auto& [question, answer] : node.branches) {
                     AMILIFT_CHECK(run_block(question));
+                    if (is_leaving()) return {};
                     if (env_.status()) return run_block(answer);
                 }
                 env_.set_status(true);
                 return run_block(node.otherwise);
-            case NodeKind::loop_for: {
-                std::vector<std::string> items;
-                for (std::size_t i = 1; i < node.words.size(); ++i)
-                    env_.expand(node.words[i], items);
-                std::vector<std::string> names;
-                env_.expand(node.words[0], names);
-                for (const auto& item : items) {
-                    if (env_.is_spent() || stop_ || names.empty()) break;
-                    env_.set(names[0], item);
-                    AMILIFT_CHECK(run_block(*node.body));
-                }
-                return {};
-            }
+            case NodeKind::loop_for:
+                return run_for(node);
             case NodeKind::loop_while:
-                while (!env_.is_spent() && !stop_) {
-                    AMILIFT_CHECK(run_block(node.branches.front().first));
-                    if (env_.status() == node.negated || !env_.spend(kNodeWork)) break;
-                    AMILIFT_CHECK(run_block(*node.body));
-                }
-                return {};
+                return run_while(node);
             case NodeKind::function: {
                 std::vector<std::string> names;
                 env_.expand(node.words[0], names);
@@ -219,6 +211,64 @@ class Grub2 {
             }
         }
         return {};
+    }
+
+    Result<> run_for(const Node& node) {
+        std::vector<std::string> items;
+        for (std::size_t i = 1; i < node.words.size(); ++i) env_.expand(node.words[i], items);
+        std::vector<std::string> names;
+        env_.expand(node.words[0], names);
+        ++loops_;
+        Result<> done;
+        for (const auto& item : items) {
+            if (env_.is_spent() || names.empty()) break;
+            env_.set(names[0], item);
+            done = run_block(*node.body);
+            if (!done || leaves_loop()) break;
+        }
+        --loops_;
+        return done;
+    }
+
+    Result<> run_while(const Node& node) {
+        ++loops_;
+        Result<> done;
+        while (!env_.is_spent()) {
+            done = run_block(node.branches.front().first);
+            if (!done || leaves_loop()) break;
+            if (env_.status() == node.negated || !env_.spend(kNodeWork)) break;
+            done = run_block(*node.body);
+            if (!done || leaves_loop()) break;
+        }
+        --loops_;
+        return done;
+    }
+
+    /// What follows is not run: a function returns, or a loop is left or begun anew.
+    [[nodiscard]] bool is_leaving() const { return returns_ || breaks_ > 0; }
+
+    /// Asked by a loop when it has run a part: does it end here?
+    bool leaves_loop() {
+        if (returns_) return true;
+        if (breaks_ == 0) return false;
+        --breaks_;
+        return breaks_ > 0 || !is_continue_;
+    }
+
+    /// break and continue, with the number of loops that they are about.
+    void leave_loops(const std::vector<std::string>& words) {
+        std::size_t count = 1;
+        if (words.size() > 1) {
+            const auto& text = words[1];
+            const auto read = std::from_chars(text.data(), text.data() + text.size(), count);
+            if (read.ec != std::errc()) count = 0;
+        }
+        if (count == 0) {
+            env_.set_status(false);
+            return;
+        }
+        is_continue_ = words[0] == "continue";
+        breaks_ = std::min(count, loops_);
     }
 
     Result<> run_command(const Node& node) {
@@ -251,8 +301,11 @@ class Grub2 {
                         grub_script::run_test(
                             words, [this](std::string_view file) { return status_of(file); }));
             env_.set_status(holds);
-        } else if (name == "return" || name == "break" || name == "continue") {
-            stop_ = name == "return";
+        } else if (name == "return") {
+            returns_ = calls_ > 0 || entry_ != nullptr;
+            if (!returns_) env_.set_status(false);
+        } else if (name == "break" || name == "continue") {
+            leave_loops(words);
         } else if (name.starts_with("search")) {
             AMILIFT_CHECK(search(words));
         } else if (name == "load_env") {
@@ -289,9 +342,13 @@ class Grub2 {
 
     Result<> call(const std::shared_ptr<const Block>& body, std::vector<std::string> arguments) {
         env_.enter_function(std::move(arguments));
+        const auto loops = std::exchange(loops_, 0);
+        ++calls_;
         auto done = run_block(*body);
+        --calls_;
+        loops_ = loops;
         env_.leave_function();
-        stop_ = false;
+        returns_ = false;
         return done;
     }
 
@@ -335,7 +392,7 @@ class Grub2 {
             if (wanted.what == SearchFor::label) found = volume.label == wanted.name;
             if (wanted.what == SearchFor::file) {
                 const auto path = tree_path(volume, wanted.name, view());
-                if (!path) continue;
+                if (!path || !env_.spend(kFileWork)) continue;
                 const auto status = root_.status(*path);
                 if (!status && status.error().is(Errc::io_error)) {
                     return std::unexpected(status.error());
@@ -416,7 +473,7 @@ class Grub2 {
         entry_ = &entry;
         auto done = run_block(body);
         entry_ = nullptr;
-        stop_ = false;
+        returns_ = false;
         env_.restore(std::move(outer));
         return done;
     }
@@ -488,12 +545,13 @@ class Grub2 {
             const auto path = file_path(place.starts_with('(') || boot.empty()
                                             ? place
                                             : fmt::format("({}){}", boot, place));
-            if (!path) continue;
+            if (!path || !env_.spend(kFileWork)) continue;
             auto list = root_.list(*path, std::size_t{4096});
             if (!list) {
                 if (list.error().is(Errc::io_error)) return std::unexpected(list.error());
                 continue;
             }
+            if (!env_.spend(list->size() * kNameWork)) return {};
             std::erase_if(*list, [](const std::string& n) { return !n.ends_with(".conf"); });
             if (list->empty()) continue;
             directory = *path;
@@ -517,6 +575,7 @@ class Grub2 {
 
     Result<> add_bls(const std::string& directory, const std::string& name) {
         const auto path = fmt::format("{}/{}", directory, name);
+        if (!env_.spend(kFileWork)) return {};
         auto text = root_.read(path, std::size_t{64} << 10);
         if (!text) {
             if (text.error().is(Errc::io_error)) return std::unexpected(std::move(text).error());
@@ -626,7 +685,11 @@ class Grub2 {
     int line_ = 0;
     int depth_ = 0;
     int files_ = 0;
-    bool stop_ = false;
+    int calls_ = 0;           ///< functions that run
+    std::size_t loops_ = 0;   ///< loops that run in the innermost function
+    std::size_t breaks_ = 0;  ///< of them that are to be left
+    bool is_continue_ = false;
+    bool returns_ = false;
     bool from_bls_ = false;
 };
 

@@ -56,12 +56,15 @@ Result<> require_two_disks(const ConversionRequest& request) {
     }
     // A loop device is the file behind it, a hard link is the file itself.
     const auto source = dev::identity_of(request.source.path);
-    const auto target = dev::identity_of(request.target.path);
-    if (!source || !target || *source != *target) return {};
-    return fail(Errc::invalid_input,
-                fmt::format("source '{}' and target '{}' are the same disk", request.source.path,
-                            request.target.path),
-                "name another target: the source is never changed");
+    for (const auto& path : {request.target.path, partial_name(request.target.path)}) {
+        const auto target = dev::identity_of(path);
+        if (!source || !target || *source != *target) continue;
+        return fail(
+            Errc::invalid_input,
+            fmt::format("source '{}' and target '{}' are the same disk", request.source.path, path),
+            "name another target: the source is never changed");
+    }
+    return {};
 }
 
 /// The disk that holds what is converted.

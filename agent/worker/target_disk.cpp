@@ -21,10 +21,6 @@ using core::Result;
 
 namespace {
 
-std::string partial_name(const std::string& name) {
-    return name + ".partial";
-}
-
 std::string directory_of(const std::string& path) {
     const auto parent = std::filesystem::path(path).parent_path();
     return parent.empty() ? std::string(".") : parent.string();
@@ -35,7 +31,8 @@ std::unexpected<core::Error> output_exists(const std::string& name) {
                 "remove it or choose another name");
 }
 
-/// Whoever converts to a file holds a lock on it; one without a lock was left by a killed process.
+/// Whoever converts to a file holds a lock on it; one without a lock was left by a killed process,
+/// as its name tells.
 Result<core::Fd> make_locked_file(const std::string& path) {
     constexpr int kAttempts = 3;
     for (int attempt = 0; attempt < kAttempts; ++attempt) {
@@ -56,6 +53,10 @@ Result<core::Fd> make_locked_file(const std::string& path) {
 }
 
 }  // namespace
+
+std::string partial_name(const std::string& name) {
+    return name + ".amilift-partial";
+}
 
 Result<TargetDisk> TargetDisk::open_device(const DiskRef& ref) {
     AMILIFT_TRY(auto disk, dev::BlockDevice::open(ref.path, dev::Access::read_write));

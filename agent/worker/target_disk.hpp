@@ -11,9 +11,13 @@
 
 namespace amilift::worker {
 
-/// The disk that is written: an existing block device, or a file. A file is called
-/// "<name>.partial" until keep() gives it its name, so that half a conversion is never taken for a
-/// whole one; without keep() it is removed.
+/// What an output file is called while it is made. A file of that name that nobody holds a lock on
+/// is taken for what a killed conversion has left.
+[[nodiscard]] std::string partial_name(const std::string& name);
+
+/// The disk that is written: an existing block device, or a file. A file has its partial_name()
+/// until keep() gives it its own, so that half a conversion is never taken for a whole one; without
+/// keep() it is removed.
 class TargetDisk {
   public:
     /// Opens an existing block device, or a file that holds what is to be converted, for writing

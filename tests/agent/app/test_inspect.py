@@ -21,7 +21,8 @@ AMILIFT = Path(os.environ.get("AMILIFT_BUILD_DIR", "build")).resolve() / "amilif
 SCHEMA = json.loads((ROOT / "conf/inspection.schema.json").read_text())
 MOUNTS = Path("/run/amilift")
 
-READY, REFUSED, USAGE, NOT_FOUND, IO_ERROR, CANCELLED, REPAIRABLE = 0, 4, 2, 5, 7, 10, 12
+READY, REFUSED, USAGE, INVALID, NOT_FOUND, IO_ERROR, CANCELLED, REPAIRABLE = 0, 4, 2, 3, 5, 7, 10, 12
+EXISTS = CANCELLED
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for loop devices and mounts")
 
@@ -209,6 +210,24 @@ def test_page_is_whole_and_has_no_markup_of_the_image(tmp_path: Path) -> None:
     assert {"html", "head", "body", "table", "h1"} <= page.seen
     assert "b" not in page.seen and "script" not in page.seen
     assert "Test \u2603 &lt;b&gt;" in text
+
+
+def test_page_takes_the_place_of_nothing_but_a_page(tmp_path: Path) -> None:
+    image = image_of(tree_of(tmp_path))
+    before = image.read_bytes()
+    other = tmp_path / "other.img"
+    other.write_bytes(b"a disk")
+    link = tmp_path / "link"
+    link.symlink_to(image)
+    for name, code in ((image, INVALID), (link, INVALID), (other, EXISTS)):
+        done = inspect(image, "--html", name)
+        assert done.returncode == code, done.stderr
+        assert name.name in done.stderr
+    assert image.read_bytes() == before
+    assert other.read_bytes() == b"a disk"
+    page = tmp_path / "page.html"
+    for _ in range(2):
+        assert inspect(image, "--html", page).returncode == REPAIRABLE
 
 
 def test_page_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:

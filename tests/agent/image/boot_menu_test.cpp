@@ -118,6 +118,31 @@ submenu 'Advanced options for Debian GNU/Linux' $menuentry_id_option 'gnulinux-a
 }
 )";
 
+TEST_F(Grub2Menu, BreakAndContinueAreAboutLoops) {
+    image_.file("/boot/vmlinuz-2", "x");
+    const auto menu = simulate(
+        "for k in 3 2 1; do if [ -f /boot/vmlinuz-$k ]; then found=$k; break; fi; done\n"
+        "for a in 1 2; do for b in 1 2; do if [ $b = 2 ]; then continue 2; fi; "
+        "seen=$seen$a$b; done; seen=${seen}x; done\n"
+        "while true; do left=yes; break; done\n"
+        "return\n"
+        "function f { for c in 1 2; do return; done; seen=f; }\n"
+        "f\n"
+        "menuentry \"$found $seen $left\" { linux /boot/vmlinuz-2 }\n");
+    ASSERT_EQ(menu.entries.size(), 1U);
+    EXPECT_EQ(menu.entries[0].title, "2 1121 yes");
+}
+
+/// Each question to the filesystem counts: a script cannot keep asking for hours.
+TEST_F(Grub2Menu, EndsWhenItKeepsAskingForFiles) {
+    for (int i = 0; i < 300; ++i) {
+        image_.link(fmt::format("/boot/loader/entries/{}.conf", i), "nowhere");
+    }
+    const auto menu = simulate("while true; do blscfg; done\n");
+    ASSERT_FALSE(menu.findings.empty());
+    EXPECT_EQ(menu.findings.back().id, "grub-cfg-too-complex");
+}
+
 TEST_F(Grub2Menu, RunsWhatDebianMakes) {
     const auto menu = simulate(kDebian);
     ASSERT_EQ(menu.entries.size(), 3U);

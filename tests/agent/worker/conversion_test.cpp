@@ -434,9 +434,9 @@ TEST_F(Conversion, KilledHalfwayHasNoOutputAndCanBeRepeated) {
     }
     ASSERT_TRUE(WIFSIGNALED(status));
     EXPECT_FALSE(fs::exists(output));
-    EXPECT_TRUE(fs::exists(output + ".partial"));
+    EXPECT_TRUE(fs::exists(output + ".amilift-partial"));
     {
-        const core::Fd writer(::open((output + ".partial").c_str(), O_RDWR | O_CLOEXEC));
+        const core::Fd writer(::open((output + ".amilift-partial").c_str(), O_RDWR | O_CLOEXEC));
         ASSERT_EQ(::flock(writer.get(), LOCK_EX | LOCK_NB), 0);
         const auto other = run();
         ASSERT_FALSE(other);
@@ -445,7 +445,7 @@ TEST_F(Conversion, KilledHalfwayHasNoOutputAndCanBeRepeated) {
     const auto again = run();
     ASSERT_TRUE(again) << again.error().message();
     EXPECT_TRUE(fs::exists(output));
-    EXPECT_FALSE(fs::exists(output + ".partial"));
+    EXPECT_FALSE(fs::exists(output + ".amilift-partial"));
 }
 
 TEST_F(Conversion, SourceAsTargetIsRefused) {
