@@ -148,7 +148,7 @@ Result<> add_missing(const image::SafeRoot& root, const Boot& boot,
 /// Can what the initramfs lacks be appended so that its own programs load it?
 bool is_repairable(const image::InitramfsContents& contents) {
     return contents.builder != image::InitramfsBuilder::mkinitrd_nash &&
-           image::can_be_extended(contents);
+           contents.builder != image::InitramfsBuilder::unknown && image::can_be_extended(contents);
 }
 
 /// Does the kernel's config say that it unpacks gzip?
@@ -161,11 +161,18 @@ Result<bool> knows_gzip(const image::SafeRoot& root, const image::Kernel& kernel
            fmt::format("\n{}\n", *config).find("\nCONFIG_RD_GZIP=y\n") != std::string::npos;
 }
 
+/// Files that one entry may load as its initramfs: each is read.
+constexpr std::size_t kMaxInitrds = 16;
+
 /// What the boot loader puts before the last of these files: early microcode, as a rule.
 Result<image::InitramfsContents> files_before(const image::SafeRoot& root,
                                               const std::vector<std::string>& initrds) {
     image::InitramfsContents contents;
-    for (std::size_t i = 0; i + 1 < initrds.size(); ++i) {
+    if (initrds.size() > kMaxInitrds) {
+        contents.problem = fmt::format("the entry loads {} files, expected at most {}",
+                                       initrds.size(), kMaxInitrds);
+    }
+    for (std::size_t i = 0; i + 1 < initrds.size() && contents.problem.empty(); ++i) {
         const auto bytes = root.read(initrds[i], image::kInitramfsLimit);
         if (bytes) {
             image::read_further_initramfs(*bytes, image::kUnpackedLimit, contents);

@@ -147,7 +147,7 @@ Json inspection_body(const worker::Inspection& seen, const image::Readiness& rea
 }
 
 Json plan_body(const worker::PlanText& plan) {
-    return {{"inspection", inspection_body(plan.inspection, readiness_of(plan.inspection))},
+    return {{"inspection", inspection_body(plan.inspection, worker::readiness_of(plan.inspection))},
             {"used_bytes", plan.used_bytes},
             {"target_bytes", plan.target_bytes},
             {"steps", plan.steps}};

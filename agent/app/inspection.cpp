@@ -81,16 +81,9 @@ void print_other_entries(const InspectionReport& report) {
 
 }  // namespace
 
-image::Readiness readiness_of(const worker::Inspection& seen) {
-    image::DiskForm disk;
-    disk.has_partition_table = seen.disk.layout != dev::DiskLayout::bare_filesystem;
-    disk.has_efi_partition = seen.facts.disk.has_system_partition;
-    return image::assess(seen.facts, disk);
-}
-
 InspectionReport report_on(std::string source, image::Platform platform, worker::Inspection seen) {
     InspectionReport report{std::move(source), platform, std::move(seen), {}};
-    report.readiness = readiness_of(report.seen);
+    report.readiness = worker::readiness_of(report.seen);
     return report;
 }
 

@@ -21,7 +21,6 @@ struct InspectionReport {
 
 [[nodiscard]] InspectionReport report_on(std::string source, image::Platform platform,
                                          worker::Inspection seen);
-[[nodiscard]] image::Readiness readiness_of(const worker::Inspection& seen);
 
 /// For people, on standard output. The text is safe for a terminal, as all below is.
 void print_inspection(const InspectionReport& report);

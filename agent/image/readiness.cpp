@@ -59,6 +59,16 @@ std::optional<std::string> obstacle_to_repair(const Kernel& kernel) {
             "no others",
             printable(kernel.initrd));
     }
+    if (initramfs.builder == InitramfsBuilder::unknown) {
+        return fmt::format(
+            "{} was made by a program that amilift does not know, and perhaps nothing in it would "
+            "load a module that is added",
+            printable(kernel.initrd));
+    }
+    if (initramfs.has_open_archive) {
+        return fmt::format("{} ends with an archive without an end mark, where the kernel stops",
+                           printable(kernel.initrd));
+    }
     if (!initramfs.segments.empty() && initramfs.segments.back() == "lzma cpio") {
         return fmt::format(
             "{} ends with an lzma stream, behind which not every kernel goes on reading",

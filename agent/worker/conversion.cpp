@@ -368,7 +368,46 @@ Result<> verify(const ConversionRequest& request, const dev::BlockDevice& source
     return mounted.unmount();
 }
 
+/// What the AMI is registered for.
+std::vector<image::Platform> wanted_platforms(const job::ConversionOptions& options,
+                                              const image::ImageFacts& facts) {
+    if (is_paravirtual(options)) return {image::Platform::pv};
+    if (options.platform == job::Platform::xen) return {image::Platform::xen};
+    if (!can_boot_by_uefi(options, facts)) return {image::Platform::nitro};
+    return {image::Platform::nitro, image::Platform::nitro_uefi};
+}
+
+/// The modules have proved what they did. Whether that is all that was needed, the result tells,
+/// looked at like any other disk: what a menu does is more than the lines that an editor knows.
+Result<> prove_ready(const ConversionRequest& request, const std::string& target_path,
+                     ConversionResult& result) {
+    AMILIFT_TRY(auto image, SourceImage::open({target_path, {}}, JournalReplay::never));
+    ConversionObserver silent;
+    AMILIFT_TRY(const auto inspection, inspect_content(image, silent, &request.options));
+    AMILIFT_CHECK(image.unmount());
+    const auto readiness = readiness_of(inspection);
+    for (const auto platform : wanted_platforms(request.options, result.plan.inspection.facts)) {
+        const auto& verdict = readiness.on(platform);
+        if (verdict.verdict != image::Verdict::ready) {
+            const auto& reason = verdict.reasons.front();
+            return fail(Errc::refused,
+                        fmt::format("the result would not run on {}: '{}': {}",
+                                    image::title_of(platform), reason.where, reason.seen),
+                        "change that in the source image, then convert it again", "not-ready");
+        }
+        result.proofs.push_back(fmt::format("result: ready for {}", image::title_of(platform)));
+    }
+    return {};
+}
+
 }  // namespace
+
+image::Readiness readiness_of(const Inspection& inspection) {
+    image::DiskForm disk;
+    disk.has_partition_table = inspection.disk.layout != dev::DiskLayout::bare_filesystem;
+    disk.has_efi_partition = inspection.facts.disk.has_system_partition;
+    return image::assess(inspection.facts, disk);
+}
 
 Result<Inspection> inspect(const DiskRef& source, core::CommandRunner& /*commands*/,
                            ConversionObserver& observer, const core::Cancel& cancel) {
@@ -448,6 +487,7 @@ Result<ConversionResult> convert(const ConversionRequest& request, core::Command
     }
     AMILIFT_CHECK(verify(request, source.disk(), target->disk().path(), plan, result, commands,
                          observer, cancel));
+    AMILIFT_CHECK(prove_ready(request, target->disk().path(), result));
     AMILIFT_CHECK(target->keep());
     result.boots_by_uefi = can_boot_by_uefi(request.options, result.plan.inspection.facts);
     return result;

@@ -14,6 +14,7 @@
 #include "dev/partition_table.hpp"
 #include "dev/partitions.hpp"
 #include "image/facts.hpp"
+#include "image/readiness.hpp"
 #include "job/job.hpp"
 #include "modules/manifest.hpp"
 
@@ -64,6 +65,9 @@ struct Inspection {
     dev::FilesystemInfo filesystem;            ///< of the root
     image::ImageFacts facts;
 };
+
+/// Where the image can run: its content judged with the form of its disk.
+[[nodiscard]] image::Readiness readiness_of(const Inspection& inspection);
 
 struct PlanText {
     Inspection inspection;

@@ -145,6 +145,15 @@ FstabVolumes read_fstab_volumes(const std::vector<dev::Partition>& partitions,
             }
             continue;
         }
+        const auto twice = std::ranges::find(out.volumes, partition, &FstabVolume::partition);
+        if (twice != out.volumes.end() && partition->filesystem.type != dev::Filesystem::btrfs) {
+            out.findings.push_back({Severity::refusal, "mounted-twice", where,
+                                    fmt::format("{}, and at '{}', too", seen,
+                                                image::printable(twice->mount_point, 80)),
+                                    "its files cannot be edited safely in two places",
+                                    "remove one of the lines"});
+            continue;
+        }
         if (out.volumes.size() < kMaxVolumes)
             out.volumes.push_back({partition, entry.file, entry.options, entry.line});
     }
