@@ -201,6 +201,31 @@ std::vector<NetplanInterface> netplan_interfaces(std::string_view text) {
     return out;
 }
 
+std::optional<int> netplan_address_elsewhere(std::string_view text) {
+    const auto lines = split_lines(text);
+    std::vector<bool> known(lines.size());
+    for (const auto& entry : netplan_entries(lines)) {
+        for (auto i = entry.range.begin; i < entry.range.end; ++i) known[i] = true;
+    }
+    std::size_t servers_indent = std::string_view::npos;  ///< inside of nameservers:
+    for (std::size_t i = 0; i < lines.size(); ++i) {
+        const auto body = lines[i].body;
+        if (is_comment(body)) continue;
+        if (indent_of(body) <= servers_indent) servers_indent = std::string_view::npos;
+        const auto key = yaml_key(body);
+        if (key && key->key == "nameservers") servers_indent = key->indent;
+        if (known[i] || servers_indent != std::string_view::npos) continue;
+        const bool flow = body.find('{') != std::string_view::npos &&
+                          body.find("nameservers") == std::string_view::npos;
+        const bool names_one =
+            key && (key->key == "addresses" || key->key == "gateway4" || key->key == "gateway6");
+        const bool holds_one = flow && (body.find("addresses") != std::string_view::npos ||
+                                        body.find("gateway4") != std::string_view::npos);
+        if (names_one || holds_one) return lines[i].number;
+    }
+    return std::nullopt;
+}
+
 NetworkEdit edit_netplan(std::string_view text, std::string_view id) {
     LineEditor editor(text);
     NetworkEdit out;

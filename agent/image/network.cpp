@@ -2,6 +2,7 @@
 #include "image/network.hpp"
 
 #include <fmt/format.h>
+#include <fnmatch.h>
 
 #include <algorithm>
 #include <array>
@@ -20,6 +21,8 @@ namespace {
 using core::Result;
 
 constexpr std::size_t kFileLimit = std::size_t{256} << 10;
+/// Files of ifupdown that name each other.
+constexpr std::size_t kMostFiles = 200;
 constexpr std::string_view kGenerator = "/etc/udev/rules.d/75-persistent-net-generator.rules";
 constexpr std::string_view kGeneratorText =
     "# Written by amilift: network cards keep the names that the kernel gives them, so that an "
@@ -96,8 +99,24 @@ class Reader {
         return {};
     }
 
+    /// A card that is made of others is not edited; where it has the address, that is told.
     void add_candidate(Candidate candidate) {
-        if (!is_virtual(candidate.interface)) candidates_.push_back(std::move(candidate));
+        if (!is_virtual(candidate.interface)) {
+            candidates_.push_back(std::move(candidate));
+            return;
+        }
+        if (candidate.interface == "lo") return;
+        const auto result = candidate.edit(candidate.file.text);
+        if (!result.static_at) return;
+        add_left(fmt::format("{}:{}", candidate.file.path, *result.static_at),
+                 fmt::format("'{}', which is made of other cards, has a static address",
+                             printable(candidate.interface, 40)));
+    }
+
+    void add_left(std::string where, std::string seen) {
+        add(Severity::warning, "network-left-as-it-is", std::move(where), std::move(seen),
+            "an address that is bound to the source instance stays in it",
+            "change it in the source image if the new instance has no network");
     }
 
     Result<> read_ifcfg(std::string_view directory) {
@@ -109,21 +128,48 @@ class Reader {
     }
 
     Result<> read_interfaces() {
-        const auto read = [this](const EditableFile& file, std::string_view /*name*/) {
-            for (const auto& interface : interfaces_names(file.text)) {
-                add_candidate({file, interface, "interfaces", false, [interface](auto text) {
-                                   return edit_interfaces(text, interface);
-                               }});
+        AMILIFT_CHECK(read_interfaces_file("/etc/network/interfaces"));
+        return read_interfaces_in("/etc/network/interfaces.d", "*");
+    }
+
+    Result<> read_interfaces_file(const std::string& path) {
+        auto file = editable_file(root_, path, kFileLimit);
+        if (!file) return std::unexpected(std::move(file).error());
+        if (!*file || !read_.insert((*file)->path).second || read_.size() > kMostFiles) return {};
+        for (const auto& interface : interfaces_names((*file)->text)) {
+            add_candidate({**file, interface, "interfaces", false,
+                           [interface](auto text) { return edit_interfaces(text, interface); }});
+        }
+        for (const auto& source : interfaces_sources((*file)->text)) {
+            const auto named = source.path.starts_with('/')
+                                   ? source.path
+                                   : fmt::format("/etc/network/{}", source.path);
+            if (source.is_directory) {
+                AMILIFT_CHECK(read_interfaces_in(named, "*"));
+                continue;
             }
-        };
-        AMILIFT_TRY(const auto main, editable_file(root_, "/etc/network/interfaces", kFileLimit));
-        if (main) read(*main, {});
-        return each_file("/etc/network/interfaces.d", read);
+            const auto slash = named.rfind('/');
+            AMILIFT_CHECK(read_interfaces_in(named.substr(0, slash), named.substr(slash + 1)));
+        }
+        return {};
+    }
+
+    Result<> read_interfaces_in(const std::string& directory, const std::string& pattern) {
+        AMILIFT_TRY(const auto names, config_names(root_, directory));
+        for (const auto& name : names) {
+            if (::fnmatch(pattern.c_str(), name.c_str(), FNM_PERIOD) != 0) continue;
+            AMILIFT_CHECK(read_interfaces_file(fmt::format("{}/{}", directory, name)));
+        }
+        return {};
     }
 
     Result<> read_netplan() {
         return each_file("/etc/netplan", [this](const EditableFile& file, std::string_view name) {
             if (!name.ends_with(".yaml")) return;
+            if (const auto line = netplan_address_elsewhere(file.text)) {
+                add_left(fmt::format("{}:{}", file.path, *line),
+                         "an address stands elsewhere than in a plain entry of 'ethernets'");
+            }
             for (const auto& entry : netplan_interfaces(file.text)) {
                 add_candidate({file, entry.name, "netplan", entry.by_mac,
                                [id = entry.id](auto text) { return edit_netplan(text, id); }});
@@ -141,7 +187,20 @@ class Reader {
             add_candidate({std::move(file), std::move(interface), is_network ? "networkd" : "link",
                            by_mac, [kind](auto text) { return edit_networkd(text, kind); }});
         };
-        return each_file("/etc/systemd/network", read);
+        AMILIFT_CHECK(each_file("/etc/systemd/network", read));
+        AMILIFT_TRY(const auto names, config_names(root_, "/etc/systemd/network"));
+        for (const auto& name : names) {
+            if (!name.ends_with(".network.d")) continue;
+            AMILIFT_CHECK(each_file(
+                fmt::format("/etc/systemd/network/{}", name),
+                [this](const EditableFile& file, std::string_view /*name*/) {
+                    const auto result = edit_networkd(file.text, NetworkdFile::network);
+                    if (result.edited.changes.empty()) return;
+                    add_left(fmt::format("{}:{}", file.path, result.edited.changes.front().line),
+                             "an addition to another file binds an address");
+                }));
+        }
+        return {};
     }
 
     Result<> read_keyfiles() {
@@ -190,10 +249,7 @@ class Reader {
         const auto name = printable(
             candidate.interface.empty() ? "any card" : std::string_view(candidate.interface), 40);
         if (!result.left.empty()) {
-            add(Severity::warning, "network-left-as-it-is", file.path,
-                fmt::format("{}: {}", name, result.left),
-                "an address that is bound to the source instance stays in it",
-                "change it in the source image if the new instance has no network");
+            add_left(file.path, fmt::format("{}: {}", name, result.left));
         }
         if (changes.empty()) return false;
         const auto where =
@@ -231,6 +287,11 @@ class Reader {
             auto edited = edit_udev_names(file.text);
             if (edited.changes.empty()) return;
             any = true;
+            // The same file under another name.
+            if (std::ranges::find(network_.changes, file.path, &NetworkFileChange::path) !=
+                network_.changes.end()) {
+                return;
+            }
             add(Severity::info, "network-name-by-mac",
                 fmt::format("{}:{}", file.path, edited.changes.front().line),
                 "a udev rule gives a card its name by its MAC address",
@@ -377,6 +438,7 @@ class Reader {
     const SafeRoot& root_;
     std::vector<Candidate> candidates_;
     std::map<std::string, NetworkFileChange> edited_;
+    std::set<std::string> read_;  ///< files of ifupdown, each read once
     GuestNetwork network_;
 };
 

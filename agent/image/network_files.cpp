@@ -222,4 +222,15 @@ std::vector<std::string> interfaces_names(std::string_view text) {
     return out;
 }
 
+std::vector<InterfacesSource> interfaces_sources(std::string_view text) {
+    std::vector<InterfacesSource> out;
+    for (const auto& line : split_lines(text)) {
+        const auto words = split_words(line.body);
+        if (words.size() < 2) continue;
+        if (words[0] != "source" && words[0] != "source-directory") continue;
+        out.push_back({std::string(words[1]), words[0] == "source-directory"});
+    }
+    return out;
+}
+
 }  // namespace amilift::image

@@ -50,6 +50,13 @@ struct NetworkEdit {
 /// Names of the iface stanzas, without lo.
 [[nodiscard]] std::vector<std::string> interfaces_names(std::string_view text);
 
+/// What `source` and `source-directory` of interfaces(5) name: a file or a pattern, or a directory.
+struct InterfacesSource {
+    std::string path;
+    bool is_directory = false;
+};
+[[nodiscard]] std::vector<InterfacesSource> interfaces_sources(std::string_view text);
+
 /// One entry of ethernets: in a netplan file.
 struct NetplanInterface {
     std::string id;
@@ -59,6 +66,9 @@ struct NetplanInterface {
     int line = 0;
 };
 [[nodiscard]] std::vector<NetplanInterface> netplan_interfaces(std::string_view text);
+/// A line with an address or gateway that is in no entry of netplan_interfaces(): of a bond, a
+/// bridge or a VLAN, or in flow style.
+[[nodiscard]] std::optional<int> netplan_address_elsewhere(std::string_view text);
 /// The entry `id`: a MAC to match becomes the name eth0, if that is what the card is called, else
 /// any Ethernet name; a MAC to set is commented out; addresses, gateways and routes become
 /// dhcp4: true. Source: the netplan reference. Entries in flow style ({...}) are left.

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "network_samples.hpp"
 #include "temporary_root.hpp"
 
@@ -180,6 +182,50 @@ TEST_F(NetworkTest, KeepsTheNameEth0WhereUdevWouldChangeIt) {
     EXPECT_THAT(naming(inspect()), ElementsAre("net.ifnames=0", "biosdevname=0"));
     image_.file("/etc/systemd/network/99-default.link", "");
     EXPECT_THAT(naming(inspect()), ElementsAre("biosdevname=0"));
+}
+
+TEST_F(NetworkTest, FollowsTheFilesThatInterfacesNames) {
+    image_.file("/etc/network/interfaces",
+                "source /etc/network/if.d/*.cfg\nsource-directory more\nauto lo\n");
+    image_.file("/etc/network/if.d/eth0.cfg",
+                "source /etc/network/interfaces\niface eth0 inet static\n  address 10.0.0.5\n");
+    image_.file("/etc/network/if.d/eth1.off", "iface eth1 inet static\n  address 10.0.0.6\n");
+    const auto network = inspect();
+    EXPECT_EQ(network.primary, "eth0");
+    EXPECT_THAT(paths(network), ElementsAre("/etc/network/if.d/eth0.cfg"));
+}
+
+TEST_F(NetworkTest, TellsOfAddressesThatItDoesNotEdit) {
+    image_.file("/etc/network/interfaces",
+                "iface eth0 inet manual\niface br0 inet static\n  bridge_ports eth0\n"
+                "  address 10.0.0.5\n");
+    EXPECT_THAT(ids(inspect()), ElementsAre("network-left-as-it-is"));
+
+    image_.file("/etc/network/interfaces", "");
+    const std::string_view bond =
+        "network:\n  ethernets:\n    eth0:\n      dhcp4: no\n      nameservers:\n"
+        "        addresses: [10.0.0.2]\n  bonds:\n    bond0:\n      interfaces: [eth0]\n"
+        "      addresses: [10.0.0.5/24]\n";
+    image_.file("/etc/netplan/01.yaml", bond);
+    EXPECT_THAT(ids(inspect()), ElementsAre("network-left-as-it-is"));
+    EXPECT_EQ(inspect().findings.front().where, "/etc/netplan/01.yaml:10");
+    image_.file("/etc/netplan/01.yaml",
+                "network: {ethernets: {eth0: {addresses: [10.0.0.5/24]}}}\n");
+    EXPECT_THAT(ids(inspect()), ElementsAre("network-left-as-it-is"));
+
+    image_.file("/etc/netplan/01.yaml", "");
+    image_.file("/etc/systemd/network/eth0.network", "[Match]\nName=eth0\n");
+    image_.file("/etc/systemd/network/eth0.network.d/a.conf",
+                "[Network]\nAddress=10.0.0.5/24\nGateway=10.0.0.1\n");
+    EXPECT_THAT(ids(inspect()), ElementsAre("network-left-as-it-is"));
+}
+
+TEST_F(NetworkTest, EditsARuleFileWithTwoNamesOnce) {
+    image_.file("/etc/udev/names.rules", kPersistentNetRules);
+    image_.link("/etc/udev/rules.d/70-a.rules", "../names.rules");
+    image_.link("/etc/udev/rules.d/80-b.rules", "../names.rules");
+    const auto changed = paths(inspect());
+    EXPECT_EQ(std::ranges::count(changed, "/etc/udev/names.rules"), 1);
 }
 
 TEST_F(NetworkTest, F41_PassesOverHostileFiles) {
