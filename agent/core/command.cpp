@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <poll.h>
-#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,6 +19,7 @@
 #include <thread>
 
 #include "core/fd.hpp"
+#include "core/spawn.hpp"
 
 namespace amilift::core {
 namespace {
@@ -107,43 +107,13 @@ Result<CommandOutput> ProcessRunner::run(const Command& command) {
     AMILIFT_TRY(auto out, make_pipe());
     AMILIFT_TRY(auto err, make_pipe());
 
-    posix_spawn_file_actions_t actions{};
-    posix_spawnattr_t attributes{};
-    posix_spawn_file_actions_init(&actions);
-    posix_spawnattr_init(&attributes);
-    posix_spawn_file_actions_adddup2(&actions, in.read.get(), STDIN_FILENO);
-    posix_spawn_file_actions_adddup2(&actions, out.write.get(), STDOUT_FILENO);
-    posix_spawn_file_actions_adddup2(&actions, err.write.get(), STDERR_FILENO);
-    // Close-on-exec is the rule, but a descriptor that the caller's parent left open has not heard
-    // of it.
-    posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
-    // A group of its own, so that a timeout ends grandchildren too; default signals, because the
-    // agent blocks some of them for sd-event style handling.
-    sigset_t none{};
-    sigset_t defaults{};
-    sigemptyset(&none);
-    sigemptyset(&defaults);
-    for (const int sig : {SIGPIPE, SIGTERM, SIGINT, SIGCHLD}) sigaddset(&defaults, sig);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &defaults);
-    posix_spawnattr_setpgroup(&attributes, 0);
-    posix_spawnattr_setflags(
-        &attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-
-    std::vector<std::string> argv_copy = command.argv;
-    std::vector<char*> argv;
-    for (auto& arg : argv_copy) argv.push_back(arg.data());
-    argv.push_back(nullptr);
-    auto env_copy = child_environment();
-    std::vector<char*> env;
-    for (auto& var : env_copy) env.push_back(var.data());
-    env.push_back(nullptr);
-
+    Spawn spawn;
+    spawn.give(in.read.get(), STDIN_FILENO);
+    spawn.give(out.write.get(), STDOUT_FILENO);
+    spawn.give(err.write.get(), STDERR_FILENO);
+    spawn.close_from(STDERR_FILENO + 1);
     pid_t pid = -1;
-    const int rc =
-        ::posix_spawnp(&pid, argv.front(), &actions, &attributes, argv.data(), env.data());
-    posix_spawn_file_actions_destroy(&actions);
-    posix_spawnattr_destroy(&attributes);
+    const int rc = spawn.start(pid, command.argv, child_environment(), Spawn::Lookup::search_path);
     if (rc == ENOENT) {
         return fail(Errc::not_installed,
                     fmt::format("program '{}' is not installed on this helper", command.argv[0]),

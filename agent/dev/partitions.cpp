@@ -90,9 +90,11 @@ Partition dos_partition(int number, std::uint64_t start, std::uint64_t count, st
     return partition;
 }
 
-/// A chain of tables, one for each logical partition; each names the next one.
+/// A chain of tables, mostly one for each logical partition; each names the next one. `number` is
+/// that of the next logical partition: as in the kernel, a table without one takes none, and two
+/// partitions in one table have two.
 Result<> read_logical(const BlockDevice& disk, const MbrPartition& extended, std::uint32_t disk_id,
-                      std::vector<Partition>& partitions) {
+                      int& number, std::vector<Partition>& partitions) {
     const auto end = extended.start_sector + extended.sector_count;
     auto table = extended.start_sector;
     for (int i = 0; i < kMaxLogical; ++i) {
@@ -116,11 +118,11 @@ Result<> read_logical(const BlockDevice& disk, const MbrPartition& extended, std
                 return fail(Errc::corrupt,
                             fmt::format("logical partition {} of '{}' has sectors {}..{}, expected "
                                         "them inside the extended partition ({}..{})",
-                                        5 + i, disk.path(), first, first + count - 1,
+                                        number, disk.path(), first, first + count - 1,
                                         extended.start_sector, end - 1),
                             "repair the table with fdisk");
             }
-            partitions.push_back(dos_partition(5 + i, first, count, type, false, disk_id));
+            partitions.push_back(dos_partition(number++, first, count, type, false, disk_id));
         }
         // Always forward: a chain that turns back would never end.
         if (next <= table || next >= end) return {};
@@ -134,9 +136,10 @@ Result<std::vector<Partition>> read_dos(const BlockDevice& disk) {
     const auto disk_id = load_le<std::uint32_t>(std::span<const std::byte>(sector), 440);
     AMILIFT_TRY(const auto primary, parse_mbr(sector, disk.size_bytes() / kSectorBytes));
     std::vector<Partition> partitions;
+    int next_logical = 5;
     for (const auto& entry : primary) {
         if (is_extended(entry.type)) {
-            AMILIFT_CHECK(read_logical(disk, entry, disk_id, partitions));
+            AMILIFT_CHECK(read_logical(disk, entry, disk_id, next_logical, partitions));
         } else {
             partitions.push_back(dos_partition(entry.number, entry.start_sector, entry.sector_count,
                                                entry.type, entry.active, disk_id));

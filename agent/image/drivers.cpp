@@ -17,7 +17,6 @@
 namespace amilift::image {
 namespace {
 
-using core::Errc;
 using core::Result;
 
 constexpr std::size_t kBuiltinModinfoLimit = std::size_t{16} << 20;

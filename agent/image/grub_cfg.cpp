@@ -23,7 +23,7 @@ using grub_script::Node;
 using grub_script::NodeKind;
 using grub_script::SearchFor;
 
-constexpr std::size_t kNodeWork = 32;
+constexpr std::size_t kNodeWork = 256;
 constexpr std::size_t kArgumentBytes = std::size_t{16} << 10;
 constexpr int kMaxDepth = 32;
 constexpr int kMaxFiles = 64;

@@ -51,16 +51,20 @@ class Lister {
     Result<> read(std::string_view bytes) {
         std::size_t at = 0;
         while (true) {
-            // Zeros may stand between archives, and behind the last one.
-            at = std::min(bytes.find_first_not_of('\0', at), bytes.size());
-            if (at == bytes.size()) break;
-            if (bytes[at] == '0' && at % 4 == 0) {
-                AMILIFT_TRY(const auto taken, read_member(bytes.substr(at)));
-                at += taken;
-                continue;
+            // Zeros may stand between archives and behind the last one, not within one.
+            if (!contents_.has_open_archive) {
+                at = std::min(bytes.find_first_not_of('\0', at), bytes.size());
             }
-            AMILIFT_TRY(const auto taken, read_packed(bytes.substr(at), at));
+            if (at == bytes.size()) break;
+            if (contents_.has_open_archive && (bytes[at] != '0' || contents_.last)) {
+                return fail(Errc::corrupt,
+                            fmt::format("the cpio archive before byte {} has no end mark", at));
+            }
+            const bool is_plain = bytes[at] == '0' && at % 4 == 0;
+            AMILIFT_TRY(const auto taken, is_plain ? read_member(bytes.substr(at))
+                                                   : read_packed(bytes.substr(at), at));
             at += taken;
+            contents_.has_open_archive = !reader_.is_between_archives();
         }
         return {};
     }
@@ -112,7 +116,7 @@ class Lister {
     Result<> feed(std::string_view piece) {
         contents_.unpacked_bytes += piece.size();
         while (!piece.empty()) {
-            if (reader_.is_between_members()) {
+            if (reader_.is_between_archives()) {
                 piece.remove_prefix(std::min(piece.find_first_not_of('\0'), piece.size()));
                 if (piece.empty()) break;
             }
@@ -215,7 +219,8 @@ std::string module_directory(const InitramfsContents& contents, std::string_view
 }
 
 bool can_be_extended(const InitramfsContents& contents) {
-    return contents.problem.empty() && contents.last != Compression::lzma;
+    return contents.problem.empty() && !contents.has_open_archive &&
+           contents.last != Compression::lzma;
 }
 
 Result<std::string> make_addition(const InitramfsContents& contents, std::uint64_t file_bytes,

@@ -29,6 +29,7 @@ struct InitramfsContents {
         settings;                     ///< text of its modprobe.conf and modprobe.d files
     std::optional<Compression> last;  ///< how the last segment is packed; absent: not
     bool has_gzip = false;            ///< a segment is packed by gzip
+    bool has_open_archive = false;    ///< the last archive has no end mark
     std::uint64_t unpacked_bytes = 0;
 };
 
@@ -60,8 +61,9 @@ using InitramfsFiles = std::map<std::string, std::string>;
                                                       const InitramfsFiles& files,
                                                       bool gzip_is_known);
 
-/// May bytes be appended, and will the kernel read them? Behind an lzma stream they are not safe:
-/// where it ends is not told the same by all kernels.
+/// May bytes be appended, and will the kernel read them? Behind an archive without an end mark the
+/// kernel stops, and behind an lzma stream they are not safe: where it ends is not told the same by
+/// all kernels.
 [[nodiscard]] bool can_be_extended(const InitramfsContents& contents);
 
 }  // namespace amilift::image

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
-#include <spawn.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,6 +13,8 @@
 #include <csignal>
 #include <cstring>
 #include <optional>
+
+#include "core/spawn.hpp"
 
 namespace amilift::worker {
 namespace {
@@ -104,40 +105,16 @@ Result<Child> Child::start(const std::vector<std::string>& argv) {
     if (argv.empty()) return fail(Errc::internal, "the disk worker has no program");
     AMILIFT_TRY(auto talk, make_socket_pair());
     AMILIFT_TRY(auto errors, make_pipe());
-    posix_spawn_file_actions_t actions{};
-    posix_spawnattr_t attributes{};
-    posix_spawn_file_actions_init(&actions);
-    posix_spawnattr_init(&attributes);
-    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_adddup2(&actions, errors.theirs.get(), STDERR_FILENO);
-    posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
+    core::Spawn spawn;
+    spawn.give_null(STDIN_FILENO);
+    spawn.give(errors.theirs.get(), STDERR_FILENO);
+    spawn.give(STDERR_FILENO, STDOUT_FILENO);
     // Last, because it may take the place of one of the others.
-    posix_spawn_file_actions_adddup2(&actions, talk.theirs.get(), kWorkerSocket);
-    sigset_t none{};
-    sigset_t defaults{};
-    sigemptyset(&none);
-    sigemptyset(&defaults);
-    for (const int sig : {SIGPIPE, SIGTERM, SIGINT, SIGCHLD}) sigaddset(&defaults, sig);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &defaults);
-    posix_spawnattr_setpgroup(&attributes, 0);
-    posix_spawnattr_setflags(
-        &attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-
-    std::vector<std::string> words = argv;
-    std::vector<char*> arguments;
-    for (auto& word : words) arguments.push_back(word.data());
-    arguments.push_back(nullptr);
+    spawn.give(talk.theirs.get(), kWorkerSocket);
     // The agent's environment may hold credentials: nothing of it is passed on.
-    std::string path = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
-    std::string locale = "LC_ALL=C.UTF-8";
-    const std::array<char*, 3> environment{path.data(), locale.data(), nullptr};
-
     pid_t pid = -1;
-    const int rc = ::posix_spawn(&pid, arguments.front(), &actions, &attributes, arguments.data(),
-                                 environment.data());
-    posix_spawn_file_actions_destroy(&actions);
-    posix_spawnattr_destroy(&attributes);
+    const int rc = spawn.start(pid, argv, {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8"},
+                               core::Spawn::Lookup::as_named);
     if (rc == ENOENT) {
         return fail(Errc::not_installed,
                     fmt::format("program '{}' of the disk worker does not exist", argv.front()),

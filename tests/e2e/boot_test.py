@@ -12,13 +12,14 @@ where the test cannot run, with 1 where the disk does not boot; the end of the c
 import argparse
 import os
 import re
-import selectors
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+import console
 
 SKIPPED = 77
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,8 +34,6 @@ FIRMWARE = {'seabios': None, 'ovmf': Path('/usr/share/ovmf/OVMF.fd')}
 FAILURES = re.compile(rb'Kernel panic|No bootable device|ALERT!|grub rescue>|grub> |emergency mode|Error \d+:|'
                       rb'Geom Error|Read Error|Hard Disk Error|Dropping to a shell|UEFI Interactive Shell|'
                       rb'BdsDxe: No bootable option')
-LOGIN = re.compile(rb'login: ')
-ESCAPES = re.compile(rb'\x1b\[[0-9;?]*[A-Za-z]')
 
 
 def skip(reason: str) -> None:
@@ -59,27 +58,7 @@ def boot(disk: Path, bus: str, seconds: float, firmware: str = 'seabios') -> tup
                '-drive', f'file={disk},format=raw,if=none,id=disk,snapshot=on', *BUSES[bus]]
     if FIRMWARE[firmware]:
         command += ['-bios', FIRMWARE[firmware]]
-    begun = time.monotonic()
-    console = b''
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as qemu:
-        try:
-            waiting = selectors.DefaultSelector()
-            waiting.register(qemu.stdout, selectors.EVENT_READ)
-            while time.monotonic() - begun < seconds:
-                if not waiting.select(timeout=1):
-                    continue
-                chunk = os.read(qemu.stdout.fileno(), 65536)
-                if not chunk:
-                    break
-                console += chunk
-                plain = ESCAPES.sub(b'', console)
-                if LOGIN.search(plain):
-                    return True, plain, time.monotonic() - begun
-                if FAILURES.search(plain):
-                    break
-        finally:
-            qemu.kill()
-    return False, ESCAPES.sub(b'', console), time.monotonic() - begun
+    return console.boot(command, FAILURES, seconds)
 
 
 def main() -> None:
@@ -112,9 +91,9 @@ def main() -> None:
         if subprocess.run(command, timeout=600).returncode != 0:
             sys.exit('FAILED: amilift convert')
         print(f'converted in {time.monotonic() - begun:.1f} s')
-        booted, console, seconds = boot(disk, arguments.bus, arguments.timeout, arguments.firmware)
+        booted, text, seconds = boot(disk, arguments.bus, arguments.timeout, arguments.firmware)
         if not booted:
-            sys.stdout.buffer.write(console[-4000:] + b'\n')
+            sys.stdout.buffer.write(text[-4000:] + b'\n')
             sys.exit(f'FAILED: no login on {arguments.firmware}, {arguments.bus} within {seconds:.0f} s')
         print(f'{arguments.layout} {arguments.bootloader} on {arguments.firmware}, {arguments.bus}: login after {seconds:.1f} s')
 

@@ -18,5 +18,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (!addition) return 0;
     const auto after = image::read_initramfs(std::string(bytes) + *addition, 2 * kLimit);
     fuzz::require(after.unpacked_bytes <= 2 * kLimit);
+    fuzz::require(after.problem.empty() && after.members.contains(name));
     return 0;
 }

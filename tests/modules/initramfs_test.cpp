@@ -19,7 +19,6 @@ using image::module_file;
 using image::packed;
 using image::Sample;
 using testing::AllOf;
-using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "image/initramfs.hpp"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -151,6 +152,25 @@ TEST(Initramfs, SaysWhatItCannotRead) {
     auto no_number = archive;
     no_number.replace(6 + 8 * 6, 8, "  -1zzzz");
     EXPECT_THAT(problem_of(no_number), HasSubstr("no hexadecimal number"));
+}
+
+/// The kernel unpacks an archive without an end mark and then reads no other one.
+TEST(Initramfs, IsNotExtendedBehindAnArchiveWithoutAnEndMark) {
+    const auto whole = cpio_of({{"init", "#!/bin/sh\n"}});
+    const auto mark = whole.find("070701", whole.find("init"));
+    ASSERT_NE(mark, std::string::npos);
+    const auto open = whole.substr(0, mark);
+    for (const auto& bytes : {open, packed("gzip", open)}) {
+        const auto contents = read_initramfs(bytes);
+        EXPECT_EQ(contents.problem, "");
+        EXPECT_TRUE(contents.members.contains("init"));
+        EXPECT_FALSE(can_be_extended(contents));
+    }
+    EXPECT_TRUE(can_be_extended(read_initramfs(whole)));
+    EXPECT_EQ(read_initramfs(open + packed("gzip", whole)).problem,
+              fmt::format("the cpio archive before byte {} has no end mark", open.size()));
+    // The archive goes on in the next bytes, as the kernel takes it.
+    EXPECT_EQ(read_initramfs(open + whole).problem, "");
 }
 
 TEST(Initramfs, StopsAtTheLimit) {

@@ -6,8 +6,8 @@
 
 #include <array>
 #include <functional>
-#include <random>
 
+#include "edit_stability.hpp"
 #include "network_samples.hpp"
 
 namespace amilift::image {
@@ -248,34 +248,7 @@ TEST(NetworkFiles, AreTheSameWhenEditedAgain) {
         [](auto text) { return edit_networkd(text, NetworkdFile::network).edited; },
         [](auto text) { return edit_networkd(text, NetworkdFile::link).edited; },
         [](auto text) { return edit_keyfile(text).edited; }};
-    std::mt19937 random(20261121);
-    constexpr std::string_view kBytes = " \t\r\n:=-#'\"\\{}[]*addressmatch:02eth0\x00";
-    for (const auto sample : kNetworkSamples) {
-        for (int round = 0; round < 300; ++round) {
-            std::string text(sample);
-            for (std::size_t i = 0; round > 0 && i < 1 + random() % 6 && !text.empty(); ++i) {
-                const auto at = random() % text.size();
-                switch (random() % 3) {
-                    case 0:
-                        text[at] = kBytes[random() % kBytes.size()];
-                        break;
-                    case 1:
-                        text.erase(at, 1 + random() % 5);
-                        break;
-                    default:
-                        text.insert(at, text.substr(random() % text.size(), 1 + random() % 20));
-                        break;
-                }
-            }
-            for (std::size_t i = 0; i < edits.size(); ++i) {
-                const auto once = edits[i](text);
-                const auto twice = edits[i](once.text);
-                ASSERT_EQ(twice.text, once.text) << i << " round " << round << "\n" << text;
-                ASSERT_TRUE(twice.changes.empty()) << i << " round " << round << "\n" << text;
-                ASSERT_EQ(once.changes.empty(), once.text == text) << i << " round " << round;
-            }
-        }
-    }
+    expect_stable(kNetworkSamples, edits, " \t\r\n:=-#'\"\\{}[]*addressmatch:02eth0", 300);
 }
 
 }  // namespace

@@ -6,33 +6,36 @@
 
 IMAGE is a filesystem without a partition table, with its own /boot/grub/menu.lst (`root (hd0)`); it stays as it is. Without
 one, the source of tests/cloud/images/build-source is booted. Xen runs in QEMU, without KVM, with the dom0 that build-dom0
-makes (cached); the guest sees the image as xvda1 and is read on its console, hvc0, until it asks for a login. Ends with 77
-(skipped, with the reason) where this cannot run, with 1 where the guest does not boot; the end of its console, and of dom0's
-where dom0 has the reason, are printed then.
+makes (cached); the guest sees the image as xvda1, swap as xvda3 and an empty disk as xvdb, as an m1 instance did, and is
+read on its console, hvc0, until it asks for a login. Ends with 77 (skipped, with the reason) where this cannot run, with 1
+where the guest does not boot; the end of its console, and of dom0's where dom0 has the reason, are printed then.
 """
 import argparse
 import os
 import re
-import selectors
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 SKIPPED = 77
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+import console  # noqa: E402
+
 BUILD_SOURCE = HERE.parents[1] / 'cloud/images/build-source'
 # Minutes on idle cores, for dom0 and the guest together.
 TIMEOUT = 900.0
 # Enough for dom0 and a guest with a large initramfs; QEMU takes what is used only.
 MEMORY_MIB, DOM0_MIB = 2304, 1024
+INSTANCE_STORAGE_MIB = 64
+# Of each log, after a failure.
+LOG_SHOWN = 6000
 # What a guest that does not boot says.
 FAILURES = re.compile(rb'Kernel panic|ALERT!|Dropping to a shell|emergency mode')
-LOGIN = re.compile(rb'login: ')
-ESCAPES = re.compile(rb'\x1b[\[(][0-9;?]*[A-Za-z]?')
 PROGRAMS = {'qemu-system-x86_64': 'qemu-system-x86', 'setpriv': 'util-linux', 'debootstrap': 'debootstrap'}
 
 
@@ -57,9 +60,14 @@ def build(script: Path) -> dict[str, Path]:
     return {name: Path(path) for name, path in (line.split('=', 1) for line in built.stdout.splitlines())}
 
 
-def tail(text: bytes, size: int = 6000) -> bytes:
-    """The end of what a console got, without its control sequences."""
-    return ESCAPES.sub(b'', text).replace(b'\r', b'')[-size:]
+def make_instance_storage(directory: Path) -> tuple[Path, Path]:
+    """The disks that an instance had besides its root, and that its fstab waits for: swap, and an empty ext3."""
+    swap, ephemeral = directory / 'swap', directory / 'ephemeral'
+    for disk, command in ((swap, ['mkswap']), (ephemeral, ['mke2fs', '-q', '-F', '-t', 'ext3'])):
+        with open(disk, 'wb') as file:
+            file.truncate(INSTANCE_STORAGE_MIB << 20)
+        subprocess.run([*command, disk], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+    return swap, ephemeral
 
 
 def boot(image: Path, timeout: float = TIMEOUT) -> tuple[bool, bytes, float]:
@@ -71,6 +79,7 @@ def boot(image: Path, timeout: float = TIMEOUT) -> tuple[bool, bytes, float]:
     dom0 = build(HERE / 'build-dom0')
     with tempfile.TemporaryDirectory(prefix='amilift-xen-') as directory:
         dom0_log, qemu_log = Path(directory) / 'dom0', Path(directory) / 'qemu'
+        swap, ephemeral = make_instance_storage(Path(directory))
         # Of QEMU's processors, dom0 starts on this one and crashes on "max" (Xen 4.17, QEMU 7.2).
         command = ['setpriv', '--pdeathsig', 'KILL', 'qemu-system-x86_64', '-accel', 'tcg',
                    '-cpu', 'Haswell-noTSX', '-smp', '2', '-m', str(MEMORY_MIB), '-nodefaults', '-no-user-config', '-no-reboot',
@@ -80,34 +89,15 @@ def boot(image: Path, timeout: float = TIMEOUT) -> tuple[bool, bytes, float]:
                    '-initrd', f'{dom0["kernel"]} root=/dev/vda rw console=hvc0 quiet mitigations=off nowatchdog '
                    f'init=/usr/local/sbin/dom0-init,{dom0["initrd"]}',
                    '-drive', f'file={dom0["dom0"]},format=raw,if=virtio,snapshot=on',
-                   '-drive', f'file={image},format=raw,if=virtio,snapshot=on']
-        begun = time.monotonic()
-        booted, console = False, b''
-        with open(qemu_log, 'wb') as errors, \
-                subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors) as qemu:
-            try:
-                waiting = selectors.DefaultSelector()
-                waiting.register(qemu.stdout, selectors.EVENT_READ)
-                while time.monotonic() - begun < timeout:
-                    if not waiting.select(timeout=1):
-                        continue
-                    chunk = os.read(qemu.stdout.fileno(), 65536)
-                    if not chunk:
-                        break
-                    console += chunk
-                    plain = ESCAPES.sub(b'', console)
-                    booted = bool(LOGIN.search(plain))
-                    if booted or FAILURES.search(plain):
-                        break
-            finally:
-                qemu.kill()
-        seconds = time.monotonic() - begun
-        console = tail(console, len(console))
+                   *(word for file in (image, swap, ephemeral)
+                     for word in ('-drive', f'file={file},format=raw,if=virtio,snapshot=on'))]
+        with open(qemu_log, 'wb') as errors:
+            booted, text, seconds = console.boot(command, FAILURES, timeout, errors)
         if not booted:
             for log in (dom0_log, qemu_log):
                 if log.exists() and log.stat().st_size:
-                    console += b'\n--- %s:\n' % log.name.encode() + tail(log.read_bytes())
-    return booted, console, seconds
+                    text += b'\n--- %s:\n' % log.name.encode() + console.plain(log.read_bytes())[-LOG_SHOWN:]
+    return booted, text, seconds
 
 
 def main() -> None:
@@ -121,14 +111,14 @@ def main() -> None:
         image = arguments.image or build(BUILD_SOURCE)['source']
         if not image.is_file():
             sys.exit(f"FAILED: there is no image '{image}'")
-        booted, console, seconds = boot(image, arguments.timeout)
+        booted, text, seconds = boot(image, arguments.timeout)
     except CannotRun as reason:
         print(f'SKIPPED: {reason}')
         sys.exit(SKIPPED)
     except BuildFailed as reason:
         sys.exit(f'FAILED: {reason}')
     if not booted:
-        sys.stdout.buffer.write(console[-12000:] + b'\n')
+        sys.stdout.buffer.write(text[-12000:] + b'\n')
         sys.exit(f'FAILED: no login of the guest after {seconds:.0f} s')
     print(f'login on hvc0 after {seconds:.1f} s')
 

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starts a virtual machine and reads its console until that tells how the boot ended."""
+import os
+import re
+import selectors
+import subprocess
+import time
+from typing import IO
+
+LOGIN = re.compile(rb'login: ')
+ESCAPES = re.compile(rb'\x1b[\[(][0-9;?=]*[A-Za-z]?')
+
+
+def plain(text: bytes) -> bytes:
+    """What a console got, without control sequences and carriage returns."""
+    return ESCAPES.sub(b'', text).replace(b'\r', b'')
+
+
+def boot(command: list[object], failures: re.Pattern[bytes], seconds: float,
+         errors: IO[bytes] | int = subprocess.STDOUT) -> tuple[bool, bytes, float]:
+    """Runs `command`, whose stdout is a console, until login, one of `failures`, its end or `seconds` have passed.
+
+    Tells whether there was a login, the plain text of the console and the seconds taken. `errors` gets stderr. The machine
+    does not outlive this call.
+    """
+    begun = time.monotonic()
+    console, booted = b'', False
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors) as machine:
+        try:
+            waiting = selectors.DefaultSelector()
+            waiting.register(machine.stdout, selectors.EVENT_READ)
+            while time.monotonic() - begun < seconds:
+                if not waiting.select(timeout=1):
+                    continue
+                chunk = os.read(machine.stdout.fileno(), 65536)
+                if not chunk:
+                    break
+                console += chunk
+                text = plain(console)
+                booted = bool(LOGIN.search(text))
+                if booted or failures.search(text):
+                    break
+        finally:
+            machine.kill()
+    return booted, plain(console), time.monotonic() - begun
