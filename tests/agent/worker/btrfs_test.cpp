@@ -25,7 +25,6 @@ using test::read_text;
 using test::TestMount;
 using test::write_text;
 using testing::HasSubstr;
-using testing::Not;
 
 constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
 constexpr std::uint64_t kFilesystemBytes = 192 * kMiB;
