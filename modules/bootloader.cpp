@@ -507,6 +507,11 @@ Result<std::vector<BootFile>> read_boot_files(const image::ImageFacts& facts,
 }
 
 Result<std::string> prove_boot_file(const VerifyContext& context, const std::string& path) {
+    return prove_boot_file(context, path, path_for_grub(context, path));
+}
+
+Result<std::string> prove_boot_file(const VerifyContext& context, const std::string& path,
+                                    const std::string& grub_path) {
     AMILIFT_TRY(const auto wanted, crc32_of(context.target_root, path));
     for (const auto& file : context.boot_files) {
         if (file.path != path) continue;
@@ -526,7 +531,6 @@ Result<std::string> prove_boot_file(const VerifyContext& context, const std::str
                         "source and convert that");
         }
     }
-    const auto grub_path = path_for_grub(context, path);
     if (grub_path.empty()) return fmt::format("{} has crc32 {:08x}", path, wanted);
     AMILIFT_TRY(const auto seen,
                 crc32_as_grub_reads(context.commands, context.target.path(), grub_path));

@@ -257,6 +257,20 @@ Result<> Manifest::note_changes(const SafeRoot& root, bool interrupted) {
     return note(root, {});
 }
 
+Result<> Manifest::add_copied(const SafeRoot& root, std::string_view module,
+                              const std::string& path, const std::string& kind) {
+    FileVersion version;
+    if (kind == "link") {
+        AMILIFT_TRY(const auto text, root.read_link(path));
+        version = {image::sha256_hex(text), text.size()};
+    } else if (kind == "file") {
+        AMILIFT_TRY(const auto status, root.link_status(path));
+        AMILIFT_TRY(version, version_of(root, path, status));
+    }
+    record({path, std::string(module), kind, std::nullopt, std::move(version)});
+    return {};
+}
+
 Result<> Manifest::make_link(const SafeRoot& root, std::string_view module, std::string_view path,
                              std::string_view text) {
     AMILIFT_CHECK(require_absolute(path));

@@ -64,6 +64,11 @@ class Manifest {
     /// noted is taken over (or the manifest, if it had come so far).
     [[nodiscard]] core::Result<> note_changes(const image::SafeRoot& root, bool interrupted);
 
+    /// Lists what has been copied into the image from another of its filesystems; `kind` as in
+    /// ManifestEntry. The path is taken as added.
+    [[nodiscard]] core::Result<> add_copied(const image::SafeRoot& root, std::string_view module,
+                                            const std::string& path, const std::string& kind);
+
     /// For plans: could write() put a regular file there? Errc::refused (id "path-taken") when the
     /// path, or a directory of it, is something else.
     [[nodiscard]] static core::Result<> require_place(const image::SafeRoot& root,

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "flow/aki.hpp"
 #include "flow/preflight.hpp"
 #include "flow/resources.hpp"
 #include "flow/step_parts.hpp"
@@ -167,7 +168,15 @@ Result<> fetch_job(Run& run) {
 
 Result<> preflight(Run& run) {
     AMILIFT_TRY(const auto* source, source_image(run));
+    const bool paravirtual = run.job->conversion.virtualization == job::Virtualization::paravirtual;
     AMILIFT_CHECK(check_source(*source, run.job->conversion));
+    if (paravirtual) {
+        AMILIFT_TRY(auto aki, choose_aki(run.services.ec2, run.job->target.aki,
+                                         source->architecture, run.services.helper.region));
+        run.say(Update::Kind::message,
+                fmt::format("the new AMI starts by {} '{}'", aki.id, aki.name));
+        run.record.kernel_id = std::move(aki.id);
+    }
     // Names and mappings are worked out now, so that a wrong one costs no volume and no copy.
     AMILIFT_TRY(const auto mapped,
                 map_block_devices(*source, run.job->target, "snap-00000000000000000", 1));

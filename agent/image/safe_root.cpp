@@ -414,6 +414,10 @@ Result<std::string> SafeRoot::read_prefix(std::string_view path, std::size_t cou
     return out;
 }
 
+Result<Fd> SafeRoot::open_directory(std::string_view path) const {
+    return open(path, O_RDONLY | O_DIRECTORY);
+}
+
 Result<std::vector<std::string>> SafeRoot::list(std::string_view path, std::size_t limit) const {
     AMILIFT_TRY(Fd fd, open(path, O_RDONLY | O_DIRECTORY));
     const core::Owned<DIR, ::closedir> directory(::fdopendir(fd.get()));

@@ -69,6 +69,8 @@ class SafeRoot {
                                                         std::size_t count) const;
     /// An open descriptor of a regular file for reading (big files are streamed).
     [[nodiscard]] core::Result<core::Fd> open_regular(std::string_view path) const;
+    /// An open descriptor of a directory (links followed inside the image).
+    [[nodiscard]] core::Result<core::Fd> open_directory(std::string_view path) const;
     /// Names in a directory, sorted, without "." and "..", at most `limit` (corrupt beyond).
     [[nodiscard]] core::Result<std::vector<std::string>> list(std::string_view path,
                                                               std::size_t limit = 100000) const;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "image/kernel_arguments.hpp"
+#include "image/pv_boot.hpp"
 #include "modules/bootloader.hpp"
 #include "modules/initramfs.hpp"
 #include "modules/module.hpp"
@@ -68,13 +69,23 @@ const DiskRef& content_of(const ConversionRequest& request) {
     return is_own_volume(request) ? request.target : request.source;
 }
 
-/// The image's content, with every finding told.
-Result<Inspection> inspect_content(const SourceImage& source, ConversionObserver& observer) {
+bool is_paravirtual(const job::ConversionOptions& options) {
+    return options.virtualization == job::Virtualization::paravirtual;
+}
+
+/// The image's content, with every finding told. For a paravirtual target it is judged by what
+/// PV-GRUB boots. No options: it is only looked at.
+Result<Inspection> inspect_content(const SourceImage& source, ConversionObserver& observer,
+                                   const job::ConversionOptions* options = nullptr) {
     Inspection inspection;
     inspection.disk = source.contents();
     inspection.filesystem = source.filesystem();
     inspection.partitions = source.partitions();
     AMILIFT_TRY(inspection.facts, image::inspect_image(source.root(), source.boot_disk()));
+    if (options != nullptr && is_paravirtual(*options)) {
+        AMILIFT_CHECK(
+            image::choose_pv_boot(source.root(), inspection.facts, options->architecture));
+    }
     auto& findings = inspection.facts.findings;
     findings.insert(findings.begin(), source.findings().begin(), source.findings().end());
     if (const auto& entry = inspection.facts.boot_entry; entry) {
@@ -153,16 +164,27 @@ Result<> require_no_new_layout(const ConversionRequest& request) {
                 "layout-of-partitions");
 }
 
-/// What the steps take of the filesystem: all that they add, and the most that one of them needs
-/// while it is applied.
-std::uint64_t room_for(const std::vector<modules::Step>& steps) {
+/// A paravirtual target is the root filesystem alone.
+VolumePlace bare_filesystem(const SourceImage& source) {
+    auto place = source.places().front();
+    place.partition = 0;
+    place.offset_bytes = 0;
+    return place;
+}
+
+/// Has the source room for what the steps take of the filesystem: all that they add, and the most
+/// that one of them needs while it is applied?
+Result<> require_room(const SourceImage& source, const std::vector<modules::Step>& steps,
+                      RoomIn where) {
     std::uint64_t added = 0;
+    std::uint64_t files = 0;
     std::uint64_t passing = 0;
     for (const auto& step : steps) {
         added += step.added_bytes;
+        files += step.added_files;
         passing = std::max(passing, step.passing_bytes);
     }
-    return added + passing;
+    return source.require_room(added + passing, files, where);
 }
 
 Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& source,
@@ -170,13 +192,17 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
                        ConversionObserver& observer, const core::Cancel& cancel) {
     Plan plan;
     observer.on_stage("inspect");
-    AMILIFT_TRY(plan.text.inspection, inspect_content(source, observer));
+    AMILIFT_TRY(plan.text.inspection, inspect_content(source, observer, &request.options));
     auto& inspection = plan.text.inspection;
-    for (auto& finding : modules::platform_findings(inspection.facts, request.options.platform)) {
+    const bool paravirtual = is_paravirtual(request.options);
+    for (auto& finding :
+         paravirtual ? modules::paravirtual_findings(inspection.facts)
+                     : modules::platform_findings(inspection.facts, request.options.platform)) {
         observer.on_finding(finding);
         inspection.facts.findings.push_back(std::move(finding));
     }
     AMILIFT_CHECK(require_convertible(inspection.facts));
+    if (paravirtual) AMILIFT_CHECK(source.require_one_filesystem(inspection.facts.fstab_text));
     AMILIFT_CHECK(modules::Manifest::require_place(source.root(), modules::kManifestPath));
     if (is_own_volume(request) && !request.is_interrupted) {
         AMILIFT_CHECK(require_no_notes(source.root()));
@@ -185,7 +211,10 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
     observer.on_stage("plan");
     AMILIFT_TRY(const auto used, source.used_extents());
     plan.text.used_bytes = used.used_bytes;
-    if (inspection.facts.disk.is_partitioned()) {
+    if (paravirtual) {
+        plan.target_places = {bare_filesystem(source)};
+        plan.text.target_bytes = inspection.filesystem.size_bytes;
+    } else if (inspection.facts.disk.is_partitioned()) {
         AMILIFT_CHECK(require_no_new_layout(request));
         plan.target_places = source.places();
         plan.text.target_bytes = source.disk().size_bytes();
@@ -204,8 +233,9 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
                                        .commands = commands,
                                        .source_path = source.disk().path(),
                                        .source_bytes = source.disk().size_bytes(),
+                                       .partitions = inspection.partitions,
                                        .target_has_content = is_own_volume(request)};
-    for (const auto* module : modules::modules_for(inspection.facts)) {
+    for (const auto* module : modules::modules_for(inspection.facts, request.options)) {
         AMILIFT_CHECK(cancel.check());
         auto steps = module->plan(context);
         if (!steps) return std::unexpected(std::move(steps).error());
@@ -214,7 +244,8 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
             plan.steps.push_back(std::move(step));
         }
     }
-    AMILIFT_CHECK(source.require_room(room_for(plan.steps)));
+    AMILIFT_CHECK(
+        require_room(source, plan.steps, paravirtual ? RoomIn::root : RoomIn::each_filesystem));
     AMILIFT_TRY(plan.boot_files, modules::read_boot_files(inspection.facts, source.root()));
     return plan;
 }
@@ -319,7 +350,7 @@ Result<> verify(const ConversionRequest& request, const dev::BlockDevice& source
                                              .commands = commands,
                                              .boot_files = plan.boot_files,
                                              .source = &source};
-        for (const auto* module : modules::modules_for(inspection.facts)) {
+        for (const auto* module : modules::modules_for(inspection.facts, request.options)) {
             AMILIFT_CHECK(cancel.check());
             auto proofs = module->verify(context);
             if (!proofs) {

@@ -108,6 +108,9 @@ class Fields {
 
 template <class Enum>
 using Choice = std::pair<std::string_view, Enum>;
+constexpr std::array kVirtualizations{
+    Choice<job::Virtualization>{"hvm", job::Virtualization::hvm},
+    Choice<job::Virtualization>{"paravirtual", job::Virtualization::paravirtual}};
 constexpr std::array kBootloaders{
     Choice<job::Bootloader>{"grub2", job::Bootloader::grub2},
     Choice<job::Bootloader>{"grub-legacy", job::Bootloader::grub_legacy}};
@@ -291,6 +294,8 @@ WorkerOutcome outcome_of(const ConversionResult& result) {
 std::string encode_request(const ConversionRequest& request) {
     return dump({{"source", disk_to_json(request.source)},
                  {"target", disk_to_json(request.target)},
+                 {"virtualization", name_of(request.options.virtualization, kVirtualizations)},
+                 {"architecture", request.options.architecture},
                  {"bootloader", name_of(request.options.bootloader, kBootloaders)},
                  {"layout", name_of(request.options.layout, kLayouts)},
                  {"size_gib", request.options.size_gib},
@@ -310,6 +315,8 @@ Result<ConversionRequest> decode_request(std::string_view text) {
         }
         request.source = disk_from(fields.object("source"));
         request.target = disk_from(fields.object("target"));
+        request.options.virtualization = fields.choice("virtualization", kVirtualizations);
+        request.options.architecture = fields.text("architecture", 64);
         request.options.bootloader = fields.choice("bootloader", kBootloaders);
         request.options.layout = fields.choice("layout", kLayouts);
         const auto size_gib = fields.number("size_gib");

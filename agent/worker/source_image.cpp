@@ -12,6 +12,8 @@
 #include <limits>
 
 #include "image/fstab.hpp"
+#include "image/text_lines.hpp"
+#include "image/tree_copy.hpp"
 #include "worker/fstab_volumes.hpp"
 #include "worker/root_search.hpp"
 
@@ -175,8 +177,11 @@ Result<SourceImage> SourceImage::open(const DiskRef& ref, JournalReplay replay) 
 Result<> SourceImage::look_at_disk() {
     const auto& path = disk_.path();
     auto contents = dev::read_disk_contents(disk_);
-    if (!contents && contents.error().is(Errc::corrupt)) AMILIFT_CHECK(require_whole(disk_));
-    AMILIFT_TRY(contents_, std::move(contents));
+    if (!contents) {
+        if (contents.error().is(Errc::corrupt)) AMILIFT_CHECK(require_whole(disk_));
+        return std::unexpected(std::move(contents).error());
+    }
+    contents_ = *std::move(contents);
     switch (contents_.layout) {
         case dev::DiskLayout::bare_filesystem:
         case dev::DiskLayout::mbr:
@@ -367,6 +372,7 @@ Result<> SourceImage::take_volumes(const std::vector<dev::Partition>& partitions
     for (const auto& volume : volumes.volumes) {
         AMILIFT_TRY(auto place, volume_place(volume, replay));
         if (!place) continue;
+        if (volume.mount_point == "/boot") AMILIFT_CHECK(look_below_boot(tree.root()));
         if (auto added = tree.add(disk_, *place, dev::Access::read_only); !added) {
             if (!added.error().is(Errc::not_found) && !added.error().is(Errc::corrupt)) {
                 return added;
@@ -381,6 +387,48 @@ Result<> SourceImage::take_volumes(const std::vector<dev::Partition>& partitions
     }
     tree_.emplace(std::move(tree));
     return {};
+}
+
+/// What lies in the root's own /boot is out of sight once the partition is mounted there.
+Result<> SourceImage::look_below_boot(const image::SafeRoot& root) {
+    const auto below = root.open_directory("/boot");
+    if (!below) {
+        // Whether something can be mounted there at all is told elsewhere.
+        if (below.error().is(Errc::io_error)) return std::unexpected(below.error());
+        return {};
+    }
+    const auto file = image::first_file(*below);
+    if (file) {
+        if (*file) hidden_in_boot_ = fmt::format("/boot/{}", **file);
+        return {};
+    }
+    if (!file.error().is(Errc::refused)) return std::unexpected(file.error());
+    hidden_in_boot_ = "/boot";
+    return {};
+}
+
+Result<> SourceImage::require_one_filesystem(std::string_view fstab) const {
+    if (!has_partitions(contents_)) return {};
+    const auto root = places_.front().partition;
+    for (const auto& entry : image::parse_fstab(fstab)) {
+        const auto* partition = find_partition(partitions_, entry.spec);
+        if (partition == nullptr || partition->number == root || entry.type == "swap") continue;
+        if (entry.file == "/boot" || entry.file == "/boot/efi" || entry.file == "/efi") continue;
+        return refuse(
+            fmt::format("line {} of /etc/fstab mounts partition {} of '{}' at '{}': a paravirtual "
+                        "image is one filesystem",
+                        entry.line, partition->number, disk_.path(),
+                        image::printable(entry.file, 80)),
+            "move its files into the root filesystem, or make an HVM image", "other-filesystem");
+    }
+    if (hidden_in_boot_.empty()) return {};
+    return refuse(
+        fmt::format("the root filesystem has '{}' below the mount of /boot, where the "
+                    "files of that partition are to be",
+                    image::printable(hidden_in_boot_, 200)),
+        "on the source, unmount /boot, remove what lies in the directory, mount it again, "
+        "then make the image again",
+        "hidden-boot-files");
 }
 
 /// Where to mount what fstab names; absent for the root once more, and for a subvolume that is not
@@ -475,12 +523,13 @@ std::size_t SourceImage::boot_place() const {
     return found == places_.end() ? 0 : static_cast<std::size_t>(found - places_.begin());
 }
 
-Result<> SourceImage::require_room(std::uint64_t bytes) const {
+Result<> SourceImage::require_room(std::uint64_t bytes, std::uint64_t files, RoomIn where) const {
     constexpr std::uint64_t kFew = std::uint64_t{1} << 20;
     const auto needed = kFew + bytes;
-    const auto boot = boot_place();
-    constexpr std::uint64_t kInodes = 16;
-    for (std::size_t i = 0; i < tree_->size(); ++i) {
+    const bool only_root = where == RoomIn::root;
+    const auto boot = only_root ? 0 : boot_place();
+    constexpr std::uint64_t kFewInodes = 16;
+    for (std::size_t i = 0; i < (only_root ? 1 : tree_->size()); ++i) {
         struct statvfs room{};
         if (::fstatvfs(tree_->mount_at(i).root().get(), &room) != 0) {
             const int saved = errno;
@@ -491,11 +540,12 @@ Result<> SourceImage::require_room(std::uint64_t bytes) const {
         const auto wanted = i == boot ? needed : kFew;
         // f_bfree, not f_bavail: root may use the blocks that ext keeps back.
         const auto free_bytes = std::uint64_t{room.f_bfree} * room.f_frsize;
-        if (free_bytes >= wanted && (room.f_files == 0 || room.f_ffree >= kInodes)) continue;
+        const auto inodes = kFewInodes + (i == boot ? files : 0);
+        if (free_bytes >= wanted && (room.f_files == 0 || room.f_ffree >= inodes)) continue;
         return refuse(fmt::format("the filesystem of '{}' on '{}' has {} KiB and {} inodes free, a "
                                   "conversion needs {} KiB and {}",
                                   places_[i].mount_point, disk_.path(), free_bytes >> 10,
-                                  room.f_ffree, (wanted + 1023) >> 10, kInodes),
+                                  room.f_ffree, (wanted + 1023) >> 10, inodes),
                       "remove files from the source, then make the image again", "filesystem-full");
     }
     return {};

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -23,6 +25,10 @@
 namespace amilift::worker {
 
 enum class JournalReplay { never, allowed };
+
+/// Where a conversion writes: to each filesystem of the source, what it adds to that of /boot; or
+/// all of it to the root, which takes /boot in.
+enum class RoomIn { each_filesystem, root };
 
 /// Errc::conflict if the disk is mounted, claimed, or (a file) behind a writable loop device.
 [[nodiscard]] core::Result<> require_not_in_use(const dev::BlockDevice& disk);
@@ -55,8 +61,15 @@ class SourceImage {
     [[nodiscard]] core::Result<dev::ExtentMap> used_extents() const;
 
     /// Errc::refused (id "filesystem-full") when the filesystem has no room for the few files that
-    /// a conversion adds and replaces, and `bytes` besides.
-    [[nodiscard]] core::Result<> require_room(std::uint64_t bytes) const;
+    /// a conversion adds and replaces, and for `files` of `bytes` besides.
+    [[nodiscard]] core::Result<> require_room(std::uint64_t bytes, std::uint64_t files,
+                                              RoomIn where) const;
+
+    /// Errc::refused when the root filesystem alone would not be the whole system: fstab mounts
+    /// another filesystem of the disk than /boot and the EFI system partition (id
+    /// "other-filesystem"), or the root has files in /boot below the mount of that (id
+    /// "hidden-boot-files"). `fstab` is the text of /etc/fstab.
+    [[nodiscard]] core::Result<> require_one_filesystem(std::string_view fstab) const;
 
     /// Nothing of the source is mounted while it is copied.
     [[nodiscard]] core::Result<> unmount();
@@ -72,6 +85,7 @@ class SourceImage {
     core::Result<Root> find_root();
     core::Result<std::vector<VolumePlace>> roots_on(const dev::Partition& partition);
     core::Result<> mount_partitions(JournalReplay replay);
+    core::Result<> look_below_boot(const image::SafeRoot& root);
     core::Result<> take_volumes(const std::vector<dev::Partition>& partitions,
                                 const dev::Partition& root, VolumePlace root_place,
                                 JournalReplay replay);
@@ -94,6 +108,8 @@ class SourceImage {
     image::BootDisk boot_disk_;
     std::vector<image::Finding> findings_;
     std::optional<MountedTree> tree_;
+    /// A file of the root filesystem that the mount of /boot hides; empty: there is none.
+    std::string hidden_in_boot_;
 };
 
 }  // namespace amilift::worker
