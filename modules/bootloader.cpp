@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "modules/bootloader.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -11,6 +12,9 @@
 #include <limits>
 
 #include "core/fd.hpp"
+#include "dev/btrfs.hpp"
+#include "dev/loop_device.hpp"
+#include "dev/mount.hpp"
 #include "modules/esp.hpp"
 #include "modules/grub2_image.hpp"
 #include "modules/grub_legacy.hpp"
@@ -191,6 +195,54 @@ Step file_step(std::string text, std::string path, std::string contents) {
             }};
 }
 
+/// Calls `use` with the top level of the target's btrfs, mounted.
+template <class Use>
+Result<> at_top_level(const dev::BlockDevice& target, std::uint64_t root_bytes, dev::Access access,
+                      const Use& use) {
+    AMILIFT_TRY(auto loop, dev::LoopDevice::attach(target, kRootOffset, root_bytes, access));
+    AMILIFT_TRY(auto mounted, dev::Mount::mount(loop.path(), dev::Filesystem::btrfs, access,
+                                                dev::kBtrfsTopLevel));
+    {
+        core::Fd copy(::fcntl(mounted.root().get(), F_DUPFD_CLOEXEC, 3));
+        AMILIFT_CHECK(use(image::SafeRoot(std::move(copy))));
+    }
+    AMILIFT_CHECK(mounted.unmount());
+    return loop.detach();
+}
+
+/// The menu, and the guest that writes it anew, names its files from the default subvolume on;
+/// GRUB 2 begins at the top level. That is no part of the guest's tree, so no manifest lists it.
+Step boot_link_step(const PlanContext& context, const image::ImageFacts& facts) {
+    const auto text = grub_path(facts, "/boot").substr(1);
+    return {
+        "bootloader",
+        fmt::format("make the link /boot to {} at the top level of the btrfs, where GRUB 2 looks "
+                    "for what the menu names",
+                    text),
+        [text, options = context.options,
+         filesystem = context.filesystem](ApplyContext& apply_context) -> Result<> {
+            AMILIFT_CHECK(apply_context.release_target_root());
+            const auto& disk = apply_context.target();
+            AMILIFT_TRY(const auto plan, plan_disk(options, filesystem, disk.size_bytes()));
+            return at_top_level(
+                disk, plan.root_bytes(), dev::Access::read_write,
+                [&](const image::SafeRoot& top) -> Result<> {
+                    AMILIFT_TRY(const auto there, top.link_status("/boot"));
+                    if (there.kind == image::FileKind::symlink) {
+                        AMILIFT_TRY(const auto present, top.read_link("/boot"));
+                        if (present == text) return {};
+                    }
+                    if (there.kind == image::FileKind::missing) {
+                        return top.make_link("/boot", text);
+                    }
+                    return fail(Errc::conflict,
+                                "the top level of the btrfs has a 'boot' of its own, where a "
+                                "link has to be",
+                                "remove it, or name kernels in the menu from the top level on");
+                });
+        }};
+}
+
 Result<std::vector<Step>> plan_grub2(const PlanContext& context, const image::Kernel& kernel) {
     AMILIFT_CHECK(require_grub2_features(context.filesystem));
     AMILIFT_CHECK(require_readable_by_grub(context, kernel));
@@ -206,6 +258,7 @@ Result<std::vector<Step>> plan_grub2(const PlanContext& context, const image::Ke
         prefix + "/grub.cfg", config));
     steps.push_back(file_step(fmt::format("write {}/grubenv: empty environment block", prefix),
                               prefix + "/grubenv", grub2_environment()));
+    if (context.facts.needs_boot_link) steps.push_back(boot_link_step(context, context.facts));
     if (context.options.layout == job::Layout::in_place) {
         AMILIFT_TRY(auto more, in_place_steps(context));
         std::ranges::move(more, std::back_inserter(steps));
@@ -388,6 +441,22 @@ std::string path_for_grub(const VerifyContext& context, const std::string& path)
                        image::path_on_volume(*volume, path));
 }
 
+/// GRUB reads the kernel by the name that the menu has for it.
+Result<std::string> prove_boot_link(const VerifyContext& context, const std::string& path) {
+    const auto name =
+        fmt::format("(loop0,{}){}", grub2_root_partition(context.options.layout), path);
+    AMILIFT_TRY(const auto seen,
+                crc32_as_grub_reads(context.commands, context.target.path(), name));
+    AMILIFT_TRY(const auto wanted, crc32_of(context.target_root, path));
+    if (seen != wanted) {
+        return fail(Errc::corrupt, fmt::format("GRUB reads '{}' on '{}' as crc32 {:08x}, Linux as "
+                                               "{:08x}",
+                                               name, context.target.path(), seen, wanted));
+    }
+    return fmt::format("/boot at the top level of the btrfs leads to {}",
+                       grub_path(context.facts, "/boot"));
+}
+
 Result<std::vector<std::string>> verify(const VerifyContext& context) {
     std::vector<std::string> proofs;
     AMILIFT_TRY(proofs.emplace_back(), context.options.layout == job::Layout::in_place
@@ -411,6 +480,9 @@ Result<std::vector<std::string>> verify(const VerifyContext& context) {
     }
     proofs.push_back(fmt::format("entry {} '{}' of {} will boot", index, menu.entries[index].title,
                                  context.facts.menu_path));
+    if (context.facts.needs_boot_link) {
+        AMILIFT_TRY(proofs.emplace_back(), prove_boot_link(context, kernel->path));
+    }
     AMILIFT_TRY(proofs.emplace_back(), prove_boot_file(context, kernel->path));
     if (!kernel->initrd.empty()) {
         AMILIFT_TRY(proofs.emplace_back(), prove_boot_file(context, kernel->initrd));

@@ -58,7 +58,7 @@ std::optional<std::string> path_of(const core::Fd& mounted, std::uint64_t id,
         const auto& [parent, directory, name] = place->second;
         const auto above = directory_path(mounted, parent, directory);
         if (!above || name.find('/') != std::string::npos) return std::nullopt;
-        path = path.empty() ? *above + name : *above + name + "/" + path;
+        path = fmt::format("{}{}{}{}", *above, name, path.empty() ? "" : "/", path);
         if (path.size() > PATH_MAX) return std::nullopt;
         id = parent;
     }

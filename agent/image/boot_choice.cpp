@@ -360,7 +360,7 @@ class Chooser {
     DriverFinder drivers_;
 };
 
-BootEntry boot_entry_of(const ImageFacts& facts, const MenuEntry& entry) {
+BootEntry boot_entry_of(ImageFacts& facts, const MenuEntry& entry) {
     const auto at = [&](int line) { return fmt::format("{}:{}", facts.menu_path, line); };
     BootEntry out;
     out.title = entry.title;
@@ -377,7 +377,12 @@ BootEntry boot_entry_of(const ImageFacts& facts, const MenuEntry& entry) {
             if (out.other_disk.empty()) out.other_disk = device;
             return path;
         }
-        const auto in_tree = tree_path(*volume, path);
+        auto in_tree = tree_path(*volume, path);
+        if (!in_tree && path.starts_with("/boot/")) {
+            in_tree = tree_path(*volume, path, SubvolumeView::default_subvolume);
+            facts.needs_boot_link = facts.needs_boot_link || in_tree == path;
+            if (in_tree != path) in_tree.reset();
+        }
         if (!in_tree && !volume->subvolumes.empty() && out.other_disk.empty()) {
             out.other_disk = fmt::format("'{}' at the top level of the btrfs", path);
         }
@@ -395,6 +400,7 @@ void read_legacy_entries(ImageFacts& facts) {
     facts.menu_kind = BootMenuKind::grub_legacy;
     facts.boot_entries.clear();
     facts.boot_order.clear();
+    facts.needs_boot_link = false;
     for (const auto& entry : facts.menu.entries) {
         facts.boot_entries.push_back(boot_entry_of(facts, entry));
     }

@@ -89,6 +89,9 @@ struct ImageFacts {
     /// default, the menu module of a GRUB 0.97 menu, the arguments module of others.
     bool must_set_default = false;
     std::optional<DefaultEdit> default_edit;  ///< the latter
+    /// The menu names files in /boot from the default subvolume of a btrfs on, as PV-GRUB reads
+    /// them. For GRUB 2 a link at the top level has to lead there.
+    bool needs_boot_link = false;
     std::vector<Kernel> kernels;  ///< of the entries whose kernel file exists, in entry order
     std::vector<std::optional<std::size_t>> kernel_of_entry;  ///< entry index -> index in kernels
 

@@ -13,7 +13,6 @@
 namespace amilift::dev {
 namespace {
 
-using core::Errc;
 using testing::attach;
 using testing::hash_file;
 using ::testing::HasSubstr;

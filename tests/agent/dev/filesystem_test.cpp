@@ -266,5 +266,50 @@ TEST_F(Superblock, SurvivesADamagedXfsLog) {
     EXPECT_TRUE(info->needs_recovery);
 }
 
+/// Overwrites an integer of the superblock of btrfs, whose checksum nobody but the kernel looks at.
+template <class T>
+void set_btrfs(const std::string& path, std::size_t at, T value) {
+    std::array<std::byte, sizeof(T)> bytes{};
+    store_le(std::span<std::byte>(bytes), 0, value);
+    write_at(path, 65536 + at, bytes);
+}
+
+TEST(BtrfsSuperblock, ThatContradictsItselfIsCorrupt) {
+    const TemporaryDirectory directory;
+    const auto path = make_sparse(directory, "disk", 128U << 20);
+    const auto make = [&] { run({"mkfs.btrfs", "-q", "-f", "-U", kUuid, "-L", "root", path}); };
+    make();
+    const auto info = read_filesystem_info(open_disk(path), 0);
+    ASSERT_TRUE(info) << info.error().message();
+    EXPECT_EQ(info->type, Filesystem::btrfs);
+    EXPECT_EQ(info->uuid, kUuid);
+    EXPECT_EQ(info->label, "root");
+    EXPECT_EQ(info->size_bytes, 128U << 20);
+    EXPECT_TRUE(info->clean);
+
+    struct Case {
+        std::size_t at;
+        std::uint64_t value;
+        const char* words;
+    };
+    for (const auto& [at, value, words] :
+         {Case{0x30, 4096, "its own place"}, Case{0x88, 0, "number of devices"},
+          Case{0xd1, std::uint64_t{1} << 60, "size of this device"},
+          Case{0xd1, 4095, "size of this device"}, Case{0xd1, 0, "size of this device"},
+          Case{0x90, std::uint64_t{16384} << 32 | 512, "sector size"},
+          Case{0x90, std::uint64_t{3000} << 32 | 4096, "size of a tree node"}}) {
+        set_btrfs<std::uint64_t>(path, at, value);
+        const auto bad = read_filesystem_info(open_disk(path), 0);
+        ASSERT_FALSE(bad) << words;
+        EXPECT_TRUE(bad.error().is(Errc::corrupt));
+        EXPECT_NE(bad.error().what.find(words), std::string::npos) << bad.error().what;
+        make();
+    }
+    set_btrfs<std::uint64_t>(path, 0x60, 4096);
+    EXPECT_TRUE(read_filesystem_info(open_disk(path), 0)->needs_recovery);
+    set_btrfs<std::uint64_t>(path, 0x88, 3);
+    EXPECT_EQ(read_filesystem_info(open_disk(path), 0).error().id, "btrfs-several-devices");
+}
+
 }  // namespace
 }  // namespace amilift::dev

@@ -140,17 +140,21 @@ TEST_F(BtrfsMenu, OfGrubLegacyIsReadAsGrub2WillReadIt) {
                 "default 0\ntitle bad\nroot (hd0)\nkernel /boot/vmlinuz-2\ninitrd /boot/initrd-2\n"
                 "title good\nroot (hd0)\nkernel /@/boot/vmlinuz-1\ninitrd /@/boot/initrd-1\n");
     BootDisk disk;
-    disk.volumes = {{.partition = 0,
-                     .mount_point = "/",
-                     .uuid = {},
-                     .label = {},
-                     .subvolumes = {{"@", "/"}},
-                     .default_subvolume = "@"}};
-    const auto facts = inspect_image(image_.open(), disk);
+    disk.volumes = {
+        {.partition = 0, .mount_point = "/", .uuid = {}, .label = {}, .subvolumes = {{"@", "/"}}}};
+    auto facts = inspect_image(image_.open(), disk);
     ASSERT_TRUE(facts.has_value());
     EXPECT_EQ(facts->boot_entries.at(1).kernel, "/boot/vmlinuz-1");
     EXPECT_EQ(facts->boot_entry, 1U);
     EXPECT_FALSE(facts->boot_entries[0].other_disk.empty());
+    EXPECT_FALSE(facts->needs_boot_link);
+
+    // PV-GRUB began at the default subvolume: a link will make that true for GRUB 2.
+    disk.volumes[0].default_subvolume = "@";
+    facts = inspect_image(image_.open(), disk);
+    ASSERT_TRUE(facts.has_value());
+    EXPECT_EQ(facts->boot_entry, 0U);
+    EXPECT_TRUE(facts->needs_boot_link);
 }
 
 }  // namespace

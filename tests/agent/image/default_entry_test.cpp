@@ -11,7 +11,6 @@ namespace amilift::image {
 namespace {
 
 using testing::HasSubstr;
-using testing::Not;
 
 std::string block(std::string text) {
     text = "# GRUB Environment Block\n" + text;

@@ -25,7 +25,6 @@ using test::read_text;
 using test::TestMount;
 using test::write_text;
 using testing::HasSubstr;
-using testing::Not;
 
 constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
 constexpr std::uint64_t kFilesystemBytes = 192 * kMiB;
@@ -307,15 +306,32 @@ TEST_F(BtrfsSystem, OnTheWholeDiskInASubvolume) {
                 HasSubstr("kernel /@/boot/vmlinuz"));
 }
 
-TEST_F(BtrfsSystem, WhoseMenuNamesPathsThatGrub2DoesNotSeeIsRefused) {
+TEST_F(BtrfsSystem, WhoseMenuBeginsAtTheDefaultSubvolumeGetsALink) {
     make_bare();
     fill(0, [&](const std::string& top) {
         subvolume(top + "/@");
         test::write_pv_tree(top + "/@");
         write_text(top + "/@/sbin/init", "#!/bin/sh\n");
+    });
+    // Nothing says yet that the names begin there.
+    EXPECT_EQ(refusal(), "no-bootable-entry");
+    fill(0, [&](const std::string& top) {
         run_program({"btrfs", "-q", "subvolume", "set-default", top + "/@"});
     });
-    EXPECT_EQ(refusal(), "no-bootable-entry");
+    const auto result = run();
+    ASSERT_TRUE(result) << result.error().message();
+    EXPECT_THAT(fmt::format("{}", fmt::join(result->proofs, "\n")),
+                HasSubstr("/boot at the top level of the btrfs leads to /@/boot"));
+    {
+        const TestMount top(output, kMiB, "ro,subvolid=5");
+        EXPECT_EQ(fs::read_symlink(top.path() + "/boot"), "@/boot");
+        EXPECT_THAT(read_text(top.path() + "/@/boot/grub/grub.conf"),
+                    HasSubstr("kernel /boot/vmlinuz"));
+    }
+    fs::rename(output, source);
+    const auto again = run();
+    ASSERT_TRUE(again) << again.error().message();
+    EXPECT_TRUE(again->manifest.entries().empty()) << again->manifest.to_json();
 }
 
 TEST_F(BtrfsSystem, IsRefusedByName) {
