@@ -9,6 +9,7 @@
 #include <cerrno>
 
 #include "core/fd.hpp"
+#include "dev/btrfs.hpp"
 #include "dev/loop_device.hpp"
 #include "dev/mount.hpp"
 #include "modules/partition.hpp"
@@ -34,8 +35,8 @@ constexpr int kFsckCorrected = 3;
 /// A large volume on slow disks takes its time; the job's deadline is the real bound.
 constexpr auto kTimeout = std::chrono::hours(4);
 
-/// What neither an ext filesystem nor an XFS uses at its end: less than one of its groups of
-/// blocks, which has up to 8 bits for each byte of a block.
+/// What no filesystem uses at its end: of ext and XFS less than one of its groups of blocks, which
+/// has up to 8 bits for each byte of a block; of btrfs less than a block.
 std::uint64_t largest_rest(const dev::FilesystemInfo& filesystem) {
     return std::uint64_t{filesystem.block_bytes} * filesystem.block_bytes * 8;
 }
@@ -102,6 +103,13 @@ Result<> grow_xfs(const dev::BlockDevice& disk, const std::string& device, std::
     return mounted.unmount();
 }
 
+Result<> grow_btrfs(const std::string& device) {
+    AMILIFT_TRY(auto mounted,
+                dev::Mount::mount(device, dev::Filesystem::btrfs, dev::Access::read_write));
+    AMILIFT_CHECK(dev::grow_btrfs(mounted.root(), device));
+    return mounted.unmount();
+}
+
 Result<> apply(ApplyContext& context, const dev::FilesystemInfo& filesystem,
                std::uint64_t root_bytes) {
     AMILIFT_CHECK(context.cancel().check());
@@ -110,6 +118,8 @@ Result<> apply(ApplyContext& context, const dev::FilesystemInfo& filesystem,
                 dev::LoopDevice::attach(disk, kRootOffset, root_bytes, dev::Access::read_write));
     if (filesystem.type == dev::Filesystem::xfs) {
         AMILIFT_CHECK(grow_xfs(disk, loop.path(), root_bytes / filesystem.block_bytes));
+    } else if (filesystem.type == dev::Filesystem::btrfs) {
+        AMILIFT_CHECK(grow_btrfs(loop.path()));
     } else {
         AMILIFT_CHECK(grow_ext(context.commands(), loop.path()));
     }
@@ -124,12 +134,13 @@ Result<std::vector<Step>> plan(const PlanContext& context) {
         root_bytes - filesystem.size_bytes < filesystem.block_bytes) {
         return std::vector<Step>{};
     }
-    const bool xfs = filesystem.type == dev::Filesystem::xfs;
+    const bool by_kernel = !dev::is_ext(filesystem.type);
     return std::vector<Step>{
         {"grow",
          fmt::format("grow {} from {:.2f} GiB to its partition of {:.2f} GiB ({})",
                      dev::to_string(filesystem.type), gibibytes(filesystem.size_bytes),
-                     gibibytes(root_bytes), xfs ? "by the kernel" : "e2fsck -f -p, resize2fs"),
+                     gibibytes(root_bytes),
+                     by_kernel ? "by the kernel" : "e2fsck -f -p, resize2fs"),
          [filesystem, root_bytes](ApplyContext& apply_context) {
              return apply(apply_context, filesystem, root_bytes);
          }}};

@@ -213,8 +213,8 @@ constexpr Module kModule{kName, plan, verify};
 
 Result<> require_pv_grub_reads(const dev::FilesystemInfo& filesystem) {
     std::string why;
-    if (filesystem.type == dev::Filesystem::xfs) {
-        why = "is XFS";
+    if (!dev::is_ext(filesystem.type)) {
+        why = fmt::format("is {}", dev::to_string(filesystem.type));
     } else if (const auto unknown = filesystem.feature_incompat & ~kKnownIncompat; unknown != 0) {
         for (const auto& feature : kOtherIncompat) {
             if ((unknown & feature.bit) == 0) continue;

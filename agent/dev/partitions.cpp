@@ -306,8 +306,6 @@ Result<> look_into(const BlockDevice& disk, Partition& partition) {
     } else if (has_text(bytes, 0, "LABELONE") || has_text(bytes, 512, "LABELONE") ||
                has_text(bytes, 1024, "LABELONE") || has_text(bytes, 1536, "LABELONE")) {
         partition.content = PartitionContent::lvm;
-    } else if (has_text(bytes, 0x10040, "_BHRfS_M")) {
-        partition.content = PartitionContent::btrfs;
     } else if (is_swap(bytes)) {
         partition.content = PartitionContent::swap;
         partition.content_uuid = swap_uuid(bytes);
@@ -332,6 +330,7 @@ Result<> look_into(const BlockDevice& disk, Partition& partition) {
             }
             partition.content =
                 whole ? PartitionContent::filesystem : PartitionContent::broken_filesystem;
+            if (info->device_count > 1) partition.content = PartitionContent::btrfs_member;
             if (whole) {
                 partition.filesystem = *std::move(whole);
                 partition.content_uuid = partition.filesystem.uuid;
@@ -412,8 +411,8 @@ std::string_view to_string(PartitionContent content) noexcept {
             return "damaged filesystem";
         case PartitionContent::fat:
             return "FAT";
-        case PartitionContent::btrfs:
-            return "btrfs";
+        case PartitionContent::btrfs_member:
+            return "btrfs on several devices";
         case PartitionContent::swap:
             return "swap";
         case PartitionContent::lvm:

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "image/kernel_arguments.hpp"
 #include "image/pv_boot.hpp"
 #include "modules/bootloader.hpp"
 #include "modules/initramfs.hpp"
@@ -87,6 +88,13 @@ Result<Inspection> inspect_content(const SourceImage& source, ConversionObserver
     }
     auto& findings = inspection.facts.findings;
     findings.insert(findings.begin(), source.findings().begin(), source.findings().end());
+    if (const auto& entry = inspection.facts.boot_entry; entry) {
+        const auto flags =
+            image::last_value(inspection.facts.boot_entries[*entry].arguments, "rootflags");
+        if (auto finding = source.other_root(flags.value_or(""))) {
+            findings.push_back(*std::move(finding));
+        }
+    }
     const bool all_clean = std::ranges::all_of(
         source.places(), [](const VolumePlace& place) { return place.filesystem.clean; });
     if (!all_clean) {
@@ -131,14 +139,18 @@ struct Plan {
     std::vector<VolumePlace> target_places;  ///< the root first
 };
 
-/// A bare filesystem becomes the first partition of a new table, or stays where it is.
-VolumePlace new_root(const SourceImage& source, job::Layout layout, std::uint64_t root_bytes) {
-    auto place = source.places().front();
-    place.partition = layout == job::Layout::in_place ? 0 : 1;
-    place.offset_bytes = modules::root_offset(layout);
-    place.always_by_loop = true;
-    place.filesystem.size_bytes = root_bytes;
-    return place;
+/// A bare filesystem becomes the first partition of a new table, or stays where it is; so do all
+/// subvolumes of a btrfs.
+std::vector<VolumePlace> new_places(const SourceImage& source, job::Layout layout,
+                                    std::uint64_t root_bytes) {
+    auto places = source.places();
+    for (auto& place : places) {
+        place.partition = layout == job::Layout::in_place ? 0 : 1;
+        place.offset_bytes = modules::root_offset(layout);
+        place.always_by_loop = true;
+        place.filesystem.size_bytes = root_bytes;
+    }
+    return places;
 }
 
 /// A disk with partitions stays as it is.
@@ -209,7 +221,7 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
     } else {
         AMILIFT_TRY(const auto disk,
                     modules::plan_disk(request.options, inspection.filesystem, target_bytes));
-        plan.target_places = {new_root(source, request.options.layout, disk.root_bytes())};
+        plan.target_places = new_places(source, request.options.layout, disk.root_bytes());
         plan.text.target_bytes = disk.needed_bytes();
     }
     const modules::PlanContext context{.options = request.options,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -9,6 +10,7 @@
 
 #include "core/result.hpp"
 #include "dev/block_device.hpp"
+#include "dev/btrfs.hpp"
 #include "dev/mount.hpp"
 #include "dev/partition_table.hpp"
 #include "dev/partitions.hpp"
@@ -17,6 +19,7 @@
 #include "image/facts.hpp"
 #include "image/safe_root.hpp"
 #include "worker/conversion.hpp"
+#include "worker/fstab_volumes.hpp"
 #include "worker/mounted_tree.hpp"
 
 namespace amilift::worker {
@@ -51,6 +54,9 @@ class SourceImage {
     [[nodiscard]] const std::vector<image::Finding>& findings() const { return findings_; }
     /// Must not be called after unmount().
     [[nodiscard]] const image::SafeRoot& root() const { return tree_->root(); }
+    /// Refusal "btrfs-other-subvolume" when a kernel with these rootflags= mounts another subvolume
+    /// as its root than the one that is mounted here.
+    [[nodiscard]] std::optional<image::Finding> other_root(std::string_view root_flags) const;
     /// What a copy must read: of the filesystem, or of the whole disk if it has partitions.
     [[nodiscard]] core::Result<dev::ExtentMap> used_extents() const;
 
@@ -71,11 +77,22 @@ class SourceImage {
   private:
     explicit SourceImage(dev::BlockDevice disk) : disk_(std::move(disk)) {}
     core::Result<> look_at_disk();
-    core::Result<> look_at_filesystem();
-    core::Result<const dev::Partition*> find_root() const;
+    core::Result<> look_at_filesystem(JournalReplay replay);
+    struct Root {
+        const dev::Partition* partition = nullptr;
+        VolumePlace place;
+    };
+    core::Result<Root> find_root();
+    core::Result<std::vector<VolumePlace>> roots_on(const dev::Partition& partition);
     core::Result<> mount_partitions(JournalReplay replay);
     core::Result<> look_below_boot(const image::SafeRoot& root);
-    core::Result<> take_volumes(const dev::Partition& root, JournalReplay replay);
+    core::Result<> take_volumes(const std::vector<dev::Partition>& partitions,
+                                const dev::Partition& root, VolumePlace root_place,
+                                JournalReplay replay);
+    core::Result<std::optional<VolumePlace>> volume_place(const FstabVolume& volume,
+                                                          JournalReplay replay);
+    void require_writable(const VolumePlace& place);
+    [[nodiscard]] image::BootVolume boot_volume_of(const dev::Partition& partition) const;
     void describe_boot_disk(const dev::BootCodeInfo& code);
     core::Result<> prepare(VolumePlace& place, JournalReplay replay) const;
     core::Result<> replay_journal(VolumePlace& place) const;
@@ -87,6 +104,7 @@ class SourceImage {
     dev::DiskContents contents_;
     std::vector<dev::Partition> partitions_;
     std::vector<VolumePlace> places_;
+    std::map<int, dev::BtrfsSubvolumes> subvolumes_;  ///< by partition
     image::BootDisk boot_disk_;
     std::vector<image::Finding> findings_;
     std::optional<MountedTree> tree_;
