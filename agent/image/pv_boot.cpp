@@ -60,6 +60,7 @@ class Chooser {
         facts_.kernel_of_entry.resize(facts_.boot_entries.size());
         facts_.boot_entry.reset();
         facts_.must_set_default = false;
+        facts_.default_edit.reset();
         facts_.pv_entries.clear();
         for (const auto index : order) {
             if (facts_.pv_entries.size() == kMaxPvEntries) break;

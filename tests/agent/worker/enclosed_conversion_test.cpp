@@ -130,6 +130,7 @@ TEST_F(EnclosedConversion, MergesABootPartitionForPvGrub) {
     const auto tree = work / "tree";
     fs::remove_all(tree + "/boot");
     fs::create_directories(tree + "/boot");
+    write_text(tree + "/sbin/init", "#!/bin/sh\n");
     write_text(tree + "/etc/fstab",
                "/dev/sda2 / ext4 defaults 0 1\n/dev/sda1 /boot ext4 defaults 0 2\n");
     const auto modules = tree + "/lib/modules/" + version + "/";
