@@ -9,6 +9,7 @@
 #include "modules/bootloader.hpp"
 #include "modules/console.hpp"
 #include "modules/copy.hpp"
+#include "modules/disk_grow.hpp"
 #include "modules/fstab.hpp"
 #include "modules/grow.hpp"
 #include "modules/initramfs.hpp"
@@ -22,17 +23,18 @@ namespace amilift::modules {
 std::span<const Module> registry() {
     // The boot loader comes last: a target that was left half done does not boot by accident.
     static const std::array kModules{partition_module(), copy_module(),      disk_copy_module(),
-                                     grow_module(),      menu_module(),      arguments_module(),
-                                     fstab_module(),     network_module(),   console_module(),
-                                     leftovers_module(), initramfs_module(), bootloader_module()};
+                                     grow_module(),      disk_grow_module(), menu_module(),
+                                     arguments_module(), fstab_module(),     network_module(),
+                                     console_module(),   leftovers_module(), initramfs_module(),
+                                     bootloader_module()};
     return kModules;
 }
 
 std::vector<const Module*> modules_for(const image::ImageFacts& facts) {
     using Names = std::vector<std::string_view>;
     const bool partitioned = facts.disk.is_partitioned();
-    const Names left_out =
-        partitioned ? Names{"partition", "copy", "grow", "bootloader"} : Names{"disk-copy"};
+    const Names left_out = partitioned ? Names{"partition", "copy", "grow", "bootloader"}
+                                       : Names{"disk-copy", "disk-grow"};
     std::vector<const Module*> modules;
     for (const auto& module : registry()) {
         const bool other_menu =

@@ -12,7 +12,7 @@ namespace amilift::modules {
 [[nodiscard]] std::span<const Module> registry();
 
 /// Those of them that work on this image: a PV root is moved into a partition and gets a boot
-/// loader, a disk with partitions is copied as it is and keeps its own.
+/// loader, a disk with partitions is copied or edited as it is and keeps its own.
 [[nodiscard]] std::vector<const Module*> modules_for(const image::ImageFacts& facts);
 
 }  // namespace amilift::modules
