@@ -16,6 +16,7 @@ using core::fail;
 using core::Result;
 
 Result<> Run::save() {
+    if (!is_recorded) return {};
     return save_record(services.record_path, record);
 }
 
@@ -168,6 +169,12 @@ Result<> fetch_job(Run& run) {
 Result<> preflight(Run& run) {
     AMILIFT_TRY(const auto* source, source_image(run));
     AMILIFT_CHECK(check_source(*source, run.job->conversion));
+    if (source->boot_mode == "uefi") {
+        run.say(Update::Kind::warning,
+                fmt::format("AMI '{}' has the boot mode uefi, which the new AMI keeps; what is "
+                            "followed and proven is what a BIOS would start",
+                            source->id));
+    }
     // Names and mappings are worked out now, so that a wrong one costs no volume and no copy.
     AMILIFT_TRY(const auto mapped,
                 map_block_devices(*source, run.job->target, "snap-00000000000000000", 1));
