@@ -8,6 +8,8 @@ readonly root
 readonly program=${0##*/}
 # Release, with g++: what the packages are made of.
 readonly build=$root/build
+# With clang, the sanitizers and the fuzzers.
+readonly sanitized=$root/build-sanitize
 export AMILIFT_CACHE=${AMILIFT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/amilift}
 
 say() { printf '%s: %s\n' "$program" "$*" >&2; }
@@ -77,6 +79,14 @@ build_release() {
     cmake --build "$build" ${1:+--target "$1"}
 }
 
+# build_sanitized [TARGET]: all targets, tests and fuzzers included, unless one is named.
+build_sanitized() {
+    # -O1 and line numbers are what the sanitizers need for speed and for their reports.
+    configure "$sanitized" -D CMAKE_BUILD_TYPE=None -D CMAKE_CXX_FLAGS='-O1 -gline-tables-only' -D CMAKE_CXX_COMPILER=clang++-19 \
+        -D AMILIFT_SANITIZE=ON
+    cmake --build "$sanitized" ${1:+--target "$1"}
+}
+
 # make_packages: build/packages/*.deb, unless they are newer than all that goes into them.
 make_packages() {
     local stamp=$build/packages/complete
@@ -114,23 +124,36 @@ run_demo() {
     as_root "$python" "$root/tests/cloud/demo.py" --helper "$helper_image" --kernel "$helper_kernel" --source "$source_image" "$@"
 }
 
-gates=() failures=0
-# gate WHAT COMMAND...: run with its output shown, remember how it ended, and go on. `failures` counts the bad ends.
+gates=() failures=0 failed=()
+# gate WHAT COMMAND...: run with its output shown and kept, remember how it ended, and go on. `failures` counts the bad ends.
 gate() {
-    local what=$1 start=$SECONDS
+    local what=$1 start=$SECONDS log
     shift
+    log=$root/build-logs/$program/${what//[^a-zA-Z0-9]/-}.log
+    mkdir -p -- "${log%/*}"
     printf '\n==== %s\n' "$what"
-    careful "$@"
+    careful show_and_keep "$log" "$@"
     if ((status == 0)); then
         gates+=("$(printf 'ok      %4d s  %s' $((SECONDS - start)) "$what")")
     else
         gates+=("$(printf 'FAILED  %4d s  %s (exit code %d)' $((SECONDS - start)) "$what" "$status")")
         failures=$((failures + 1))
+        failed+=("$log")
     fi
 }
+show_and_keep() {
+    local log=$1
+    shift
+    "$@" 2>&1 | tee -- "$log"
+}
 
-# verdict: the closing lines; the exit code of the whole.
+# verdict: what the failed gates complained of, then the closing lines; the exit code of the whole.
 verdict() {
+    local log
+    for log in "${failed[@]}"; do
+        printf '\n==== from %s\n' "${log#"$root"/}"
+        { grep -E 'error:|warning:|FAILED|Failed|SKIPPED' -- "$log" || tail -n 20 -- "$log"; } | tail -n 20
+    done
     printf '\n==== %s\n' "$program"
     printf '%s\n' "${gates[@]}"
     if ((failures)); then

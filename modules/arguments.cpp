@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <utility>
 
+#include "image/default_entry.hpp"
 #include "image/fstab.hpp"
 #include "image/grub2_edit.hpp"
 #include "image/network.hpp"
@@ -27,7 +29,9 @@ constexpr std::string_view kName = "arguments";
 
 class Planner {
   public:
-    Planner(const image::SafeRoot& root, const ArgumentEdit& edit) : root_(root), edit_(edit) {}
+    Planner(const image::SafeRoot& root, const ArgumentEdit& edit,
+            const std::optional<image::DefaultEdit>& default_edit)
+        : root_(root), edit_(edit), default_edit_(default_edit) {}
 
     Result<std::vector<PathEdit>> run() {
         for (const std::string_view path : {"/boot/grub/grub.cfg", "/boot/grub2/grub.cfg"}) {
@@ -56,11 +60,25 @@ class Planner {
             return image::edit_sysconfig_bootloader(text, edit_);
         }));
         AMILIFT_CHECK(edit_default_grub());
+        if (default_edit_ && !is_default_set_) {
+            AMILIFT_CHECK(edit_file(default_edit_->path, [](std::string_view text) {
+                return EditedText{std::string(text), {}};
+            }));
+        }
         return std::move(edits_);
     }
 
   private:
+    static void chain(EditedText& result, EditedText more) {
+        result.text = std::move(more.text);
+        std::ranges::move(more.changes, std::back_inserter(result.changes));
+    }
+
     void add(image::EditableFile file, EditedText result) {
+        if (default_edit_ && file.path == default_edit_->path) {
+            is_default_set_ = true;
+            chain(result, image::set_default_entry(result.text, *default_edit_));
+        }
         if (result.changes.empty()) return;
         auto text = image::describe_edit(file.path, result.changes);
         edits_.push_back(
@@ -121,6 +139,14 @@ class Planner {
                 image::edit_default_grub(files[i].text, edit_, elsewhere,
                                          i == last ? WhenNoArgument::add : WhenNoArgument::keep));
         }
+        if (default_edit_ && default_edit_->form == image::DefaultForm::grub_cfg) {
+            std::size_t place = 0;
+            for (std::size_t i = 0; i < files.size(); ++i) {
+                if (image::assigns_grub_default(files[i].text)) place = i;
+            }
+            chain(results[place],
+                  image::set_grub_default(results[place].text, default_edit_->choice));
+        }
         for (std::size_t i = 0; i < files.size(); ++i) {
             add(std::move(files[i]), std::move(results[i]));
         }
@@ -129,6 +155,8 @@ class Planner {
 
     const image::SafeRoot& root_;
     const ArgumentEdit& edit_;
+    const std::optional<image::DefaultEdit>& default_edit_;
+    bool is_default_set_ = false;
     std::vector<PathEdit> edits_;
 };
 
@@ -143,14 +171,15 @@ std::string ambiguous_root(std::string_view fstab) {
 Result<std::vector<Step>> plan(const PlanContext& context) {
     AMILIFT_TRY(const auto edit, argument_edit(context.options, context.facts, context.filesystem,
                                                context.source_root));
-    AMILIFT_TRY(auto edits, Planner(context.source_root, edit).run());
+    AMILIFT_TRY(auto edits, Planner(context.source_root, edit, context.facts.default_edit).run());
     return steps_of(kName, std::move(edits));
 }
 
 Result<std::vector<std::string>> verify(const VerifyContext& context) {
     AMILIFT_TRY(const auto edit, argument_edit(context.options, context.facts, context.filesystem,
                                                context.target_root));
-    AMILIFT_TRY(const auto edits, Planner(context.target_root, edit).run());
+    AMILIFT_TRY(const auto edits,
+                Planner(context.target_root, edit, context.facts.default_edit).run());
     if (!edits.empty()) {
         return fail(Errc::internal,
                     fmt::format("kernel command lines of the target are not converted: still to "
@@ -158,6 +187,17 @@ Result<std::vector<std::string>> verify(const VerifyContext& context) {
                                 edits.front().text));
     }
     std::vector<std::string> proofs;
+    if (context.facts.default_edit) {
+        AMILIFT_TRY(const bool boots, image::boots_by_default(context.target_root, context.facts));
+        const auto& entry = context.facts.boot_entries[*context.facts.boot_entry];
+        const auto title = image::printable(entry.title, 80);
+        if (!boots) {
+            return fail(Errc::internal,
+                        fmt::format("'{}' is not the default of the target's menu {}", title,
+                                    context.facts.menu_path));
+        }
+        proofs.push_back(fmt::format("'{}' is the default of {}", title, context.facts.menu_path));
+    }
     if (!edit.later_kernels.empty()) {
         std::string words;
         for (const auto& want : edit.later_kernels) {

@@ -6,6 +6,7 @@
 #include <zlib.h>
 
 #include <algorithm>
+#include <cctype>
 #include <iterator>
 #include <limits>
 
@@ -93,11 +94,34 @@ Result<> require_grub2_features(const dev::FilesystemInfo& filesystem) {
     return {};
 }
 
+/// What GRUB calls a file of the image's tree on the filesystem that holds it.
+std::string grub_path(const image::ImageFacts& facts, const std::string& path) {
+    const auto* volume = facts.disk.holder_of(path);
+    return volume == nullptr ? path : image::path_on_volume(*volume, path);
+}
+
+/// The name of a subvolume is the image's, and stands in scripts of GRUB from then on.
+Result<Grub2Home> grub2_home(const image::ImageFacts& facts,
+                             const dev::FilesystemInfo& filesystem) {
+    Grub2Home home{grub_path(facts, std::string(kGrub2Prefix)),
+                   filesystem.type == dev::Filesystem::btrfs};
+    const bool plain = std::ranges::all_of(home.prefix, [](unsigned char c) {
+        return std::isalnum(c) != 0 || std::string_view("/@._-+").contains(static_cast<char>(c));
+    });
+    if (plain) return home;
+    return fail(Errc::refused,
+                fmt::format("the root lies in the subvolume of '{}', which cannot be named in a "
+                            "GRUB script",
+                            image::printable(home.prefix, 80)),
+                "give the subvolume a name of letters and digits", "menu-path-unusual");
+}
+
 /// GRUB's own code against the source: finds what no list of features knows, before the first byte
 /// is written.
 Result<> require_readable_by_grub(const PlanContext& context, const image::Kernel& kernel) {
     if (context.source_path.empty()) return {};
-    auto seen = crc32_as_grub_reads(context.commands, context.source_path, "(loop0)" + kernel.path);
+    auto seen = crc32_as_grub_reads(context.commands, context.source_path,
+                                    "(loop0)" + grub_path(context.facts, kernel.path));
     if (!seen && !seen.error().is(Errc::corrupt)) return std::unexpected(seen.error());
     AMILIFT_TRY(const auto wanted, crc32_of(context.source_root, kernel.path));
     if (seen && *seen == wanted) return {};
@@ -170,7 +194,8 @@ Step file_step(std::string text, std::string path, std::string contents) {
 Result<std::vector<Step>> plan_grub2(const PlanContext& context, const image::Kernel& kernel) {
     AMILIFT_CHECK(require_grub2_features(context.filesystem));
     AMILIFT_CHECK(require_readable_by_grub(context, kernel));
-    AMILIFT_TRY(const auto config, grub2_config(context.facts.menu_path));
+    AMILIFT_TRY(const auto config, grub2_config(grub_path(context.facts, context.facts.menu_path)));
+    AMILIFT_TRY(const auto home, grub2_home(context.facts, context.filesystem));
     const auto prefix = std::string(kGrub2Prefix);
     for (const char* file : {"/grub.cfg", "/grubenv"}) {
         AMILIFT_CHECK(Manifest::require_place(context.source_root, prefix + file));
@@ -187,12 +212,14 @@ Result<std::vector<Step>> plan_grub2(const PlanContext& context, const image::Ke
         return steps;
     }
     const auto core_sector = core_sector_of(context.options);
-    AMILIFT_TRY(auto image, build_grub2_image(context.commands, context.options.layout));
+    AMILIFT_TRY(auto image, build_grub2_image(context.commands, context.options.layout,
+                                              std::string(kGrub2Directory), home));
     AMILIFT_TRY(const auto area, make_grub2_boot_area(image, Sector{}, core_sector));
     if (is_gpt(context.options)) {
         AMILIFT_TRY(const auto disk,
                     plan_disk(context.options, context.filesystem, context.target_bytes));
-        AMILIFT_TRY(const auto program, build_grub2_efi(context.commands, context.filesystem.uuid));
+        AMILIFT_TRY(const auto program, build_grub2_efi(context.commands, context.filesystem.uuid,
+                                                        std::string(kGrub2EfiDirectory), home));
         AMILIFT_TRY(auto esp, make_esp(disk.esp, esp_volume_id(context.filesystem), program));
         steps.push_back(esp_step(disk.esp, std::move(esp), program.size()));
     }
@@ -294,7 +321,9 @@ Result<std::vector<Step>> plan(const PlanContext& context) {
 
 Result<BootArea> expected_boot_area(const VerifyContext& context, const Sector& on_disk) {
     if (context.options.bootloader == job::Bootloader::grub2) {
-        AMILIFT_TRY(const auto image, build_grub2_image(context.commands, context.options.layout));
+        AMILIFT_TRY(const auto home, grub2_home(context.facts, context.filesystem));
+        AMILIFT_TRY(const auto image, build_grub2_image(context.commands, context.options.layout,
+                                                        std::string(kGrub2Directory), home));
         return make_grub2_boot_area(image, on_disk, core_sector_of(context.options));
     }
     AMILIFT_TRY(const auto stages, find_legacy_stages(context.target_root));
@@ -335,7 +364,9 @@ Result<std::string> prove_boot_area(const VerifyContext& context) {
 Result<std::string> prove_esp(const VerifyContext& context) {
     AMILIFT_TRY(const auto disk,
                 plan_disk(context.options, context.filesystem, context.target.size_bytes()));
-    AMILIFT_TRY(const auto program, build_grub2_efi(context.commands, context.filesystem.uuid));
+    AMILIFT_TRY(const auto home, grub2_home(context.facts, context.filesystem));
+    AMILIFT_TRY(const auto program, build_grub2_efi(context.commands, context.filesystem.uuid,
+                                                    std::string(kGrub2EfiDirectory), home));
     AMILIFT_TRY(const auto wanted, make_esp(disk.esp, esp_volume_id(context.filesystem), program));
     AMILIFT_CHECK(require_same(context.target, wanted, disk.esp.start_sector * dev::kSectorBytes));
     return fmt::format("the EFI system partition at sector {} holds EFI/BOOT/BOOTX64.EFI",
@@ -346,8 +377,9 @@ Result<std::string> prove_esp(const VerifyContext& context) {
 std::string path_for_grub(const VerifyContext& context, const std::string& path) {
     const auto& disk = context.facts.disk;
     if (!disk.is_partitioned()) {
-        if (context.options.layout == job::Layout::in_place) return "(loop0)" + path;
-        return fmt::format("(loop0,{}){}", grub2_root_partition(context.options.layout), path);
+        const auto name = grub_path(context.facts, path);
+        if (context.options.layout == job::Layout::in_place) return "(loop0)" + name;
+        return fmt::format("(loop0,{}){}", grub2_root_partition(context.options.layout), name);
     }
     if (disk.code != image::BootCode::grub2 && disk.code != image::BootCode::grub_legacy) return {};
     const auto* volume = disk.holder_of(path);
@@ -403,6 +435,11 @@ Result<std::vector<BootFile>> read_boot_files(const image::ImageFacts& facts,
 }
 
 Result<std::string> prove_boot_file(const VerifyContext& context, const std::string& path) {
+    return prove_boot_file(context, path, path_for_grub(context, path));
+}
+
+Result<std::string> prove_boot_file(const VerifyContext& context, const std::string& path,
+                                    const std::string& grub_path) {
     AMILIFT_TRY(const auto wanted, crc32_of(context.target_root, path));
     for (const auto& file : context.boot_files) {
         if (file.path != path) continue;
@@ -422,7 +459,6 @@ Result<std::string> prove_boot_file(const VerifyContext& context, const std::str
                         "source and convert that");
         }
     }
-    const auto grub_path = path_for_grub(context, path);
     if (grub_path.empty()) return fmt::format("{} has crc32 {:08x}", path, wanted);
     AMILIFT_TRY(const auto seen,
                 crc32_as_grub_reads(context.commands, context.target.path(), grub_path));

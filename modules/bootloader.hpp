@@ -17,5 +17,9 @@ namespace amilift::modules {
 /// loader, reads it so: one line for people.
 [[nodiscard]] core::Result<std::string> prove_boot_file(const VerifyContext& context,
                                                         const std::string& path);
+/// The same with GRUB's name of the file ("(loop0)/boot/vmlinuz"); empty: GRUB does not read it.
+[[nodiscard]] core::Result<std::string> prove_boot_file(const VerifyContext& context,
+                                                        const std::string& path,
+                                                        const std::string& grub_path);
 
 }  // namespace amilift::modules

@@ -76,6 +76,9 @@ Result<> lengthen(const dev::BlockDevice& disk, bool is_gpt, const RootGrowth& g
 Result<> grow(ApplyContext& context, const dev::FilesystemInfo& filesystem,
               const RootGrowth& growth, bool by_kernel) {
     const auto& disk = context.target();
+    if (filesystem.type == dev::Filesystem::btrfs) {
+        return grow_btrfs(disk, growth.offset_bytes, growth.new_bytes);
+    }
     if (!by_kernel) {
         return grow_ext(context.commands(), disk, growth.offset_bytes, growth.new_bytes);
     }
@@ -125,8 +128,7 @@ Result<std::vector<Step>> plan(const PlanContext& context) {
     }
     const auto filesystem = context.filesystem;
     if (growth->new_bytes - filesystem.size_bytes >= filesystem.block_bytes) {
-        const bool by_kernel =
-            context.target_has_content || filesystem.type == dev::Filesystem::xfs;
+        const bool by_kernel = context.target_has_content || !dev::is_ext(filesystem.type);
         steps.push_back(
             {std::string(kName),
              fmt::format("grow {} from {:.2f} to {:.2f} GiB ({})", dev::to_string(filesystem.type),

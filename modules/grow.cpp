@@ -26,6 +26,9 @@ Result<> apply(ApplyContext& context, const dev::FilesystemInfo& filesystem,
     if (filesystem.type == dev::Filesystem::xfs) {
         return grow_xfs(disk, kRootOffset, root_bytes, filesystem);
     }
+    if (filesystem.type == dev::Filesystem::btrfs) {
+        return grow_btrfs(disk, kRootOffset, root_bytes);
+    }
     return grow_ext(context.commands(), disk, kRootOffset, root_bytes);
 }
 
@@ -37,12 +40,13 @@ Result<std::vector<Step>> plan(const PlanContext& context) {
         root_bytes - filesystem.size_bytes < filesystem.block_bytes) {
         return std::vector<Step>{};
     }
-    const bool xfs = filesystem.type == dev::Filesystem::xfs;
+    const bool by_kernel = !dev::is_ext(filesystem.type);
     return std::vector<Step>{
         {"grow",
          fmt::format("grow {} from {:.2f} GiB to its partition of {:.2f} GiB ({})",
                      dev::to_string(filesystem.type), gibibytes(filesystem.size_bytes),
-                     gibibytes(root_bytes), xfs ? "by the kernel" : "e2fsck -f -p, resize2fs"),
+                     gibibytes(root_bytes),
+                     by_kernel ? "by the kernel" : "e2fsck -f -p, resize2fs"),
          [filesystem, root_bytes](ApplyContext& apply_context) {
              return apply(apply_context, filesystem, root_bytes);
          }}};

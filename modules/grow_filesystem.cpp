@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/fd.hpp"
+#include "dev/btrfs.hpp"
 #include "dev/byte_order.hpp"
 #include "dev/loop_device.hpp"
 #include "dev/mount.hpp"
@@ -149,12 +150,23 @@ Result<> grow_mounted_ext(const dev::BlockDevice& disk, std::uint64_t offset, st
     return loop.detach();
 }
 
+Result<> grow_btrfs(const dev::BlockDevice& disk, std::uint64_t offset, std::uint64_t bytes) {
+    AMILIFT_TRY(auto loop, dev::LoopDevice::attach(disk, offset, bytes, dev::Access::read_write));
+    AMILIFT_TRY(auto mounted,
+                dev::Mount::mount(loop.path(), dev::Filesystem::btrfs, dev::Access::read_write));
+    AMILIFT_CHECK(dev::grow_btrfs(mounted.root(), loop.path()));
+    AMILIFT_CHECK(mounted.unmount());
+    return loop.detach();
+}
+
 Result<> require_growable(const dev::BlockDevice& disk, std::uint64_t offset, std::uint64_t bytes,
                           const dev::FilesystemInfo& filesystem) {
     if (filesystem.block_bytes == 0 || bytes < filesystem.size_bytes) {
         return cannot_grow("its size is not known");
     }
-    if (filesystem.type == dev::Filesystem::xfs) return {};
+    if (filesystem.type == dev::Filesystem::xfs || filesystem.type == dev::Filesystem::btrfs) {
+        return {};
+    }
     if (!dev::is_ext(filesystem.type)) {
         return cannot_grow(fmt::format("it is {}", dev::to_string(filesystem.type)));
     }

@@ -26,14 +26,18 @@ namespace amilift::modules {
                                               std::uint64_t bytes,
                                               const dev::FilesystemInfo& filesystem);
 
+/// The same for a btrfs.
+[[nodiscard]] core::Result<> grow_btrfs(const dev::BlockDevice& disk, std::uint64_t offset,
+                                        std::uint64_t bytes);
+
 /// Errc::refused (id "root-cannot-grow") when the kernel could not grow that filesystem to `bytes`
 /// while it is mounted, or only by changing its features, which a boot loader may not know.
 [[nodiscard]] core::Result<> require_growable(const dev::BlockDevice& disk, std::uint64_t offset,
                                               std::uint64_t bytes,
                                               const dev::FilesystemInfo& filesystem);
 
-/// What neither an ext filesystem nor an XFS uses at its end: less than one of its groups of
-/// blocks, which has up to 8 bits for each byte of a block.
+/// What no filesystem uses at its end: of ext and XFS less than one of its groups of blocks, which
+/// has up to 8 bits for each byte of a block; of btrfs less than a block.
 [[nodiscard]] std::uint64_t largest_rest(const dev::FilesystemInfo& filesystem);
 
 }  // namespace amilift::modules

@@ -54,6 +54,15 @@ constexpr std::array kEfiModules{
     "minicmd",        "regexp",       "true",           "halt",    "reboot", "gzio",   "efi_gop",
     "all_video"};
 
+/// Compressed files included, which btrfs may have anywhere.
+constexpr std::array kBtrfsModules{"btrfs", "zstd", "lzopio"};
+
+void add_modules(std::vector<std::string>& argv, std::span<const char* const> modules,
+                 const Grub2Home& home) {
+    argv.insert(argv.end(), modules.begin(), modules.end());
+    if (home.is_btrfs) argv.insert(argv.end(), kBtrfsModules.begin(), kBtrfsModules.end());
+}
+
 Result<std::string> read_grub_file(const std::string& directory, std::string_view name) {
     const auto path = fmt::format("{}/{}", directory, name);
     auto text = core::read_file(path, kCoreLimit);
@@ -104,7 +113,7 @@ core::Error needs_grub_common(core::Error error) {
 }  // namespace
 
 Result<Grub2Image> build_grub2_image(core::CommandRunner& commands, job::Layout layout,
-                                     const std::string& directory) {
+                                     const std::string& directory, const Grub2Home& home) {
     AMILIFT_TRY(const auto boot, read_grub_file(directory, "boot.img"));
     AMILIFT_TRY(const auto diskboot, read_grub_file(directory, "diskboot.img"));
     // Not its standard output: grub-mkimage insists on syncing it, which a pipe cannot.
@@ -122,9 +131,9 @@ Result<Grub2Image> build_grub2_image(core::CommandRunner& commands, job::Layout 
                  output.path(),
                  "-p",
                  layout == job::Layout::in_place
-                     ? std::string(kGrub2Prefix)
-                     : fmt::format("(,{}){}", grub2_root_partition(layout), kGrub2Prefix)};
-    make.argv.insert(make.argv.end(), kModules.begin(), kModules.end());
+                     ? home.prefix
+                     : fmt::format("(,{}){}", grub2_root_partition(layout), home.prefix)};
+    add_modules(make.argv, kModules, home);
     if (auto made = commands.run_ok(make); !made) {
         return std::unexpected(needs_grub_common(std::move(made).error()));
     }
@@ -162,7 +171,8 @@ std::string_view grub2_root_partition(job::Layout layout) {
 
 Result<std::vector<std::byte>> build_grub2_efi(core::CommandRunner& commands,
                                                std::string_view filesystem_uuid,
-                                               const std::string& directory) {
+                                               const std::string& directory,
+                                               const Grub2Home& home) {
     std::error_code ignored;
     if (!std::filesystem::exists(directory + "/normal.mod", ignored)) {
         return fail(Errc::not_installed, fmt::format("'{}' is missing on this helper", directory),
@@ -175,22 +185,13 @@ Result<std::vector<std::byte>> build_grub2_efi(core::CommandRunner& commands,
         "set root=\"$amidisk,gpt1\"\n"
         "if [ ! -f {0}/grub.cfg ]; then search --no-floppy --fs-uuid --set=root {1}; fi\n"
         "set prefix=($root){0}\n",
-        kGrub2Prefix, filesystem_uuid);
+        home.prefix, filesystem_uuid);
     AMILIFT_TRY(const auto config, TemporaryFile::make(early));
     AMILIFT_TRY(const auto output, TemporaryFile::make());
     core::Command make;
-    make.argv = {"grub-mkimage",
-                 "-O",
-                 "x86_64-efi",
-                 "-d",
-                 directory,
-                 "-o",
-                 output.path(),
-                 "-c",
-                 config.path(),
-                 "-p",
-                 std::string(kGrub2Prefix)};
-    make.argv.insert(make.argv.end(), kEfiModules.begin(), kEfiModules.end());
+    make.argv = {"grub-mkimage", "-O", "x86_64-efi",  "-d", directory,  "-o",
+                 output.path(),  "-c", config.path(), "-p", home.prefix};
+    add_modules(make.argv, kEfiModules, home);
     if (auto made = commands.run_ok(make); !made) {
         return std::unexpected(needs_grub_common(std::move(made).error()));
     }

@@ -19,6 +19,12 @@ inline constexpr std::string_view kGrub2EfiDirectory = "/usr/lib/grub/x86_64-efi
 /// GRUB's own directory inside the image: beside, and never in the way of, the image's /boot/grub.
 inline constexpr std::string_view kGrub2Prefix = "/boot/amilift";
 
+/// Where the filesystem that is partition 1 of the new disk has kGrub2Prefix, for GRUB.
+struct Grub2Home {
+    std::string prefix{kGrub2Prefix};  ///< "/@/boot/amilift" in a subvolume of btrfs
+    bool is_btrfs = false;             ///< its code is built in only where it is needed
+};
+
 /// GRUB 2 for BIOS, as its tools make it, before it is placed on a disk.
 struct Grub2Image {
     std::vector<std::byte> boot;  ///< boot.img, 512 bytes
@@ -29,17 +35,17 @@ struct Grub2Image {
 /// Errors: not_installed (names the Debian package), corrupt (files of an unknown form).
 [[nodiscard]] core::Result<Grub2Image> build_grub2_image(
     core::CommandRunner& commands, job::Layout layout = job::Layout::mbr,
-    const std::string& directory = std::string(kGrub2Directory));
+    const std::string& directory = std::string(kGrub2Directory), const Grub2Home& home = {});
 
 /// GRUB's name of the root partition on a disk of that layout, which has one: "msdos1".
 [[nodiscard]] std::string_view grub2_root_partition(job::Layout layout);
 
-/// Builds GRUB 2 as one UEFI program of about 1 MiB, which looks for kGrub2Prefix on partition 1 of
+/// Builds GRUB 2 as one UEFI program of about 1 MiB, which looks for its home on partition 1 of
 /// the disk that it was started from, else on the filesystem with that UUID. Not signed. The same
 /// GRUB gives the same bytes. Errors: those of build_grub2_image().
 [[nodiscard]] core::Result<std::vector<std::byte>> build_grub2_efi(
     core::CommandRunner& commands, std::string_view filesystem_uuid,
-    const std::string& directory = std::string(kGrub2EfiDirectory));
+    const std::string& directory = std::string(kGrub2EfiDirectory), const Grub2Home& home = {});
 
 /// What `grub-bios-setup --no-rs-codes` would write from sector 0 on, with core.img from
 /// `core_sector` on: 1 for the gap of a DOS partition table; what lies between is zeros.
@@ -73,8 +79,9 @@ struct SectorRun {
 /// Errc::corrupt when the list does not end, or lists more than a core.img can have.
 [[nodiscard]] core::Result<std::vector<SectorRun>> read_block_list(const Sector& first);
 
-/// Text of kGrub2Prefix/grub.cfg: GRUB 2 shows the image's own GRUB 0.97 menu, read at each boot.
-/// Errc::refused (id "menu-path-unusual") when the path cannot be quoted in a GRUB script.
+/// Text of kGrub2Prefix/grub.cfg: GRUB 2 shows the image's own GRUB 0.97 menu, read at each boot;
+/// `menu_path` is GRUB's name of it. Errc::refused (id "menu-path-unusual") when the path cannot be
+/// quoted in a GRUB script.
 [[nodiscard]] core::Result<std::string> grub2_config(std::string_view menu_path);
 
 /// An empty GRUB environment block (1024 bytes), which `savedefault` writes to.

@@ -8,6 +8,7 @@
 #include <array>
 #include <map>
 #include <set>
+#include <span>
 #include <string>
 
 #include "image/initramfs.hpp"
@@ -34,6 +35,15 @@ struct DriverName {
 constexpr std::array kDrivers{
     DriverName{"nvme", "nvme", &image::Kernel::nvme}, DriverName{"ena", "ena", &image::Kernel::ena},
     DriverName{"xen_blkfront", "xen-blkfront", &image::Kernel::xen_blkfront}};
+/// Of a paravirtual guest, which has no other devices.
+constexpr std::array kPvDrivers{
+    DriverName{"xen_blkfront", "xen-blkfront", &image::Kernel::xen_blkfront},
+    DriverName{"xen_netfront", "xen-netfront", &image::Kernel::xen_netfront}};
+
+std::span<const DriverName> drivers_for(job::Virtualization target) {
+    if (target == job::Virtualization::paravirtual) return kPvDrivers;
+    return kDrivers;
+}
 
 /// What modprobe and udev need to find a module. The image's whole index is right for the few
 /// modules of an initramfs: entries of modules that are not there do no harm.
@@ -48,8 +58,8 @@ struct Boot {
     std::vector<std::string> initrds;
 };
 
-/// Every kernel that an entry can boot on HVM with an initramfs, each with its files once.
-std::vector<Boot> boots_of(const image::ImageFacts& facts) {
+/// Every kernel that an entry can boot on the target with an initramfs, each with its files once.
+std::vector<Boot> boots_of(const image::ImageFacts& facts, job::Virtualization target) {
     std::vector<Boot> boots;
     for (std::size_t i = 0; i < facts.kernel_of_entry.size() && i < facts.boot_entries.size();
          ++i) {
@@ -57,11 +67,14 @@ std::vector<Boot> boots_of(const image::ImageFacts& facts) {
         if (!index || *index >= facts.kernels.size()) continue;
         const auto& kernel = facts.kernels[*index];
         const auto& initrds = facts.boot_entries[i].initrds;
-        if (kernel.cannot_boot_hvm || initrds.empty()) continue;
+        const bool can_boot = target == job::Virtualization::paravirtual
+                                  ? std::ranges::find(facts.pv_entries, i) != facts.pv_entries.end()
+                                  : !kernel.cannot_boot_hvm;
+        if (!can_boot || initrds.empty()) continue;
         // Entries that differ in what their command lines forbid are different boots.
         const bool known = std::ranges::any_of(boots, [&](const Boot& b) {
             return b.kernel->version == kernel.version && b.initrds == initrds &&
-                   std::ranges::all_of(kDrivers, [&](const DriverName& wanted) {
+                   std::ranges::all_of(drivers_for(target), [&](const DriverName& wanted) {
                        return (b.kernel->*wanted.driver).blocked_by ==
                               (kernel.*wanted.driver).blocked_by;
                    });
@@ -89,7 +102,7 @@ struct Repair {
 /// Adds the modules that `boot` needs and `contents` lacks to `files`.
 Result<> add_missing(const image::SafeRoot& root, const Boot& boot,
                      const image::InitramfsContents& contents, Repair& repair,
-                     image::InitramfsFiles& files) {
+                     image::InitramfsFiles& files, job::Virtualization target) {
     const auto& kernel = *boot.kernel;
     AMILIFT_TRY(const auto index, image::read_module_index(root, kernel.version));
     const auto source = fmt::format("/lib/modules/{}/", kernel.version);
@@ -101,17 +114,20 @@ Result<> add_missing(const image::SafeRoot& root, const Boot& boot,
     }
     std::vector<std::string> lacking;
     std::vector<std::string> has;
-    for (const auto& wanted : kDrivers) {
+    for (const auto& wanted : drivers_for(target)) {
         const auto& driver = kernel.*wanted.driver;
         if (!is_usable(driver)) continue;
-        has.emplace_back(wanted.file);
+        // XenLinux kernels call their drivers otherwise.
+        const auto module = driver.is_built_in() ? wanted.module : image::module_name(driver.place);
+        const auto file = module == wanted.module ? wanted.file : module;
+        has.push_back(file);
         if (driver.is_built_in() || driver.in_initramfs) continue;
-        lacking.emplace_back(wanted.file);
-        repair.drivers.insert(wanted.file);
-        for (const auto& name : image::with_dependencies(index, wanted.module)) {
+        lacking.push_back(file);
+        repair.drivers.insert(file);
+        for (const auto& name : image::with_dependencies(index, module)) {
             if (present.contains(name)) continue;
-            const auto& file = index.modules.at(name).file;
-            AMILIFT_TRY(files[directory + file], root.read(source + file, kModuleLimit));
+            const auto& path = index.modules.at(name).file;
+            AMILIFT_TRY(files[directory + path], root.read(source + path, kModuleLimit));
         }
     }
     if (!has.empty())
@@ -163,11 +179,12 @@ Result<image::InitramfsContents> files_before(const image::SafeRoot& root,
 /// Looks at `root` with the kernels of `facts`, whose Driver::in_initramfs may be of another state
 /// of it: what is in the files now is what counts.
 Result<std::vector<Repair>> find_repairs(const image::SafeRoot& root,
-                                         const image::ImageFacts& facts) {
+                                         const image::ImageFacts& facts,
+                                         job::Virtualization target) {
     image::DriverFinder finder(root);
     std::map<std::string, std::vector<std::pair<image::Kernel, Boot>>> boots;  // by the last file
     std::vector<std::string> order;
-    for (const auto& boot : boots_of(facts)) {
+    for (const auto& boot : boots_of(facts, target)) {
         auto real = root.resolve(boot.initrds.back());
         if (!real) {
             if (image::is_content_problem(real.error())) continue;
@@ -177,7 +194,7 @@ Result<std::vector<Repair>> find_repairs(const image::SafeRoot& root,
         // The command line has been looked at; blocks of it stay.
         const auto before = kernel;
         AMILIFT_CHECK(finder.look(kernel, boot.initrds, ""));
-        for (const auto& wanted : kDrivers) {
+        for (const auto& wanted : drivers_for(target)) {
             auto& driver = kernel.*wanted.driver;
             if (driver.blocked_by.empty()) driver.blocked_by = (before.*wanted.driver).blocked_by;
         }
@@ -201,7 +218,8 @@ Result<std::vector<Repair>> find_repairs(const image::SafeRoot& root,
         image::InitramfsFiles files;
         bool gzip_is_known = true;
         for (auto& [kernel, boot] : boots[path]) {
-            AMILIFT_CHECK(add_missing(root, {&kernel, boot.initrds}, contents, repair, files));
+            AMILIFT_CHECK(
+                add_missing(root, {&kernel, boot.initrds}, contents, repair, files, target));
             AMILIFT_TRY(const bool known, knows_gzip(root, kernel));
             gzip_is_known = gzip_is_known && known;
         }
@@ -309,7 +327,8 @@ Result<> edit_suse(const image::SafeRoot& root, const std::set<std::string>& dri
 }
 
 Result<std::vector<Step>> plan(const PlanContext& context) {
-    AMILIFT_TRY(auto repairs, find_repairs(context.source_root, context.facts));
+    AMILIFT_TRY(auto repairs,
+                find_repairs(context.source_root, context.facts, context.options.virtualization));
     std::vector<Step> steps;
     std::set<std::string> drivers;
     for (auto& repair : repairs) {
@@ -356,7 +375,8 @@ Result<std::string> prove_prefix(const VerifyContext& context, const std::string
 }
 
 Result<std::vector<std::string>> verify(const VerifyContext& context) {
-    AMILIFT_TRY(const auto repairs, find_repairs(context.target_root, context.facts));
+    AMILIFT_TRY(const auto repairs,
+                find_repairs(context.target_root, context.facts, context.options.virtualization));
     std::vector<std::string> proofs;
     for (const auto& repair : repairs) {
         if (!repair.addition.empty()) {
@@ -387,10 +407,10 @@ class PlatformCheck {
             "install a 64-bit kernel and system, or convert for platform xen");
     }
 
-    void require(const image::Driver& driver, std::string_view name, std::string_view what,
-                 std::string_view platform) {
+    void require(const image::Driver& driver, std::string_view id, std::string_view name,
+                 std::string_view what, std::string_view platform) {
         if (is_usable(driver)) return;
-        add(fmt::format("no-{}-driver", name), driver.exists() ? driver.blocked_by : kernel_.path,
+        add(std::string(id), driver.exists() ? driver.blocked_by : kernel_.path,
             driver.exists()
                 ? fmt::format("kernel {} has the driver {}, which is kept from loading",
                               image::printable(kernel_.version, 80), name)
@@ -458,13 +478,26 @@ std::vector<image::Finding> platform_findings(const image::ImageFacts& facts,
     }
     if (*platform == job::Platform::nitro) {
         check.require_64_bit();
-        check.require(kernel->nvme, "nvme", "its disks", "Nitro");
-        check.require(kernel->ena, "ena", "its network", "Nitro");
+        check.require(kernel->nvme, "no-nvme-driver", "nvme", "its disks", "Nitro");
+        check.require(kernel->ena, "no-ena-driver", "ena", "its network", "Nitro");
         check.require_in_initramfs(kernel->nvme, "nvme");
     } else {
-        check.require(kernel->xen_blkfront, "xen-blkfront", "its disks", "Xen");
+        check.require(kernel->xen_blkfront, "no-xen-blkfront-driver", "xen-blkfront", "its disks",
+                      "Xen");
         check.require_in_initramfs(kernel->xen_blkfront, "xen-blkfront");
     }
+    return check.take(image::Severity::refusal);
+}
+
+std::vector<image::Finding> paravirtual_findings(const image::ImageFacts& facts) {
+    const auto* kernel = facts.boot_kernel();
+    if (kernel == nullptr) return {};
+    PlatformCheck check(*kernel);
+    check.require(kernel->xen_blkfront, "no-xen-blkfront-driver", "xen-blkfront", "its disks",
+                  "Xen");
+    check.require(kernel->xen_netfront, "no-xen-netfront-driver", "xen-netfront", "its network",
+                  "Xen");
+    check.require_in_initramfs(kernel->xen_blkfront, "xen-blkfront");
     return check.take(image::Severity::refusal);
 }
 

@@ -11,9 +11,10 @@
 namespace amilift::modules {
 
 /// Adds to the initramfs files what the disks and the network of EC2 need and the image has as
-/// modules: nvme, ena and xen-blkfront with their dependencies and the index of the modules, as one
-/// further cpio archive behind the bytes that are there. So that the next update of a kernel does
-/// not lose them, the settings of the image's own builder name them, too.
+/// modules: nvme, ena and xen-blkfront (for a paravirtual target xen-blkfront and xen-netfront)
+/// with their dependencies and the index of the modules, as one further cpio archive behind the
+/// bytes that are there. So that the next update of a kernel does not lose them, the settings of
+/// the image's own builder name them, too.
 [[nodiscard]] const Module& initramfs_module();
 
 /// What keeps the kernel that will boot from running on `platform`: refusals with the ids
@@ -23,5 +24,9 @@ namespace amilift::modules {
 /// which is another's finding.
 [[nodiscard]] std::vector<image::Finding> platform_findings(
     const image::ImageFacts& facts, const std::optional<job::Platform>& platform);
+
+/// The same for a paravirtual target, whose only devices are those of Xen: refusals with the ids
+/// "no-xen-blkfront-driver", "no-xen-netfront-driver" and "initramfs-not-repairable".
+[[nodiscard]] std::vector<image::Finding> paravirtual_findings(const image::ImageFacts& facts);
 
 }  // namespace amilift::modules

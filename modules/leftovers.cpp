@@ -19,9 +19,13 @@ using core::Result;
 
 constexpr std::string_view kName = "leftovers";
 
-Result<std::vector<PathEdit>> edits_for(const image::SafeRoot& root) {
+Result<std::vector<PathEdit>> edits_for(const image::SafeRoot& root, job::Virtualization target) {
     std::vector<PathEdit> edits;
-    AMILIFT_TRY(const auto paths, image::modprobe_files(root));
+    std::vector<std::string> paths;
+    // A paravirtual kernel may be a XenLinux one, whose drivers the aliases name.
+    if (target == job::Virtualization::hvm) {
+        AMILIFT_TRY(paths, image::modprobe_files(root));
+    }
     for (const auto& path : paths) {
         AMILIFT_TRY(auto file, editable_file(root, path, image::kConfigFileLimit));
         if (!file) continue;
@@ -42,12 +46,12 @@ Result<std::vector<PathEdit>> edits_for(const image::SafeRoot& root) {
 }
 
 Result<std::vector<Step>> plan(const PlanContext& context) {
-    AMILIFT_TRY(auto edits, edits_for(context.source_root));
+    AMILIFT_TRY(auto edits, edits_for(context.source_root, context.options.virtualization));
     return steps_of(kName, std::move(edits));
 }
 
 Result<std::vector<std::string>> verify(const VerifyContext& context) {
-    AMILIFT_TRY(const auto edits, edits_for(context.target_root));
+    AMILIFT_TRY(const auto edits, edits_for(context.target_root, context.options.virtualization));
     if (!edits.empty()) {
         return fail(Errc::internal,
                     fmt::format("the target has leftovers: still to do: {}", edits.front().text));

@@ -6,7 +6,7 @@
 namespace amilift::modules {
 
 /// Takes out what belongs to the old hardware and stands in the way of the new: aliases for drivers
-/// of XenLinux kernels, and kudzu.
+/// of XenLinux kernels (which a paravirtual target may need), and kudzu.
 [[nodiscard]] const Module& leftovers_module();
 
 }  // namespace amilift::modules

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "image/hard_links.hpp"
+
 namespace amilift::modules {
 namespace {
 
@@ -192,11 +194,17 @@ Result<> Manifest::write(const SafeRoot& root, std::string_view module, std::str
                         path, status.kind == FileKind::directory ? "directory" : "special file"),
             "remove it in the source image");
     }
-    ManifestEntry entry{real, std::string(module), "file", std::move(before),
-                        FileVersion{image::sha256_hex(contents), contents.size()}};
-    AMILIFT_CHECK(note(root, {entry}));
+    // The other names of the file change with it.
+    AMILIFT_TRY(auto names, image::other_names(root, real));
+    names.insert(names.begin(), real);
+    std::vector<ManifestEntry> entries;
+    for (auto& name : names) {
+        entries.push_back({std::move(name), std::string(module), "file", before,
+                           FileVersion{image::sha256_hex(contents), contents.size()}});
+    }
+    AMILIFT_CHECK(note(root, entries));
     AMILIFT_CHECK(root.write(real, contents, mode_if_new));
-    record(std::move(entry));
+    for (auto& entry : entries) record(std::move(entry));
     return {};
 }
 
@@ -249,6 +257,20 @@ Result<> Manifest::note_changes(const SafeRoot& root, bool interrupted, const st
         }
     }
     return note(root, {});
+}
+
+Result<> Manifest::add_copied(const SafeRoot& root, std::string_view module,
+                              const std::string& path, const std::string& kind) {
+    FileVersion version;
+    if (kind == "link") {
+        AMILIFT_TRY(const auto text, root.read_link(path));
+        version = {image::sha256_hex(text), text.size()};
+    } else if (kind == "file") {
+        AMILIFT_TRY(const auto status, root.link_status(path));
+        AMILIFT_TRY(version, version_of(root, path, status));
+    }
+    record({path, std::string(module), kind, std::nullopt, std::move(version)});
+    return {};
 }
 
 Result<> Manifest::make_link(const SafeRoot& root, std::string_view module, std::string_view path,

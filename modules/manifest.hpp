@@ -38,7 +38,8 @@ struct ManifestEntry {
 /// Every path of the image that was added, changed or removed. The only way for modules to write
 /// into the image is through it, so it cannot be forgotten. A write that changes nothing is not
 /// listed and not done. Paths are listed as they are without links: a write to /etc/grub.conf that
-/// leads to /boot/grub/grub.conf lists the latter. Two changes of one path make one entry.
+/// leads to /boot/grub/grub.conf lists the latter; a file of several names (hard links) stays one,
+/// and is listed under those in the same top directory. Two changes of one path make one entry.
 class Manifest {
   public:
     /// Replaces or creates a regular file, with missing parent directories (each is listed).
@@ -65,6 +66,11 @@ class Manifest {
     /// snapshot, is of another volume.
     [[nodiscard]] core::Result<> note_changes(const image::SafeRoot& root, bool interrupted,
                                               const std::string& volume = {});
+
+    /// Lists what has been copied into the image from another of its filesystems; `kind` as in
+    /// ManifestEntry. The path is taken as added.
+    [[nodiscard]] core::Result<> add_copied(const image::SafeRoot& root, std::string_view module,
+                                            const std::string& path, const std::string& kind);
 
     /// For plans: could write() put a regular file there? Errc::refused (id "path-taken") when the
     /// path, or a directory of it, is something else.

@@ -41,6 +41,7 @@ struct MenuFile {
     std::string path;
     std::string text;
     bool is_live = false;
+    image::FileStatus status{};
 };
 
 /// Each menu once, whatever names lead to it; the live one first.
@@ -51,9 +52,13 @@ Result<std::vector<MenuFile>> menus_of(const image::SafeRoot& root,
         AMILIFT_TRY(auto file, editable_file(root, name, image::kTextLimit));
         if (!file || !image::is_menu_place(file->path)) continue;
         if (std::ranges::find(menus, file->path, &MenuFile::path) != menus.end()) continue;
+        AMILIFT_TRY(const auto status, root.status(file->path));
+        const bool is_known = std::ranges::any_of(
+            menus, [&](const MenuFile& menu) { return menu.status.is_same_file(status); });
+        if (is_known) continue;
         const bool is_live = file->path == facts.menu_path;
         menus.insert(is_live ? menus.begin() : menus.end(),
-                     {std::move(file->path), std::move(file->text), is_live});
+                     {std::move(file->path), std::move(file->text), is_live, status});
     }
     return menus;
 }

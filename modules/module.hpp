@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "dev/block_device.hpp"
 #include "dev/copy_engine.hpp"
 #include "dev/mount.hpp"
+#include "dev/partitions.hpp"
 #include "dev/used_extents.hpp"
 #include "image/facts.hpp"
 #include "image/safe_root.hpp"
@@ -34,6 +36,7 @@ struct PlanContext {
     core::CommandRunner& commands;   ///< programs of the helper
     std::string source_path{};       ///< of the source disk, for programs of the helper
     std::uint64_t source_bytes = 0;  ///< size of the source disk
+    std::span<const dev::Partition> partitions{};  ///< of the source disk, if it has any
     /// The target is the source: it is edited where it lies, nothing is copied.
     bool target_has_content = false;
 };
@@ -68,6 +71,7 @@ struct Step {
     std::string text;  ///< "write partition table: one active 0x83 partition, 2048..4196351"
     std::function<core::Result<>(ApplyContext&)> apply;
     std::uint64_t added_bytes = 0;    ///< by which the target's filesystem is fuller afterwards
+    std::uint64_t added_files = 0;    ///< and by how many inodes, where they are many
     std::uint64_t passing_bytes = 0;  ///< that it takes besides, and gives back at its end
 };
 

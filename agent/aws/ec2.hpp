@@ -122,6 +122,7 @@ struct RegisterImageRequest {
     std::string architecture;
     std::string virtualization_type = "hvm";
     std::string root_device_name;
+    std::optional<std::string> kernel_id;  ///< "aki-..."; of paravirtual images only
     std::optional<bool> ena_support;
     std::optional<std::string> boot_mode;
     // Empty: not asked for. Neither can be taken from an AMI again.

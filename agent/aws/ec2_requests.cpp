@@ -167,6 +167,7 @@ QueryForm register_image(const RegisterImageRequest& r) {
     form.add("Architecture", r.architecture);
     form.add("VirtualizationType", r.virtualization_type);
     form.add("RootDeviceName", r.root_device_name);
+    if (r.kernel_id) form.add("KernelId", *r.kernel_id);
     if (r.ena_support) form.add_flag("EnaSupport", *r.ena_support);
     if (r.boot_mode) form.add("BootMode", *r.boot_mode);
     add_text(form, "TpmSupport", r.tpm_support);

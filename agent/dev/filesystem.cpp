@@ -34,6 +34,11 @@ constexpr std::uint32_t kExt3RoCompat = 0x1 | 0x2 | 0x4;   // sparse_super, larg
 constexpr std::size_t kXfsSuperBytes = 512;
 constexpr std::uint32_t kXfsMagic = 0x58465342;  // "XFSB"
 
+constexpr std::size_t kBtrfsSuperAt = 64U << 10;
+constexpr std::size_t kBtrfsSuperBytes = 4096;
+constexpr std::uint64_t kBtrfsMagic = 0x4d5f53665248425f;  // "_BHRfS_M"
+constexpr std::size_t kBtrfsDeviceAt = 0xc9;               // this device's own record
+
 std::string uuid_text(std::span<const std::byte> bytes) {
     std::string text;
     for (std::size_t i = 0; i < 16; ++i) {
@@ -209,6 +214,39 @@ Result<FilesystemInfo> parse_xfs(std::span<const std::byte> super, std::uint64_t
     return info;
 }
 
+Result<FilesystemInfo> parse_btrfs(std::span<const std::byte> super, std::uint64_t device_bytes,
+                                   const std::string& name) {
+    FilesystemInfo info;
+    info.type = Filesystem::btrfs;
+    if (const auto place = load_le<std::uint64_t>(super, 0x30); place != kBtrfsSuperAt) {
+        return bad(name, "its own place", place, fmt::format("{}", kBtrfsSuperAt));
+    }
+    info.block_bytes = load_le<std::uint32_t>(super, 0x90);
+    if (!std::has_single_bit(info.block_bytes) || info.block_bytes < 4096 ||
+        info.block_bytes > 65536) {
+        return bad(name, "the sector size", info.block_bytes, "a power of two from 4096 to 65536");
+    }
+    const auto node_bytes = load_le<std::uint32_t>(super, 0x94);
+    if (!std::has_single_bit(node_bytes) || node_bytes < info.block_bytes || node_bytes > 65536) {
+        return bad(name, "the size of a tree node", node_bytes,
+                   fmt::format("a power of two from {} to 65536", info.block_bytes));
+    }
+    info.device_count = load_le<std::uint64_t>(super, 0x88);
+    if (info.device_count == 0) return bad(name, "the number of devices", 0, "1");
+    info.size_bytes = load_le<std::uint64_t>(super, kBtrfsDeviceAt + 8);
+    if (info.size_bytes < kBtrfsSuperAt + kBtrfsSuperBytes || info.size_bytes > device_bytes ||
+        info.size_bytes % info.block_bytes != 0) {
+        return bad(name, "the size of this device", info.size_bytes,
+                   fmt::format("a multiple of {} up to {}", info.block_bytes, device_bytes));
+    }
+    info.uuid = uuid_text(super.subspan(0x20, 16));
+    info.label = label_text(super.subspan(0x12b, 256));
+    // What fsync(2) has written since the last transaction is in a tree of its own.
+    info.needs_recovery = load_le<std::uint64_t>(super, 0x60) != 0;
+    info.clean = !info.needs_recovery;
+    return info;
+}
+
 }  // namespace
 
 std::string_view to_string(Filesystem fs) noexcept {
@@ -223,6 +261,8 @@ std::string_view to_string(Filesystem fs) noexcept {
             return "ext4";
         case Filesystem::xfs:
             return "xfs";
+        case Filesystem::btrfs:
+            return "btrfs";
         case Filesystem::unknown:
             break;
     }
@@ -232,6 +272,10 @@ std::string_view to_string(Filesystem fs) noexcept {
 Result<FilesystemInfo> parse_filesystem_info(std::span<const std::byte> start,
                                              std::uint64_t device_bytes, const std::string& name,
                                              XfsLogPlace* log) {
+    if (start.size() >= kBtrfsSuperAt + kBtrfsSuperBytes &&
+        load_le<std::uint64_t>(start, kBtrfsSuperAt + 0x40) == kBtrfsMagic) {
+        return parse_btrfs(start.subspan(kBtrfsSuperAt, kBtrfsSuperBytes), device_bytes, name);
+    }
     if (start.size() >= kXfsSuperBytes && load_be<std::uint32_t>(start, 0) == kXfsMagic) {
         return parse_xfs(start.first(kXfsSuperBytes), device_bytes, name, log);
     }
@@ -259,6 +303,13 @@ Result<FilesystemInfo> read_filesystem_info(const BlockDevice& disk, std::uint64
     AMILIFT_CHECK(core::read_exactly_at(disk.fd(), start, offset, disk.path()));
     XfsLogPlace log;
     AMILIFT_TRY(auto info, parse_filesystem_info(start, left, disk.path(), &log));
+    if (info.device_count > 1) {
+        return fail(
+            Errc::refused,
+            fmt::format("btrfs on '{}' is one of {} devices", disk.path(), info.device_count),
+            "move all of it to one device ('btrfs device remove'), then make the image",
+            "btrfs-several-devices");
+    }
     if (info.type == Filesystem::xfs) {
         if (!log.internal) {
             return fail(Errc::refused,

@@ -12,7 +12,7 @@
 
 namespace amilift::dev {
 
-enum class Filesystem { none, ext2, ext3, ext4, xfs, unknown };
+enum class Filesystem { none, ext2, ext3, ext4, xfs, btrfs, unknown };
 [[nodiscard]] std::string_view to_string(Filesystem fs) noexcept;
 [[nodiscard]] constexpr bool is_ext(Filesystem fs) noexcept {
     return fs == Filesystem::ext2 || fs == Filesystem::ext3 || fs == Filesystem::ext4;
@@ -23,9 +23,10 @@ struct FilesystemInfo {
     Filesystem type = Filesystem::none;
     std::uint64_t size_bytes = 0;  ///< of the filesystem, not of the device
     std::uint32_t block_bytes = 0;
-    std::string uuid;             ///< "a1b2..." lower case with dashes
-    std::string label;            ///< without trailing NULs
-    bool needs_recovery = false;  ///< the journal must be replayed before use
+    std::uint64_t device_count = 1;  ///< more than one for btrfs only
+    std::string uuid;                ///< "a1b2..." lower case with dashes
+    std::string label;               ///< without trailing NULs
+    bool needs_recovery = false;     ///< the journal must be replayed before use
     bool has_errors = false;
     /// Its free-space maps on disk are current: unmounted properly, no journal to replay, no errors
     /// noted. (An ext2 in use has neither of the two flags above, and yet is not clean.)
@@ -49,7 +50,7 @@ inline constexpr std::size_t kFilesystemLookBytes = 128U << 10;
 /// the device is smaller). `device_bytes` is what the device has from there on, `name` is for
 /// messages. For XFS, `log` (may be null) receives the place of the log and needs_recovery is left
 /// false: the superblock cannot tell. Errors: corrupt.
-/// Source: fs/ext4/ext4.h and fs/xfs/libxfs/xfs_format.h of the kernel.
+/// Source: fs/ext4/ext4.h and fs/xfs/libxfs/xfs_format.h of the kernel, linux/btrfs_tree.h.
 [[nodiscard]] core::Result<FilesystemInfo> parse_filesystem_info(std::span<const std::byte> start,
                                                                  std::uint64_t device_bytes,
                                                                  const std::string& name,
@@ -57,7 +58,7 @@ inline constexpr std::size_t kFilesystemLookBytes = 128U << 10;
 
 /// Reads the superblock at byte `offset` of the disk. A device without a known filesystem gives
 /// type none (all zeros) or unknown; a superblock that contradicts itself or the device size is
-/// corrupt.
+/// corrupt. Errc::refused: "xfs-external-log", and "btrfs-several-devices" for a part of a btrfs.
 [[nodiscard]] core::Result<FilesystemInfo> read_filesystem_info(const BlockDevice& disk,
                                                                 std::uint64_t offset);
 

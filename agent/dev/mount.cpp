@@ -3,8 +3,10 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/btrfs.h>
 #include <linux/openat2.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -33,7 +35,13 @@ constexpr int kUnmountAttempts = 40;
 constexpr auto kUnmountPause = std::chrono::milliseconds(50);
 constexpr std::size_t kHoldersShown = 5;
 
-std::string options_for(Filesystem type, Access access) {
+std::string options_for(Filesystem type, Access access, std::uint64_t subvolume) {
+    if (type == Filesystem::btrfs) {
+        // Discarding would go on in the background after the mount, in whatever order.
+        std::string options = access == Access::read_only ? "rescue=nologreplay" : "nodiscard";
+        if (subvolume != 0) options += fmt::format(",subvolid={}", subvolume);
+        return options;
+    }
     if (type == Filesystem::xfs) {
         // The helper may have the same filesystem mounted elsewhere: source and its copy.
         return access == Access::read_only ? "norecovery,nouuid" : "nouuid";
@@ -74,6 +82,12 @@ std::unexpected<core::Error> mount_failed(int sys_errno, const std::string& devi
                         fmt::format("the kernel refuses to mount '{}' as {}: {}", device, type,
                                     std::generic_category().message(sys_errno)),
                         "see the kernel log (dmesg); repair the image with fsck");
+        case EEXIST:
+            return fail(Errc::conflict,
+                        fmt::format("cannot mount '{}' as {}: a filesystem with its UUID is "
+                                    "mounted already",
+                                    device, type),
+                        "unmount that one, or use a helper that was not made from this image");
         case ENODEV:
             return fail(Errc::not_installed,
                         fmt::format("cannot mount '{}': the helper's kernel has no filesystem {}",
@@ -115,21 +129,29 @@ std::string holders_of(const std::string& directory) {
 }
 
 Result<> require_mountable(const std::string& device_path, Filesystem type) {
-    if (!is_ext(type) && type != Filesystem::xfs) {
-        return fail(
-            Errc::invalid_input,
-            fmt::format("cannot mount '{}': its filesystem is {}, expected ext2, ext3, ext4 "
-                        "or xfs",
-                        device_path, to_string(type)));
+    if (!is_ext(type) && type != Filesystem::xfs && type != Filesystem::btrfs) {
+        return fail(Errc::invalid_input,
+                    fmt::format("cannot mount '{}': its filesystem is {}, expected ext2, ext3, "
+                                "ext4, xfs or btrfs",
+                                device_path, to_string(type)));
     }
     return {};
 }
 
+/// A btrfs is known by its UUID, and a device that once had it (the source, of which this is the
+/// copy) is remembered: the kernel takes the newer of two for it. Forgets what is not mounted.
+/// Source: fs/btrfs/volumes.c of the kernel, device_list_add().
+bool forget_btrfs_devices() {
+    const core::Fd control(::open("/dev/btrfs-control", O_RDWR | O_CLOEXEC));
+    btrfs_ioctl_vol_args all{};
+    return control && ::ioctl(control.get(), BTRFS_IOC_FORGET_DEV, &all) == 0;
+}
+
 Result<> mount_on(const std::string& device_path, const std::string& target, Filesystem type,
-                  Access access) {
+                  Access access, std::uint64_t subvolume) {
     unsigned long flags = MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME;
     if (access == Access::read_only) flags |= MS_RDONLY;
-    const auto options = options_for(type, access);
+    const auto options = options_for(type, access, subvolume);
 
     // ext4's driver serves ext2 and ext3 too, under their names only if it was built so.
     std::vector<std::string> drivers{std::string(to_string(type))};
@@ -143,6 +165,10 @@ Result<> mount_on(const std::string& device_path, const std::string& target, Fil
         }
         seen_errno = errno;
         if (seen_errno != ENODEV) break;
+    }
+    if (seen_errno == EEXIST && type == Filesystem::btrfs && forget_btrfs_devices() &&
+        ::mount(device_path.c_str(), target.c_str(), "btrfs", flags, options.c_str()) == 0) {
+        seen_errno = 0;
     }
     if (seen_errno != 0) return mount_failed(seen_errno, device_path, to_string(type));
     return {};
@@ -167,12 +193,13 @@ Result<core::Fd> open_below(const core::Fd& parent, const std::string& below) {
 }  // namespace
 
 Result<Mount> Mount::mount_below(const Mount& parent, const std::string& below,
-                                 const std::string& device_path, Filesystem type, Access access) {
+                                 const std::string& device_path, Filesystem type, Access access,
+                                 std::uint64_t subvolume) {
     AMILIFT_CHECK(require_mountable(device_path, type));
     {
         AMILIFT_TRY(const auto place, open_below(parent.root(), below));
-        AMILIFT_CHECK(
-            mount_on(device_path, fmt::format("/proc/self/fd/{}", place.get()), type, access));
+        AMILIFT_CHECK(mount_on(device_path, fmt::format("/proc/self/fd/{}", place.get()), type,
+                               access, subvolume));
     }
     Mount mounted;
     mounted.directory_ = parent.directory() + "/" + below;
@@ -183,10 +210,11 @@ Result<Mount> Mount::mount_below(const Mount& parent, const std::string& below,
     return mounted;
 }
 
-Result<Mount> Mount::mount(const std::string& device_path, Filesystem type, Access access) {
+Result<Mount> Mount::mount(const std::string& device_path, Filesystem type, Access access,
+                           std::uint64_t subvolume) {
     AMILIFT_CHECK(require_mountable(device_path, type));
     AMILIFT_TRY(auto directory, make_directory());
-    if (auto done = mount_on(device_path, directory, type, access); !done) {
+    if (auto done = mount_on(device_path, directory, type, access, subvolume); !done) {
         ::rmdir(directory.c_str());
         return std::unexpected(std::move(done).error());
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "core/fd.hpp"
@@ -14,15 +15,19 @@ namespace amilift::dev {
 /// A mounted filesystem of an image, in a directory that only the mount knows; unmounted in the
 /// destructor. Always nosuid,nodev,noexec; never follows anything of the image. An ext superblock
 /// that asks for a kernel panic on errors is overruled.
+///
+/// Of a btrfs one subvolume is mounted: `subvolume` is its number, 0 the default one. Its name is
+/// the image's and never becomes a mount option.
 class Mount {
   public:
     /// Mounts block device `device_path`. Read-only mounts of a dirty ext filesystem use "noload",
-    /// of XFS "norecovery,nouuid", so that the device is not written. The directory is made in
+    /// of XFS "norecovery,nouuid",
+    /// of btrfs "rescue=nologreplay", so that the device is not written. The directory is made in
     /// /run/amilift, or in $TMPDIR (/tmp) where that cannot be. Errors: invalid_input (no
     /// mountable type), corrupt (the kernel finds no such filesystem), permission_denied,
     /// conflict (the device is in use), not_installed (the kernel has no such filesystem).
     [[nodiscard]] static core::Result<Mount> mount(const std::string& device_path, Filesystem type,
-                                                   Access access);
+                                                   Access access, std::uint64_t subvolume = 0);
     /// Mounts it on the directory `below` ("boot", "boot/efi") of another mount. That directory
     /// must be there and no link may lead to it, so that nothing of the image decides where the
     /// mount lands; not_found and corrupt tell otherwise. Needs a mount namespace of our own, and
@@ -30,7 +35,8 @@ class Mount {
     [[nodiscard]] static core::Result<Mount> mount_below(const Mount& parent,
                                                          const std::string& below,
                                                          const std::string& device_path,
-                                                         Filesystem type, Access access);
+                                                         Filesystem type, Access access,
+                                                         std::uint64_t subvolume = 0);
     Mount(const Mount&) = delete;
     Mount& operator=(const Mount&) = delete;
     Mount(Mount&& other) noexcept;

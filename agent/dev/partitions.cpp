@@ -78,9 +78,11 @@ Partition dos_partition(int number, std::uint64_t start, std::uint64_t count, st
     return partition;
 }
 
-/// A chain of tables, one for each logical partition; each names the next one.
+/// A chain of tables, mostly one for each logical partition; each names the next one. `number` is
+/// that of the next logical partition: as in the kernel, a table without one takes none, and two
+/// partitions in one table have two.
 Result<> read_logical(const BlockDevice& disk, const MbrPartition& extended, std::uint32_t disk_id,
-                      std::vector<Partition>& partitions) {
+                      int& number, std::vector<Partition>& partitions) {
     const auto end = extended.start_sector + extended.sector_count;
     auto table = extended.start_sector;
     for (int i = 0; i < kMaxLogical; ++i) {
@@ -104,11 +106,11 @@ Result<> read_logical(const BlockDevice& disk, const MbrPartition& extended, std
                 return fail(Errc::corrupt,
                             fmt::format("logical partition {} of '{}' has sectors {}..{}, expected "
                                         "them inside the extended partition ({}..{})",
-                                        5 + i, disk.path(), first, first + count - 1,
+                                        number, disk.path(), first, first + count - 1,
                                         extended.start_sector, end - 1),
                             "repair the table with fdisk");
             }
-            partitions.push_back(dos_partition(5 + i, first, count, type, false, disk_id));
+            partitions.push_back(dos_partition(number++, first, count, type, false, disk_id));
         }
         // Always forward: a chain that turns back would never end.
         if (next <= table || next >= end) return {};
@@ -122,9 +124,10 @@ Result<std::vector<Partition>> read_dos(const BlockDevice& disk) {
     const auto disk_id = load_le<std::uint32_t>(std::span<const std::byte>(sector), 440);
     AMILIFT_TRY(const auto primary, parse_mbr(sector, disk.size_bytes() / kSectorBytes));
     std::vector<Partition> partitions;
+    int next_logical = 5;
     for (const auto& entry : primary) {
         if (is_extended(entry.type)) {
-            AMILIFT_CHECK(read_logical(disk, entry, disk_id, partitions));
+            AMILIFT_CHECK(read_logical(disk, entry, disk_id, next_logical, partitions));
         } else {
             partitions.push_back(dos_partition(entry.number, entry.start_sector, entry.sector_count,
                                                entry.type, entry.active, disk_id));
@@ -257,8 +260,6 @@ Result<> look_into(const BlockDevice& disk, Partition& partition) {
     } else if (has_text(bytes, 0, "LABELONE") || has_text(bytes, 512, "LABELONE") ||
                has_text(bytes, 1024, "LABELONE") || has_text(bytes, 1536, "LABELONE")) {
         partition.content = PartitionContent::lvm;
-    } else if (has_text(bytes, 0x10040, "_BHRfS_M")) {
-        partition.content = PartitionContent::btrfs;
     } else if (is_swap(bytes)) {
         partition.content = PartitionContent::swap;
         partition.content_uuid = swap_uuid(bytes);
@@ -283,6 +284,7 @@ Result<> look_into(const BlockDevice& disk, Partition& partition) {
             }
             partition.content =
                 whole ? PartitionContent::filesystem : PartitionContent::broken_filesystem;
+            if (info->device_count > 1) partition.content = PartitionContent::btrfs_member;
             if (whole) {
                 partition.filesystem = *std::move(whole);
                 partition.content_uuid = partition.filesystem.uuid;
@@ -363,8 +365,8 @@ std::string_view to_string(PartitionContent content) noexcept {
             return "damaged filesystem";
         case PartitionContent::fat:
             return "FAT";
-        case PartitionContent::btrfs:
-            return "btrfs";
+        case PartitionContent::btrfs_member:
+            return "btrfs on several devices";
         case PartitionContent::swap:
             return "swap";
         case PartitionContent::lvm:

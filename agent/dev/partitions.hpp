@@ -17,10 +17,10 @@ namespace amilift::dev {
 enum class PartitionContent {
     empty,              ///< zeros only, as far as was looked
     unknown,            ///< a BIOS boot partition, too: its content has no form of its own
-    filesystem,         ///< ext2, ext3, ext4 or XFS
+    filesystem,         ///< ext2, ext3, ext4, XFS or btrfs
     broken_filesystem,  ///< a superblock of one of them that contradicts itself
     fat,
-    btrfs,
+    btrfs_member,  ///< of a btrfs on several devices
     swap,
     lvm,
     luks,

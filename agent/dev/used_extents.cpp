@@ -15,6 +15,7 @@
 
 #include "core/log.hpp"
 #include "core/owned.hpp"
+#include "dev/btrfs.hpp"
 
 extern "C" {
 #include <ext2fs/ext2fs.h>
@@ -201,6 +202,18 @@ Result<std::optional<ExtentMap>> map_by_getfsmap(const BlockDevice& device,
     return std::optional(without(info.size_bytes, std::move(free_ranges), "getfsmap"));
 }
 
+/// Empty when the trees are not of the form that is known.
+Result<std::optional<ExtentMap>> map_btrfs(const BlockDevice& device, const FilesystemInfo& info,
+                                           const core::Fd& mounted_root) {
+    AMILIFT_TRY(auto used, map_btrfs_extents(mounted_root, info.size_bytes, device.path()));
+    if (!used) return std::optional<ExtentMap>();
+    ExtentMap map;
+    map.used_bytes = total_bytes(*used);
+    map.used = *std::move(used);
+    map.method = "btrfs trees";
+    return std::optional(std::move(map));
+}
+
 }  // namespace
 
 std::vector<Extent> subtract_free(std::uint64_t size, std::vector<Extent> free_ranges) {
@@ -226,7 +239,8 @@ std::uint64_t total_bytes(const std::vector<Extent>& extents) {
 
 Result<ExtentMap> map_used_extents(const BlockDevice& device, const FilesystemInfo& info,
                                    const core::Fd* mounted_root) {
-    const bool known = is_ext(info.type) || info.type == Filesystem::xfs;
+    const bool known =
+        is_ext(info.type) || info.type == Filesystem::xfs || info.type == Filesystem::btrfs;
     if (!known) return whole(device.size_bytes(), "whole device");
     if (info.size_bytes > device.size_bytes()) {
         return fail(
@@ -246,12 +260,14 @@ Result<ExtentMap> map_used_extents(const BlockDevice& device, const FilesystemIn
     } else {
         if (mounted_root == nullptr || !mounted_root->valid()) {
             return fail(Errc::invalid_input,
-                        fmt::format("cannot map the free space of xfs on '{}' without a mount of "
+                        fmt::format("cannot map the free space of {} on '{}' without a mount of "
                                     "it",
-                                    device.path()),
+                                    to_string(info.type), device.path()),
                         "mount it read-only and pass its root directory");
         }
-        AMILIFT_TRY(map, map_by_getfsmap(device, info, *mounted_root));
+        AMILIFT_TRY(map, info.type == Filesystem::btrfs
+                             ? map_btrfs(device, info, *mounted_root)
+                             : map_by_getfsmap(device, info, *mounted_root));
     }
     if (!map) return whole(info.size_bytes, "whole filesystem");
     return *std::move(map);

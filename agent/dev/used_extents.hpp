@@ -21,19 +21,20 @@ struct Extent {
 struct ExtentMap {
     std::vector<Extent> used;  ///< ascending, disjoint, within [0, filesystem size)
     std::uint64_t used_bytes = 0;
-    /// "getfsmap", "ext2fs", "whole filesystem" or "whole device"
+    /// "getfsmap", "ext2fs", "btrfs trees", "whole filesystem" or "whole device"
     std::string method;
 };
 
 /// Every byte range of the filesystem that is not reported free: super blocks, group descriptors,
 /// journal and inode tables are included by construction. ext2/3/4: libext2fs' block bitmap (no
 /// mount needed). XFS: FS_IOC_GETFSMAP on `mounted_root` (an open directory of a read-only mount,
-/// not O_PATH; ignored for ext). A filesystem that is not clean, or that neither way can read, is
-/// taken whole: its free-space map on disk may be older than its files. Anything that is no known
-/// filesystem: the whole device. `device` starts with the filesystem. Errors: corrupt (a bitmap
-/// that contradicts its checksum or the superblock), io_error, invalid_input (`mounted_root` is
-/// missing for a clean XFS).
-/// Source: linux/fsmap.h; libext2fs.
+/// not O_PATH; ignored for ext). btrfs: its chunk and extent trees, on such a directory too; the
+/// two copies of metadata of profile DUP are both in use. A filesystem that is not clean, or that
+/// neither way can read, is taken whole: its free-space map on disk may be older than its files.
+/// Anything that is no known filesystem: the whole device. `device` starts with the filesystem.
+/// Errors: corrupt (a bitmap that contradicts its checksum or the superblock), io_error,
+/// invalid_input (`mounted_root` is missing for a clean XFS or btrfs). Source: linux/fsmap.h;
+/// linux/btrfs_tree.h; libext2fs.
 [[nodiscard]] core::Result<ExtentMap> map_used_extents(const BlockDevice& device,
                                                        const FilesystemInfo& info,
                                                        const core::Fd* mounted_root);

@@ -45,11 +45,12 @@ bool has_billing_codes(const aws::Image& image) {
 }
 
 bool converts_in_place(const aws::Image& source, const job::ConversionOptions& options) {
+    // A paravirtual target is another filesystem on another volume.
+    if (options.virtualization == job::Virtualization::paravirtual) return false;
     return source.virtualization_type == "hvm" || options.layout == job::Layout::in_place;
 }
 
 core::Result<> check_source(const aws::Image& source, const job::ConversionOptions& options) {
-    const auto platform = options.platform;
     if (source.state != "available") {
         return fail(
             Errc::refused,
@@ -66,7 +67,9 @@ core::Result<> check_source(const aws::Image& source, const job::ConversionOptio
         return fail(Errc::refused, fmt::format("AMI '{}' is a Windows image", source.id),
                     "only Linux images are converted", "windows");
     }
-    if (source.virtualization_type == "hvm" && platform != job::Platform::nitro) {
+    const bool hvm_to_hvm =
+        source.virtualization_type == "hvm" && options.virtualization == job::Virtualization::hvm;
+    if (hvm_to_hvm && options.platform != job::Platform::nitro) {
         return fail(
             Errc::refused, fmt::format("AMI '{}' has virtualization type 'hvm' already", source.id),
             "to make it ready for Nitro instances, say 'platform: nitro' in the job's target",
@@ -88,13 +91,16 @@ core::Result<> check_source(const aws::Image& source, const job::ConversionOptio
                     "product-codes");
     }
     if (has_billing_codes(source) && !converts_in_place(source, options)) {
-        return fail(
-            Errc::refused,
-            fmt::format("AMI '{}' is billed as '{}' ({}), which a new AMI from a blank "
-                        "volume would lose",
-                        source.id, source.usage_operation, source.platform_details),
-            "convert with target.layout: in-place, which keeps them, or use the vendor's HVM image",
-            "billing-codes");
+        const auto* hint =
+            options.virtualization == job::Virtualization::paravirtual
+                ? "use a paravirtual image of the vendor"
+                : "convert with target.layout: in-place, which keeps them, or use an HVM image of "
+                  "the vendor";
+        return fail(Errc::refused,
+                    fmt::format("AMI '{}' is billed as '{}' ({}), which a new AMI from a blank "
+                                "volume would lose",
+                                source.id, source.usage_operation, source.platform_details),
+                    hint, "billing-codes");
     }
     const auto* root = root_mapping(source);
     if (root == nullptr || !root->snapshot_id) {
@@ -103,7 +109,7 @@ core::Result<> check_source(const aws::Image& source, const job::ConversionOptio
                                 source.root_device_name),
                     "check the AMI's block device mapping", "no-root-snapshot");
     }
-    if (source.virtualization_type == "hvm") return check_hvm_disk(source, options);
+    if (hvm_to_hvm) return check_hvm_disk(source, options);
     return {};
 }
 
@@ -121,6 +127,7 @@ const aws::BlockDeviceMapping* root_mapping(const aws::Image& source) {
 }
 
 std::int64_t target_size_gib(const job::ConversionOptions& options, std::int64_t source_gib) {
+    if (options.virtualization == job::Virtualization::paravirtual) return source_gib;
     return options.size_gib > 0 ? std::int64_t{options.size_gib} : source_gib + 1;
 }
 

@@ -14,9 +14,9 @@ namespace amilift::flow {
 
 /// Says no to a source AMI that cannot be converted, before anything is created. Each refusal has
 /// an id: "ami-not-available", "instance-store", "already-hvm" (unless
-/// the job makes the image ready for Nitro), "windows", "architecture",
-/// "product-codes", "billing-codes", "no-root-snapshot"; of an HVM source "layout-of-partitions"
-/// and "size-too-small".
+/// the job makes the image ready for Nitro, or paravirtual), "windows", "architecture",
+/// "product-codes", "billing-codes", "no-root-snapshot"; of an HVM source that stays HVM
+/// "layout-of-partitions" and "size-too-small".
 ///
 /// Billing codes go from a snapshot to the volumes and snapshots that are made from it, and from
 /// there to the AMI (RegisterImage): they stay with a conversion in place and are lost by a copy to
@@ -37,9 +37,9 @@ namespace amilift::flow {
 /// The mapping of the root device; check_source() has seen that it is there.
 [[nodiscard]] const aws::BlockDeviceMapping* root_mapping(const aws::Image& source);
 
-/// Size of a blank target volume in GiB: what the job says, else the source volume's and one more,
-/// because a filesystem that fills its volume needs room for partition table and boot loader beside
-/// it, and EBS sizes are whole GiB.
+/// Size of a blank target volume in GiB: what the job says, else the source volume's and for HVM
+/// one more, because a filesystem that fills its volume needs room for partition table and boot
+/// loader beside it, and EBS sizes are whole GiB.
 [[nodiscard]] std::int64_t target_size_gib(const job::ConversionOptions& options,
                                            std::int64_t source_gib);
 
@@ -49,7 +49,8 @@ struct MappedDevices {
 };
 
 /// The new AMI's block device mapping: the new root, and every data volume of the source. Names
-/// that HVM does not allow are changed (a digit at the end, a clash with the root) and noted.
+/// that HVM does not allow are changed (a digit at the end, a clash with the root) and noted; they
+/// are changed for a paravirtual AMI too, which takes either form.
 /// Source: EC2 User Guide, "Device names for volumes on Amazon EC2 instances".
 [[nodiscard]] core::Result<MappedDevices> map_block_devices(const aws::Image& source,
                                                             const job::Target& target,

@@ -80,6 +80,7 @@ core::Result<std::optional<Record>> load_record(const std::string& path) {
             {"snapshot", &Record::snapshot},
             {"image_name", &Record::image_name},
             {"image", &Record::image},
+            {"kernel_id", &Record::kernel_id},
             {"boot_mode", &Record::boot_mode}};
         for (const auto& [key, member] : texts) r.*member = json.at(key).get<std::string>();
         r.conversion_started = json.at("conversion_started").get<bool>();
@@ -109,6 +110,7 @@ core::Result<> save_record(const std::string& path, const Record& r) {
                                       {"snapshot", r.snapshot},
                                       {"image_name", r.image_name},
                                       {"image", r.image},
+                                      {"kernel_id", r.kernel_id},
                                       {"conversion_started", r.conversion_started},
                                       {"target_is_new", r.target_is_new},
                                       {"ena_support", r.ena_support},

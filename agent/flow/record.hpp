@@ -34,7 +34,8 @@ struct Record {
     std::string target_attach_name;
     std::string snapshot;
     std::string image_name;
-    std::string image;  ///< the new AMI
+    std::string image;      ///< the new AMI
+    std::string kernel_id;  ///< of a paravirtual AMI: the PV-GRUB that starts it
     /// Bytes may be on the target: a repeated conversion must not trust it to be empty.
     bool conversion_started = false;
     /// This record's own CreateVolume made the target: only then is it known to be empty, or what

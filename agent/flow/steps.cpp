@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "flow/aki.hpp"
 #include "flow/preflight.hpp"
 #include "flow/resources.hpp"
 #include "flow/step_parts.hpp"
@@ -168,12 +169,20 @@ Result<> fetch_job(Run& run) {
 
 Result<> preflight(Run& run) {
     AMILIFT_TRY(const auto* source, source_image(run));
+    const bool paravirtual = run.job->conversion.virtualization == job::Virtualization::paravirtual;
     AMILIFT_CHECK(check_source(*source, run.job->conversion));
-    if (source->boot_mode == "uefi") {
+    if (source->boot_mode == "uefi" && !paravirtual) {
         run.say(Update::Kind::warning,
                 fmt::format("AMI '{}' has the boot mode uefi, which the new AMI keeps; what is "
                             "followed and proven is what a BIOS would start",
                             source->id));
+    }
+    if (paravirtual) {
+        AMILIFT_TRY(auto aki, choose_aki(run.services.ec2, run.job->target.aki,
+                                         source->architecture, run.services.helper.region));
+        run.say(Update::Kind::message,
+                fmt::format("the new AMI starts by {} '{}'", aki.id, aki.name));
+        run.record.kernel_id = std::move(aki.id);
     }
     // Names and mappings are worked out now, so that a wrong one costs no volume and no copy.
     AMILIFT_TRY(const auto mapped,

@@ -40,9 +40,14 @@ Result<aws::RegisterImageRequest> image_request(Run& run) {
                 job::expand_text(target.description, values, "target.description"));
     request.architecture = source->architecture;
     request.root_device_name = target.root_device_name;
+    if (!run.record.kernel_id.empty()) {
+        request.virtualization_type = "paravirtual";
+        request.kernel_id = run.record.kernel_id;
+    }
     if (run.record.ena_support) request.ena_support = true;
     if (!run.record.boot_mode.empty()) request.boot_mode = run.record.boot_mode;
-    if (source->virtualization_type == "hvm") keep_hvm_settings(*source, request);
+    const bool is_hvm = request.virtualization_type == "hvm";
+    if (is_hvm && source->virtualization_type == "hvm") keep_hvm_settings(*source, request);
     AMILIFT_TRY(auto mapped, map_block_devices(*source, target, run.record.snapshot,
                                                snapshots.front().size_gib));
     request.block_devices = std::move(mapped.mappings);

@@ -254,8 +254,11 @@ Result<> convert(Run& run) {
     const bool untouched = record.target_is_new && !record.conversion_started;
     record.conversion_started = true;
     AMILIFT_CHECK(run.save());
+    AMILIFT_TRY(const auto* image, source_image(run));
+    auto options = run.job->conversion;
+    options.architecture = image->architecture;
     const ConvertOrder order{run.source_path,      record.source_volume, run.target_path,
-                             record.target_volume, run.job->conversion,  untouched};
+                             record.target_volume, std::move(options),   untouched};
     AMILIFT_TRY(
         const auto outcome,
         s.worker.convert(
@@ -269,6 +272,8 @@ Result<> convert(Run& run) {
         run.say(Update::Kind::message, "verified: " + proof);
     }
     for (const auto& change : outcome.changes) run.say(Update::Kind::message, change);
+    // A paravirtual instance has no enhanced networking.
+    if (!record.kernel_id.empty()) return run.save();
     // Set without proof, the flag would make an instance that nobody can reach.
     record.ena_support = !outcome.ena_driver.empty();
     if (record.ena_support) {

@@ -7,6 +7,8 @@
 #include <map>
 #include <utility>
 
+#include "image/boot_menu.hpp"
+#include "image/default_entry.hpp"
 #include "image/drivers.hpp"
 #include "image/kernel_arguments.hpp"
 
@@ -82,21 +84,26 @@ class Chooser {
             refuse();
             return {};
         }
-        // The default of a GRUB 0.97 menu is changed by amilift, that of other loaders is not.
         if (facts_.must_set_default && facts_.menu_kind != BootMenuKind::grub_legacy) {
-            const auto first = facts_.boot_order.empty() ? 0 : facts_.boot_order.front();
-            add(Severity::refusal, "default-does-not-boot", facts_.boot_entries[first].where,
-                fmt::format("entry {} '{}' is the default, and {}", first,
-                            printable(facts_.boot_entries[first].title, 80), states_[first].seen),
-                "the image would not boot by itself",
-                fmt::format("make '{}' the default, then make the image again",
-                            printable(facts_.boot_entries[*facts_.boot_entry].title, 80)));
+            AMILIFT_TRY(facts_.default_edit, find_default_edit(root_, facts_));
+            if (!facts_.default_edit) refuse_default();
         }
         report_choice();
         return {};
     }
 
   private:
+    void refuse_default() {
+        const auto first = facts_.boot_order.empty() ? 0 : facts_.boot_order.front();
+        add(Severity::refusal, "default-does-not-boot", facts_.boot_entries[first].where,
+            fmt::format("entry {} '{}' is the default, and {}", first,
+                        printable(facts_.boot_entries[first].title, 80), states_[first].seen),
+            "the image would not boot by itself, and the configuration chooses in a way that "
+            "amilift cannot change",
+            fmt::format("make '{}' the default, then make the image again",
+                        printable(facts_.boot_entries[*facts_.boot_entry].title, 80)));
+    }
+
     [[nodiscard]] std::vector<std::size_t> entries_to_look_at() const {
         auto order = facts_.boot_order;
         if (order.size() > kMaxEntries) order.resize(kMaxEntries);
@@ -180,11 +187,21 @@ class Chooser {
         }
         if (facts_.boot_entry) return;
         for (std::size_t i = 0; i < states_.size(); ++i) order.push_back(i);
-        const auto good = std::ranges::find_if(
-            order, [this](std::size_t index) { return states_[index].verdict == Verdict::good; });
-        if (good == order.end()) return;
-        facts_.boot_entry = *good;
-        facts_.must_set_default = true;
+        for (const auto index : order) {
+            if (states_[index].verdict != Verdict::good) continue;
+            if (!facts_.boot_entry || is_better(index, *facts_.boot_entry)) {
+                facts_.boot_entry = index;
+            }
+        }
+        facts_.must_set_default = facts_.boot_entry.has_value();
+    }
+
+    /// Menus of GRUB 0.97 are in the order that their author wants. Others are made from what is
+    /// installed, with a rescue kernel or an older one before the newest at times.
+    [[nodiscard]] bool is_better(std::size_t index, std::size_t than) const {
+        if (facts_.menu_kind == BootMenuKind::grub_legacy) return false;
+        return is_newer_version(facts_.kernels[*states_[index].kernel].version,
+                                facts_.kernels[*states_[than].kernel].version);
     }
 
     /// A bzImage that is XenLinux all the same is loaded by GRUB, and then hangs.
@@ -360,7 +377,11 @@ BootEntry boot_entry_of(const ImageFacts& facts, const MenuEntry& entry) {
             if (out.other_disk.empty()) out.other_disk = device;
             return path;
         }
-        return tree_path(*volume, path).value_or(path);
+        const auto in_tree = tree_path(*volume, path);
+        if (!in_tree && !volume->subvolumes.empty() && out.other_disk.empty()) {
+            out.other_disk = fmt::format("'{}' at the top level of the btrfs", path);
+        }
+        return in_tree.value_or(path);
     };
     if (!entry.kernel.empty()) out.kernel = place(entry.kernel_device, entry.kernel);
     if (!entry.initrd.empty()) out.initrds.push_back(place(entry.initrd_device, entry.initrd));

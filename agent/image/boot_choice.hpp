@@ -20,8 +20,10 @@ void read_legacy_entries(ImageFacts& facts);
 /// facts.boot_entries, boot_order and menu_path.
 ///
 /// The entry is the first one with all its files and a kernel that boots HVM, in this order: the
-/// default, the fallbacks, the rest of the menu. GRUB 2 gets there by itself only past entries
-/// whose kernel it cannot load; a missing initrd or a Xen-only kernel does not make it go on.
+/// default, the fallbacks, the rest of the menu, and there, but for GRUB 0.97, the one with the
+/// newest kernel; facts.default_edit then says how it becomes the default. GRUB 2 gets there by
+/// itself only past entries whose kernel it cannot load; a missing initrd or a Xen-only kernel does
+/// not make it go on.
 [[nodiscard]] core::Result<> choose_boot_entry(const SafeRoot& root, ImageFacts& facts);
 
 }  // namespace amilift::image

@@ -29,6 +29,27 @@ std::optional<int> whole_number(std::string_view digits) {
     return value;
 }
 
+/// Is `path` the directory `point`, or below it?
+bool is_below(std::string_view path, std::string_view point) {
+    if (point == "/") return true;
+    return !point.empty() && path.starts_with(point) &&
+           (path.size() == point.size() || path[point.size()] == '/');
+}
+
+/// `path`, which begins with '/', below `point`.
+std::string joined(std::string_view point, std::string_view path) {
+    if (point == "/") return std::string(path);
+    std::string out(point);
+    if (path != "/") out += path;
+    return out;
+}
+
+/// `path` as it is called below `point`.
+std::string without(std::string_view point, std::string_view path) {
+    if (point != "/" && path.starts_with(point)) path.remove_prefix(point.size());
+    return path.empty() ? "/" : std::string(path);
+}
+
 }  // namespace
 
 std::string_view to_string(BootCode code) noexcept {
@@ -49,12 +70,15 @@ std::string_view to_string(BootCode code) noexcept {
 
 const BootVolume* BootDisk::holder_of(std::string_view tree_path) const {
     const BootVolume* best = nullptr;
+    std::size_t longest = 0;
+    const auto consider = [&](const BootVolume& volume, std::string_view point) {
+        if (!is_below(tree_path, point) || (best != nullptr && point.size() <= longest)) return;
+        best = &volume;
+        longest = point.size();
+    };
     for (const auto& volume : volumes) {
-        const auto& point = volume.mount_point;
-        const bool inside =
-            point == "/" || (!point.empty() && tree_path.starts_with(point) &&
-                             (tree_path.size() == point.size() || tree_path[point.size()] == '/'));
-        if (inside && (best == nullptr || point.size() > best->mount_point.size())) best = &volume;
+        consider(volume, volume.mount_point);
+        for (const auto& subvolume : volume.subvolumes) consider(volume, subvolume.mount_point);
     }
     return best;
 }
@@ -66,17 +90,43 @@ const BootVolume* BootDisk::partition(int number) const {
     return nullptr;
 }
 
-std::optional<std::string> tree_path(const BootVolume& volume, std::string_view path) {
-    if (volume.mount_point.empty() || !path.starts_with('/')) return std::nullopt;
-    if (volume.mount_point == "/") return std::string(path);
-    return volume.mount_point + std::string(path);
+std::optional<std::string> tree_path(const BootVolume& volume, std::string_view path,
+                                     SubvolumeView view) {
+    if (!path.starts_with('/')) return std::nullopt;
+    if (volume.subvolumes.empty()) {
+        if (volume.mount_point.empty()) return std::nullopt;
+        return joined(volume.mount_point, path);
+    }
+    std::string from_top(path);
+    if (view == SubvolumeView::default_subvolume) {
+        from_top = joined("/" + volume.default_subvolume, path);
+    }
+    const BootSubvolume* best = nullptr;
+    for (const auto& subvolume : volume.subvolumes) {
+        if (is_below(from_top, "/" + subvolume.path) &&
+            (best == nullptr || subvolume.path.size() > best->path.size())) {
+            best = &subvolume;
+        }
+    }
+    if (best == nullptr) return std::nullopt;
+    return joined(best->mount_point, without("/" + best->path, from_top));
 }
 
-std::string path_on_volume(const BootVolume& volume, std::string_view tree_path) {
-    if (volume.mount_point != "/" && tree_path.starts_with(volume.mount_point)) {
-        tree_path.remove_prefix(volume.mount_point.size());
+std::string path_on_volume(const BootVolume& volume, std::string_view tree_path,
+                           SubvolumeView view) {
+    if (volume.subvolumes.empty()) return without(volume.mount_point, tree_path);
+    const BootSubvolume* best = nullptr;
+    for (const auto& subvolume : volume.subvolumes) {
+        if (is_below(tree_path, subvolume.mount_point) &&
+            (best == nullptr || subvolume.mount_point.size() > best->mount_point.size())) {
+            best = &subvolume;
+        }
     }
-    return tree_path.empty() ? "/" : std::string(tree_path);
+    if (best == nullptr) return std::string(tree_path);
+    const auto from_top = joined("/" + best->path, without(best->mount_point, tree_path));
+    const auto start = "/" + volume.default_subvolume;
+    const bool relative = view == SubvolumeView::default_subvolume && is_below(from_top, start);
+    return relative ? without(start, from_top) : from_top;
 }
 
 std::string grub2_device(const BootDisk& disk, const BootVolume& volume) {

@@ -8,13 +8,26 @@
 
 namespace amilift::image {
 
+/// A subvolume of btrfs that is part of the image's tree.
+struct BootSubvolume {
+    std::string path;  ///< from the top level of the filesystem: "@/var"; empty: the top level
+    std::string mount_point;
+};
+
 /// A filesystem of the disk, as a boot loader and fstab name it and as it lies in the image's tree.
 struct BootVolume {
     int partition = 0;        ///< from 1 on; 0: the whole disk is the filesystem
     std::string mount_point;  ///< "/" or "/boot"; empty: it is no part of the tree
     std::string uuid;
     std::string label;
+    std::vector<BootSubvolume> subvolumes{};  ///< of btrfs only, one for each mount point
+    std::string default_subvolume{};          ///< path of what is mounted without a choice
 };
+
+/// Where the names of a btrfs begin for a boot loader: GRUB 2 sees all subvolumes below the top
+/// level, as directories. SUSE's begins at the default subvolume when its configuration says
+/// btrfs_relative_path=y. Sources: GRUB 2.06, grub-core/fs/btrfs.c; SUSE's patch to it.
+enum class SubvolumeView { top_level, default_subvolume };
 
 /// What names a partition on every instance type.
 struct PartitionName {
@@ -51,11 +64,14 @@ struct BootDisk {
 };
 
 /// Where in the image's tree the file is that a loader calls `path` on that volume: "/vmlinuz" on
-/// the volume of /boot is "/boot/vmlinuz". Absent if the volume is no part of the tree.
-[[nodiscard]] std::optional<std::string> tree_path(const BootVolume& volume, std::string_view path);
+/// the volume of /boot is "/boot/vmlinuz", "/@/boot/vmlinuz" on a btrfs whose subvolume "@" is the
+/// root is it too. Absent if the volume, or that part of it, is no part of the tree.
+[[nodiscard]] std::optional<std::string> tree_path(const BootVolume& volume, std::string_view path,
+                                                   SubvolumeView view = SubvolumeView::top_level);
 
 /// The reverse: "/boot/vmlinuz" is "/vmlinuz" on the volume of /boot.
-[[nodiscard]] std::string path_on_volume(const BootVolume& volume, std::string_view tree_path);
+[[nodiscard]] std::string path_on_volume(const BootVolume& volume, std::string_view tree_path,
+                                         SubvolumeView view = SubvolumeView::top_level);
 
 /// How GRUB 2 names the volume: "hd0,msdos1", "hd0,gpt2", "hd0".
 [[nodiscard]] std::string grub2_device(const BootDisk& disk, const BootVolume& volume);

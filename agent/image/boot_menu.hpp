@@ -27,22 +27,31 @@ struct BootMenu {
     std::vector<Finding> findings;
 };
 
+/// A file as it would be after an edit.
+struct FileInstead {
+    std::string path;  ///< in the image's tree, without links
+    std::string text;
+};
+
 /// Entries that a simulated loader makes at most.
 inline constexpr std::size_t kMaxSimulatedEntries = 1024;
 
 /// Runs grub.cfg as GRUB 2 would on a BIOS, without a key press: variables, conditions, functions,
 /// load_env, search, source, configfile, blscfg, menuentry and submenu; commands that only draw or
 /// load modules do nothing. Nothing is executed and nothing written. Bounded in time and memory
-/// whatever the text says. Errors: failures of the filesystem only. Findings: "grub-cfg-syntax",
+/// whatever the text says. `instead` (may be null) counts for the file that it names. Errors:
+/// failures of the filesystem only. Findings: "grub-cfg-syntax",
 /// "grub-cfg-too-complex", "grub-cfg-file-missing", "default-not-found".
 /// Source: GRUB manual 2.06; the boot loader specification (systemd.io/BOOT_LOADER_SPECIFICATION).
 [[nodiscard]] core::Result<BootMenu> simulate_grub2(const SafeRoot& root, const BootDisk& disk,
-                                                    std::string_view config_path);
+                                                    std::string_view config_path,
+                                                    const FileInstead* instead = nullptr);
 
 /// Reads an extlinux.conf or syslinux.cfg as extlinux 6 would. Findings: "extlinux-no-entry".
 /// Source: Syslinux, doc/menu.txt and doc/syslinux.txt.
 [[nodiscard]] core::Result<BootMenu> simulate_extlinux(const SafeRoot& root, const BootDisk& disk,
-                                                       std::string_view config_path);
+                                                       std::string_view config_path,
+                                                       const FileInstead* instead = nullptr);
 
 /// One entry of the boot loader specification, as its file says.
 struct BlsEntry {

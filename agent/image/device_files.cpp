@@ -55,6 +55,17 @@ std::vector<std::string> unstable_mappings(std::string_view text) {
     return out;
 }
 
+std::vector<std::string> blocking_mappings(std::string_view text) {
+    std::vector<std::string> out;
+    for (const auto& line : split_lines(text)) {
+        const auto entry = crypt_entry(line.body);
+        if (entry && is_unstable(*entry) && !has_option(entry->options(), "nofail")) {
+            out.emplace_back(entry->fields[0]);
+        }
+    }
+    return out;
+}
+
 EditedText edit_crypttab(std::string_view text) {
     EditedText out;
     for (const auto& line : split_lines(text)) {

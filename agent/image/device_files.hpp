@@ -13,6 +13,9 @@ namespace amilift::image {
 /// not be found under this name; without those that are noauto.
 [[nodiscard]] std::vector<std::string> unstable_mappings(std::string_view text);
 
+/// Those of them without nofail: systemd waits for them.
+[[nodiscard]] std::vector<std::string> blocking_mappings(std::string_view text);
+
 /// These mappings get nofail, and the boot does not wait for them. Only systemd knows the word and
 /// needs it; other boots pass over a device that is missing. Comments, order and spacing stay.
 [[nodiscard]] EditedText edit_crypttab(std::string_view text);

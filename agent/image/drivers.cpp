@@ -13,11 +13,11 @@
 #include "image/initramfs.hpp"
 #include "image/kernel.hpp"
 #include "image/kernel_modules.hpp"
+#include "image/text_lines.hpp"
 
 namespace amilift::image {
 namespace {
 
-using core::Errc;
 using core::Result;
 
 constexpr std::size_t kBuiltinModinfoLimit = std::size_t{16} << 20;
@@ -28,11 +28,17 @@ constexpr std::uint64_t kInitramfsBudget = std::uint64_t{3} << 30;
 
 struct Wanted {
     const char* module;
+    const char* option;    ///< of the kernel's config
+    const char* xenlinux;  ///< what the module is called in XenLinux kernels
     Driver Kernel::* driver;
 };
-constexpr std::array kWanted{Wanted{"nvme", &Kernel::nvme}, Wanted{"ena", &Kernel::ena},
-                             Wanted{"xen_blkfront", &Kernel::xen_blkfront},
-                             Wanted{"xen_netfront", &Kernel::xen_netfront}};
+constexpr std::array kWanted{
+    Wanted{"nvme", "CONFIG_BLK_DEV_NVME", nullptr, &Kernel::nvme},
+    Wanted{"ena", "CONFIG_ENA_ETHERNET", nullptr, &Kernel::ena},
+    Wanted{"xen_blkfront", "CONFIG_XEN_BLKDEV_FRONTEND", "xenblk", &Kernel::xen_blkfront},
+    Wanted{"xen_netfront", "CONFIG_XEN_NETDEV_FRONTEND", "xennet", &Kernel::xen_netfront}};
+
+constexpr std::size_t kConfigLimit = std::size_t{1} << 20;
 
 constexpr std::string_view kBuiltIn = "built in";
 
@@ -69,6 +75,7 @@ struct Seen {
 struct DriverFinder::Cache {
     struct Modules {
         ModuleIndex index;
+        std::array<std::string, kWanted.size()> names;  ///< of the modules, as this kernel has them
         std::array<Driver, kWanted.size()> drivers;
         std::optional<NvmeTimeout> nvme_timeout;
     };
@@ -100,6 +107,17 @@ Result<Driver> find_driver(const SafeRoot& root, std::string_view version, const
     const auto field = std::ranges::find(*fields, "version", &ModuleFields::value_type::first);
     if (field != fields->end()) driver.version = field->second;
     return driver;
+}
+
+/// Does the kernel's config build the driver in? Before 2.6.33 nothing else says so.
+Result<bool> config_builds_in(const SafeRoot& root, const Kernel& kernel, std::string_view option) {
+    if (kernel.config_path.empty()) return false;
+    const auto config = root.read(kernel.config_path, kConfigLimit);
+    if (!config && !is_content_problem(config.error())) return std::unexpected(config.error());
+    if (!config) return false;
+    const auto wanted = fmt::format("{}=y", option);
+    return std::ranges::any_of(split_lines(*config),
+                               [&](const Line& line) { return trim(line.body) == wanted; });
 }
 
 /// Names of the modules of that kernel which its programs can load; none without an index.
@@ -158,8 +176,16 @@ Result<> DriverFinder::look(Kernel& kernel, const std::vector<std::string>& init
         const bool looks_into_modules = cache_->modules.size() < kKernelsLookedInto;
         AMILIFT_TRY(found.index, read_module_index(root_, kernel.version));
         for (std::size_t i = 0; i < kWanted.size(); ++i) {
+            const auto& wanted = kWanted[i];
+            const bool is_xenlinux = wanted.xenlinux != nullptr &&
+                                     !found.index.modules.contains(wanted.module) &&
+                                     found.index.modules.contains(wanted.xenlinux);
+            found.names[i] = is_xenlinux ? wanted.xenlinux : wanted.module;
             AMILIFT_TRY(found.drivers[i], find_driver(root_, kernel.version, found.index,
-                                                      kWanted[i].module, looks_into_modules));
+                                                      found.names[i], looks_into_modules));
+            if (found.drivers[i].exists() || !found.index.built_in.empty()) continue;
+            AMILIFT_TRY(const bool built_in, config_builds_in(root_, kernel, wanted.option));
+            if (built_in) found.drivers[i].place = kBuiltIn;
         }
         if (looks_into_modules) {
             AMILIFT_TRY(found.nvme_timeout, find_nvme_timeout(root_, kernel.version));
@@ -202,7 +228,8 @@ Result<> DriverFinder::look(Kernel& kernel, const std::vector<std::string>& init
         }
         const auto there = modules_in(contents, kernel.version);
         for (std::size_t i = 0; i < kWanted.size(); ++i) {
-            found.has[i] = contents.problem.empty() && has_driver(there, index, kWanted[i].module);
+            found.has[i] =
+                contents.problem.empty() && has_driver(there, index, modules->second.names[i]);
         }
         seen = cache_->seen.emplace(key, std::move(found)).first;
     }
@@ -216,12 +243,13 @@ Result<> DriverFinder::look(Kernel& kernel, const std::vector<std::string>& init
         driver = modules->second.drivers[i];
         if (!driver.exists() || driver.is_built_in()) continue;
         driver.in_initramfs = seen->second.has[i];
-        const auto needed = with_dependencies(index, kWanted[i].module);
+        const auto& name = modules->second.names[i];
+        const auto needed = with_dependencies(index, name);
         const std::array<const ModuleRules*, 3> all_rules{&*cache_->rules, &seen->second.rules,
                                                           &arguments_rules};
         for (const auto* rules : all_rules) {
             if (driver.blocked_by.empty()) {
-                driver.blocked_by = rules->block_of(kWanted[i].module, needed);
+                driver.blocked_by = rules->block_of(name, needed);
             }
         }
     }

@@ -67,7 +67,9 @@ class DriverFinder {
     /// Fills initramfs, nvme, ena, xen_blkfront, xen_netfront and nvme_timeout of a kernel that
     /// boots with the files `initrds`, in this order, and the command line `arguments`. Needs
     /// kernel.version. A driver that is in neither modules.builtin nor modules.dep, or whose file
-    /// is missing, does not exist. It counts as in the initramfs when its module, all that this
+    /// is missing, does not exist, unless there is no modules.builtin and the config of the kernel
+    /// builds it in. XenLinux kernels have xenblk and xennet in the place of xen-blkfront and
+    /// xen-netfront. It counts as in the initramfs when its module, all that this
     /// needs and an index of modules are there (nash needs no index). Blocks are looked for in the
     /// image, in the initramfs and on the command line, see ModuleRules; a built-in driver has
     /// none. Versions and the NVMe timeout are found for the first 32 kernels. Errors: those of

@@ -30,14 +30,18 @@ struct Label {
 
 class Extlinux {
   public:
-    Extlinux(const SafeRoot& root, const BootDisk& disk) : root_(root), disk_(disk) {}
+    Extlinux(const SafeRoot& root, const BootDisk& disk, const FileInstead* instead)
+        : root_(root), disk_(disk), instead_(instead) {}
 
     Result<BootMenu> run(std::string_view path) {
         menu_.kind = BootMenuKind::extlinux;
         menu_.path = std::string(path);
         directory_ = menu_.path.substr(0, menu_.path.rfind('/'));
         volume_ = disk_.holder_of(path);
-        AMILIFT_TRY(menu_.text, root_.read(path, kTextLimit));
+        if (volume_ != nullptr && !volume_->subvolumes.empty()) find_subvolume(path);
+        AMILIFT_TRY(menu_.text, instead_ != nullptr && instead_->path == path
+                                    ? Result<std::string>(instead_->text)
+                                    : root_.read(path, kTextLimit));
         AMILIFT_CHECK(read(menu_.path, menu_.text, 0));
         for (const auto& label : labels_) menu_.entries.push_back(entry_of(label));
         choose();
@@ -45,6 +49,17 @@ class Extlinux {
     }
 
   private:
+    /// The subvolume of the configuration, as it is named from the top level.
+    void find_subvolume(std::string_view path) {
+        for (const auto& subvolume : volume_->subvolumes) {
+            const auto start = subvolume.path.empty() ? "" : "/" + subvolume.path;
+            const auto rest = path_on_volume(*volume_, path);
+            if (rest.starts_with(start + "/") && start.size() >= subvolume_.size()) {
+                subvolume_ = start;
+            }
+        }
+    }
+
     Result<> read(const std::string& path, std::string_view text, int depth) {
         for (const auto& line : split_lines(text)) {
             auto body = trim(line.body);
@@ -144,13 +159,18 @@ class Extlinux {
     /// A path as extlinux reads it: from the root of its filesystem, or from its own directory.
     [[nodiscard]] std::optional<std::string> resolved(std::string_view name) const {
         if (name.starts_with('/')) {
-            return volume_ == nullptr ? std::nullopt : tree_path(*volume_, name);
+            if (volume_ == nullptr) return std::nullopt;
+            // On btrfs it stays within the subvolume that it was installed in.
+            return volume_->subvolumes.empty()
+                       ? tree_path(*volume_, name)
+                       : tree_path(*volume_, subvolume_ + std::string(name));
         }
         return directory_ + "/" + std::string(name);
     }
 
     [[nodiscard]] BootEntry entry_of(const Label& label) const {
         BootEntry entry;
+        entry.choice = label.name;
         entry.title = label.title.empty() ? label.name : label.title;
         entry.where = label.where;
         entry.kernel_where = label.kernel_where;
@@ -202,9 +222,11 @@ class Extlinux {
 
     const SafeRoot& root_;
     const BootDisk& disk_;
+    const FileInstead* instead_;
     const BootVolume* volume_ = nullptr;
     BootMenu menu_;
     std::string directory_;
+    std::string subvolume_;  ///< "/@"; empty on other filesystems and at the top level
     std::vector<Label> labels_;
     std::string default_;
     std::string menu_default_;
@@ -216,8 +238,8 @@ class Extlinux {
 }  // namespace
 
 Result<BootMenu> simulate_extlinux(const SafeRoot& root, const BootDisk& disk,
-                                   std::string_view config_path) {
-    return Extlinux(root, disk).run(config_path);
+                                   std::string_view config_path, const FileInstead* instead) {
+    return Extlinux(root, disk, instead).run(config_path);
 }
 
 }  // namespace amilift::image

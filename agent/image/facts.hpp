@@ -47,6 +47,23 @@ struct BootEntry {
     std::string initrd_where{};        ///< line that names the initrds
     std::string other_disk{};    ///< a disk or partition that it names and the image does not have
     bool is_hypervisor = false;  ///< starts a hypervisor: `kernel` is that
+    /// What makes it the default of GRUB 2 ("advanced>linux-6.1", an id or title of each level, or
+    /// its number) or of extlinux (its label). Needs no quoting but blanks.
+    std::string choice{};
+};
+
+/// What of a menu's configuration says which entry is the default.
+enum class DefaultForm {
+    environment,  ///< saved_entry in GRUB's environment block
+    grub_cfg,     ///< `set default=`
+    extlinux      ///< `default` or `ontimeout`
+};
+
+/// How amilift makes another entry the default: see default_entry.hpp.
+struct DefaultEdit {
+    std::string path;    ///< of the file, without links
+    std::string choice;  ///< BootEntry::choice
+    DefaultForm form = DefaultForm::grub_cfg;
 };
 
 struct ImageFacts {
@@ -68,11 +85,17 @@ struct ImageFacts {
     std::vector<std::size_t> boot_order;
     /// Index of the entry in boot_entries that will boot after the conversion; absent if none can.
     std::optional<std::size_t> boot_entry;
-    /// The menu's own default (and fallbacks) do not lead to boot_entry under GRUB 2: the menu
-    /// module makes it the default.
+    /// The menu's own default (and fallbacks) do not lead to boot_entry: amilift makes it the
+    /// default, the menu module of a GRUB 0.97 menu, the arguments module of others.
     bool must_set_default = false;
+    std::optional<DefaultEdit> default_edit;  ///< the latter
     std::vector<Kernel> kernels;  ///< of the entries whose kernel file exists, in entry order
     std::vector<std::optional<std::size_t>> kernel_of_entry;  ///< entry index -> index in kernels
+
+    /// Of an image that is to be a paravirtual guest, see choose_pv_boot(): the entries that PV-GRUB
+    /// boots, boot_entry first, and the console of the kernel of that.
+    std::vector<std::size_t> pv_entries;
+    std::string pv_console;
 
     std::string fstab_text;
     bool has_fstab = false;
@@ -115,7 +138,8 @@ inline constexpr std::size_t kTextLimit = 1 << 20;
 ///   kernel-missing (every entry names a kernel file that is not there),
 ///   xen-only-kernel (no entry has a kernel that starts without Xen),
 ///   fstab-unreadable; of a disk with partitions also no-boot-loader and uefi-only (nothing that a
-///   BIOS starts) and default-does-not-boot (of a loader whose default amilift does not change).
+///   BIOS starts) and default-does-not-boot (nothing in the configuration that amilift could change
+///   makes the entry that boots its default).
 [[nodiscard]] core::Result<ImageFacts> inspect_image(const SafeRoot& root,
                                                      const BootDisk& disk = {});
 

@@ -23,7 +23,7 @@ using grub_script::Node;
 using grub_script::NodeKind;
 using grub_script::SearchFor;
 
-constexpr std::size_t kNodeWork = 32;
+constexpr std::size_t kNodeWork = 256;
 constexpr std::size_t kArgumentBytes = std::size_t{16} << 10;
 constexpr int kMaxDepth = 32;
 constexpr int kMaxFiles = 64;
@@ -32,12 +32,13 @@ constexpr std::size_t kEnvBlockBytes = 65536;
 
 class Grub2 {
   public:
-    Grub2(const SafeRoot& root, const BootDisk& disk) : root_(root), disk_(disk) {}
+    Grub2(const SafeRoot& root, const BootDisk& disk, const FileInstead* instead)
+        : root_(root), disk_(disk), instead_(instead) {}
 
     Result<BootMenu> run(std::string_view path) {
         menu_.kind = BootMenuKind::grub2;
         menu_.path = std::string(path);
-        AMILIFT_TRY(menu_.text, root_.read(path, kTextLimit));
+        AMILIFT_TRY(menu_.text, read_file(menu_.path, kTextLimit));
         start(path);
         AMILIFT_CHECK(run_text(menu_.path, menu_.text));
         if (from_bls_ && menu_.kind == BootMenuKind::grub2) {
@@ -55,10 +56,26 @@ class Grub2 {
   private:
     // --- variables ---------------------------------------------------------------------------
 
+    /// SUSE's GRUB has this in its core image, and repeats it in the configuration.
+    void find_view() {
+        if (menu_.text.find("btrfs_relative_path=\"y") != std::string::npos ||
+            menu_.text.find("btrfs_relative_path=y") != std::string::npos) {
+            env_.set("btrfs_relative_path", "y");
+        }
+    }
+
+    [[nodiscard]] SubvolumeView view() const {
+        const auto& wanted = env_.get("btrfs_relative_path");
+        return wanted.starts_with('y') || wanted.starts_with('1') ? SubvolumeView::default_subvolume
+                                                                  : SubvolumeView::top_level;
+    }
+
     void start(std::string_view path) {
+        find_view();
         const auto* volume = disk_.holder_of(path);
         const auto device = volume == nullptr ? std::string("hd0") : grub2_device(disk_, *volume);
-        const auto inside = volume == nullptr ? std::string(path) : path_on_volume(*volume, path);
+        const auto inside =
+            volume == nullptr ? std::string(path) : path_on_volume(*volume, path, view());
         const auto directory = inside.substr(0, inside.rfind('/'));
         env_.set("root", device);
         env_.set("prefix", fmt::format("({}){}", device, directory));
@@ -95,7 +112,7 @@ class Grub2 {
             name.remove_prefix(end + 1);
         }
         const auto* volume = find_grub2_device(disk_, on);
-        auto path = volume == nullptr ? std::nullopt : tree_path(*volume, name);
+        auto path = volume == nullptr ? std::nullopt : tree_path(*volume, name, view());
         if (!path && device != nullptr) {
             *device = on.starts_with('(') ? std::string(on) : fmt::format("({})", on);
         }
@@ -110,11 +127,19 @@ class Grub2 {
         return status;
     }
 
+    Result<std::string> read_file(const std::string& path, std::size_t limit) const {
+        if (instead_ != nullptr) {
+            const auto real = root_.resolve(path);
+            if (real && *real == instead_->path) return instead_->text;
+        }
+        return root_.read(path, limit);
+    }
+
     /// Absent for what cannot be read.
     Result<std::optional<std::string>> read(std::string_view name, std::size_t limit) const {
         const auto path = file_path(name);
         if (!path) return std::nullopt;
-        auto text = root_.read(*path, limit);
+        auto text = read_file(*path, limit);
         if (text) return *std::move(text);
         if (text.error().is(Errc::io_error)) return std::unexpected(std::move(text).error());
         return std::nullopt;
@@ -286,7 +311,7 @@ class Grub2 {
         auto outer = env_.save();
         env_.keep_exported();
         if (const auto* volume = disk_.holder_of(path)) {
-            set_config_place(grub2_device(disk_, *volume), path_on_volume(*volume, path));
+            set_config_place(grub2_device(disk_, *volume), path_on_volume(*volume, path, view()));
         }
         // A menu without entries of its own hands over to the other file for good.
         const bool takes_over = items_.empty();
@@ -309,7 +334,7 @@ class Grub2 {
             if (wanted.what == SearchFor::uuid) found = lower(volume.uuid) == lower(wanted.name);
             if (wanted.what == SearchFor::label) found = volume.label == wanted.name;
             if (wanted.what == SearchFor::file) {
-                const auto path = tree_path(volume, wanted.name);
+                const auto path = tree_path(volume, wanted.name, view());
                 if (!path) continue;
                 const auto status = root_.status(*path);
                 if (!status && status.error().is(Errc::io_error)) {
@@ -546,7 +571,25 @@ class Grub2 {
 
     // --- the choice --------------------------------------------------------------------------
 
+    /// What makes each entry the default; `above` are the submenus that it is in.
+    void name_choices(const std::vector<MenuItem>& items, const std::string& above) {
+        for (std::size_t i = 0; i < items.size(); ++i) {
+            const auto& item = items[i];
+            const auto& name = item.id.empty() ? item.title : item.id;
+            const bool is_plain = std::ranges::all_of(name, [](char c) {
+                return c >= ' ' && c <= '~' &&
+                       std::string_view("\"'`$\\>#;").find(c) == std::string_view::npos;
+            });
+            // Its number changes with each kernel that is installed.
+            const bool is_name = is_plain && name == trim(name) && find_item(items, name) == i;
+            const auto choice = above + (is_name ? name : fmt::format("{}", i));
+            if (item.entry) menu_.entries[*item.entry].choice = choice;
+            name_choices(item.items, choice + ">");
+        }
+    }
+
     void choose() {
+        name_choices(items_, "");
         if (!menu_.legacy_menu.empty() || menu_.entries.empty()) return;
         const auto& wanted = env_.get("default");
         if (!wanted.empty() && !find_item(items_, wanted)) {
@@ -570,6 +613,7 @@ class Grub2 {
 
     const SafeRoot& root_;
     const BootDisk& disk_;
+    const FileInstead* instead_;
     BootMenu menu_;
     grub_script::Environment env_;
     std::map<std::string, std::shared_ptr<const Block>, std::less<>> functions_;
@@ -589,8 +633,8 @@ class Grub2 {
 }  // namespace
 
 Result<BootMenu> simulate_grub2(const SafeRoot& root, const BootDisk& disk,
-                                std::string_view config_path) {
-    return Grub2(root, disk).run(config_path);
+                                std::string_view config_path, const FileInstead* instead) {
+    return Grub2(root, disk, instead).run(config_path);
 }
 
 }  // namespace amilift::image

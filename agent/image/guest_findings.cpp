@@ -96,7 +96,7 @@ class Reporter {
     Result<> report_crypttab() {
         AMILIFT_TRY(const auto file, editable_file(root_, "/etc/crypttab", kConfigFileLimit));
         if (!file) return {};
-        for (const auto& name : unstable_mappings(file->text)) {
+        for (const auto& name : blocking_mappings(file->text)) {
             add(Severity::info, "crypttab-device-name", file->path,
                 fmt::format("the encrypted volume '{}' is named by its device",
                             printable(name, 80)),

@@ -73,9 +73,8 @@ bool is_number_up_to(std::string_view text, std::uint32_t largest) {
         base = 8;
     }
     std::uint32_t value = 0;
-    const auto* const end = text.data() + text.size();
-    const auto read = std::from_chars(text.data(), end, value, base);
-    return read.ec == std::errc() && read.ptr == end && value <= largest;
+    const auto read = std::from_chars(text.data(), text.data() + text.size(), value, base);
+    return read.ec == std::errc() && read.ptr == text.data() + text.size() && value <= largest;
 }
 
 std::string_view file_name(std::string_view path) {
@@ -101,6 +100,7 @@ std::vector<KernelArgument> kernel_arguments(std::string_view command_line) {
         KernelArgument argument;
         argument.at = at;
         argument.text = command_line.substr(at, end - at);
+        argument.is_open = in_quotes;
         const auto whole = unquoted(argument.text);
         const auto equals = whole.find('=');
         argument.key = whole.substr(0, equals);
@@ -132,7 +132,7 @@ std::string replace_pv_consoles(std::string_view command_line,
     for (const auto& argument : arguments) {
         if (argument.key != "console") continue;
         any = true;
-        if (is_pv_console(argument.value)) {
+        if (is_pv_console(argument.value) && !argument.is_open) {
             any_pv = true;
         } else {
             kept.push_back(console_device(argument.value));
@@ -155,7 +155,9 @@ std::string replace_pv_consoles(std::string_view command_line,
     std::size_t copied = 0;
     bool placed = missing.empty();
     for (const auto& argument : arguments) {
-        if (argument.key != "console" || !is_pv_console(argument.value)) continue;
+        if (argument.key != "console" || !is_pv_console(argument.value) || argument.is_open) {
+            continue;
+        }
         out += command_line.substr(copied, argument.at - copied);
         copied = argument.at + argument.text.size();
         if (!placed) {
@@ -182,7 +184,7 @@ std::string replace_root_argument(std::string_view command_line,
     std::string out;
     std::size_t copied = 0;
     for (const auto& argument : kernel_arguments(command_line)) {
-        if (argument.key != "root" ||
+        if (argument.key != "root" || argument.is_open ||
             std::ranges::find(old_devices, argument.value) == old_devices.end()) {
             continue;
         }
@@ -205,6 +207,7 @@ std::string set_arguments(std::string_view command_line, std::span<const WantedA
         for (const auto& argument : kernel_arguments(out)) {
             if (!same_key(argument.key, want.key)) continue;
             is_there = true;
+            if (argument.is_open) continue;
             if (!want.largest || is_number_up_to(argument.value, *want.largest)) continue;
             mended += std::string_view(out).substr(copied, argument.at - copied);
             mended += wanted_text;
@@ -222,9 +225,7 @@ std::string remove_device_resume(std::string_view command_line) {
     std::string out;
     std::size_t copied = 0;
     for (const auto& argument : kernel_arguments(command_line)) {
-        if (argument.key != "resume") continue;
-        // A quote in it that is never closed holds the rest of the line.
-        if (std::ranges::count(argument.text, '"') % 2 != 0) continue;
+        if (argument.key != "resume" || argument.is_open) continue;
         const bool is_partition =
             argument.value.starts_with("PARTUUID=") || argument.value.starts_with("PARTLABEL=");
         if (!is_unstable_device(argument.value) && (!is_partition || is_swap_file)) continue;

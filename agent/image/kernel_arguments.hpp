@@ -17,6 +17,8 @@ struct KernelArgument {
     std::string_view text;   ///< "console=tty0", quotes included
     std::string_view key;    ///< "console"
     std::string_view value;  ///< "tty0", without quotes around it
+    /// A quote in it is never closed: it holds the rest of the line, and no editor touches it.
+    bool is_open = false;
 };
 
 [[nodiscard]] std::vector<KernelArgument> kernel_arguments(std::string_view command_line);

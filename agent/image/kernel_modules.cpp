@@ -16,7 +16,6 @@
 namespace amilift::image {
 namespace {
 
-using core::Errc;
 using core::Result;
 
 constexpr std::size_t kIndexLimit = std::size_t{16} << 20;
@@ -166,7 +165,8 @@ void parse_modules_dep(std::string_view text, std::string_view directory, Module
         if (!path.starts_with(directory)) return {};
         path.remove_prefix(directory.size());
         if (!path.starts_with('/')) return {};
-        return path.substr(1);
+        path.remove_prefix(std::min(path.find_first_not_of('/'), path.size()));
+        return path;
     };
     for_each_line(text, [&](std::string_view line, int) {
         const auto colon = line.find(':');

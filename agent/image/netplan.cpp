@@ -70,6 +70,7 @@ struct NetplanEntry {
     std::optional<YamlRange> match;
     std::optional<std::size_t> match_mac;  ///< line of the MAC to match
     bool match_has_more = false;           ///< a name or a driver besides the MAC
+    bool match_is_odd = false;             ///< braces that are not one simple mapping
     std::optional<std::size_t> set_mac;
     std::optional<std::size_t> dhcp4;
     std::vector<YamlRange> addresses;  ///< addresses, gateways and routes
@@ -88,6 +89,16 @@ YamlRange range_of(const std::vector<Line>& lines, std::size_t begin, std::size_
     return range;
 }
 
+/// "{a: b}" on one line, and nothing but a remark behind it.
+bool is_one_mapping(std::string_view value) {
+    const auto close = value.find('}');
+    if (close == std::string_view::npos || value.find('{', 1) != std::string_view::npos) {
+        return false;
+    }
+    const auto rest = trim(value.substr(close + 1));
+    return rest.empty() || rest.starts_with('#');
+}
+
 void read_netplan_child(const std::vector<Line>& lines, std::size_t i, const YamlKey& key,
                         NetplanEntry& entry) {
     const auto range = range_of(lines, i, key.indent);
@@ -95,6 +106,7 @@ void read_netplan_child(const std::vector<Line>& lines, std::size_t i, const Yam
     if (key.key == "match") {
         entry.match = range;
         if (key.value.starts_with('{')) {
+            entry.match_is_odd = !is_one_mapping(key.value);
             if (key.value.find("macaddress") != std::string_view::npos) entry.match_mac = i;
             entry.match_has_more = key.value.find(',') != std::string_view::npos;
             if (const auto at = key.value.find("name:"); at != std::string_view::npos) {
@@ -203,7 +215,10 @@ NetworkEdit edit_netplan(std::string_view text, std::string_view id) {
         if (entry.match_mac) {
             const auto body = lines[*entry.match_mac].body;
             const bool in_braces = entry.match->begin == *entry.match_mac;
-            if (!entry.match_has_more) {
+            if (entry.match_is_odd) {
+                out.left = fmt::format("line {}: a match in braces that are not one mapping",
+                                       lines[*entry.match_mac].number);
+            } else if (!entry.match_has_more) {
                 editor.replace(*entry.match_mac,
                                mac_to_name(body, entry.set_name == "eth0" ? "eth0" : "\"e*\""));
             } else if (in_braces) {

@@ -156,6 +156,12 @@ class Assessor {
         for (const auto& finding : facts_.findings) {
             if (finding.severity != Severity::refusal) {
                 judge_advice(finding, verdicts);
+                // Else it is reached as a fallback.
+                if (finding.id == "default-entry-does-not-boot" && facts_.must_set_default) {
+                    add(verdicts, hvm(),
+                        {Verdict::repairable, finding.id, finding.where, finding.seen,
+                         finding.action});
+                }
                 continue;
             }
             const Reason reason{Verdict::refused, finding.id, finding.where, finding.seen,

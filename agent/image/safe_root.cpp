@@ -100,6 +100,9 @@ FileStatus status_of(const struct stat& st) {
     out.mode = st.st_mode & 07777U;
     out.uid = st.st_uid;
     out.gid = st.st_gid;
+    out.links = st.st_nlink;
+    out.device = st.st_dev;
+    out.inode = st.st_ino;
     return out;
 }
 
@@ -411,6 +414,10 @@ Result<std::string> SafeRoot::read_prefix(std::string_view path, std::size_t cou
     return out;
 }
 
+Result<Fd> SafeRoot::open_directory(std::string_view path) const {
+    return open(path, O_RDONLY | O_DIRECTORY);
+}
+
 Result<std::vector<std::string>> SafeRoot::list(std::string_view path, std::size_t limit) const {
     AMILIFT_TRY(Fd fd, open(path, O_RDONLY | O_DIRECTORY));
     const core::Owned<DIR, ::closedir> directory(::fdopendir(fd.get()));
@@ -495,6 +502,7 @@ Result<> SafeRoot::write(std::string_view path, std::string_view contents,
         } else {
             AMILIFT_CHECK(label_like(place.directory, fd, real));
         }
+        if (old.kind == FileKind::regular && old.links > 1) return rewrite(real, contents);
         if (::fsync(fd.get()) != 0 || ::renameat(place.directory.get(), temporary.c_str(),
                                                  place.directory.get(), place.name.c_str()) != 0) {
             const int saved = errno;
@@ -505,11 +513,23 @@ Result<> SafeRoot::write(std::string_view path, std::string_view contents,
         }
         return {};
     };
-    if (auto replaced = replace(); !replaced) {
-        ::unlinkat(place.directory.get(), temporary.c_str(), 0);
-        return replaced;
-    }
+    const auto replaced = replace();
+    // It is gone where it has been renamed.
+    ::unlinkat(place.directory.get(), temporary.c_str(), 0);
+    if (!replaced) return replaced;
     return sync_directory(place.directory, real);
+}
+
+/// The temporary file beside it has proved that there is room for the new contents.
+Result<> SafeRoot::rewrite(const std::string& path, std::string_view contents) const {
+    AMILIFT_TRY(const Fd seen, open_regular(path));
+    AMILIFT_TRY(const Fd fd, core::open_file(fd_path(seen), O_WRONLY));
+    AMILIFT_CHECK(core::write_all_at(fd, std::as_bytes(std::span(contents)), 0, path));
+    if (::ftruncate(fd.get(), static_cast<off_t>(contents.size())) != 0 || ::fsync(fd.get()) != 0) {
+        const int saved = errno;
+        return core::fail_errno(saved, fmt::format("cannot rewrite {} of the image", quoted(path)));
+    }
+    return {};
 }
 
 Result<> SafeRoot::overwrite(std::string_view path, std::uint64_t offset,

@@ -21,6 +21,13 @@ struct FileStatus {
     std::uint32_t mode = 0;  ///< permission bits with suid, sgid and sticky
     std::uint32_t uid = 0;
     std::uint32_t gid = 0;
+    std::uint64_t links = 0;   ///< names that the file has
+    std::uint64_t device = 0;  ///< with `inode`, what tells one file from another
+    std::uint64_t inode = 0;
+
+    [[nodiscard]] bool is_same_file(const FileStatus& other) const {
+        return kind != FileKind::missing && device == other.device && inode == other.inode;
+    }
 };
 
 /// The root of an image's filesystem, as hostile input: every path is resolved by
@@ -62,16 +69,19 @@ class SafeRoot {
                                                         std::size_t count) const;
     /// An open descriptor of a regular file for reading (big files are streamed).
     [[nodiscard]] core::Result<core::Fd> open_regular(std::string_view path) const;
+    /// An open descriptor of a directory (links followed inside the image).
+    [[nodiscard]] core::Result<core::Fd> open_directory(std::string_view path) const;
     /// Names in a directory, sorted, without "." and "..", at most `limit` (corrupt beyond).
     [[nodiscard]] core::Result<std::vector<std::string>> list(std::string_view path,
                                                               std::size_t limit = 100000) const;
 
     /// Replaces or creates a regular file atomically: temporary file in the same directory, write,
-    /// fsync, rename, fsync of the directory. Keeps mode, owner and extended attributes of a
-    /// replaced file (a new one gets `mode_if_new`, root:root, and the directory's SELinux label if
-    /// it has one), and keeps the directory's timestamps. Links are followed inside the image: the
-    /// file that the link names is replaced, the link stays. Fails if the target is no regular
-    /// file (corrupt) and if a link dangles (not_found).
+    /// fsync, rename, fsync of the directory. A file of several names (hard links) is rewritten
+    /// where it lies instead, which is not atomic, so that it stays one file. Keeps mode, owner and
+    /// extended attributes of a replaced file (a new one gets `mode_if_new`, root:root, and the
+    /// directory's SELinux label if it has one), and keeps the directory's timestamps. Links are
+    /// followed inside the image: the file that the link names is replaced, the link stays. Fails
+    /// if the target is no regular file (corrupt) and if a link dangles (not_found).
     [[nodiscard]] core::Result<> write(std::string_view path, std::string_view contents,
                                        std::uint32_t mode_if_new = 0644) const;
     /// Overwrites bytes of a regular file where they lie: its size and its blocks stay, and they
@@ -100,6 +110,7 @@ class SafeRoot {
         std::string name;
     };
     [[nodiscard]] core::Result<Place> place_of(std::string_view path) const;
+    [[nodiscard]] core::Result<> rewrite(const std::string& path, std::string_view contents) const;
 
     core::Fd root_;
 };

@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace amilift::job {
@@ -14,6 +15,12 @@ namespace amilift::job {
 enum class Bootloader {
     grub2,       ///< GRUB 2 core.img from the helper; the image's menu.lst stays the live menu
     grub_legacy  ///< GRUB 0.97 stages from the image's own files
+};
+
+/// What the new disk is made for.
+enum class Virtualization {
+    hvm,         ///< a partition and a boot loader of its own
+    paravirtual  ///< a bare filesystem, started by EC2's PV-GRUB
 };
 
 /// How the new disk is laid out.
@@ -41,12 +48,16 @@ enum class Platform {
 
 /// What of the conversion itself the user chose. This part also serves local conversions.
 struct ConversionOptions {
+    Virtualization virtualization = Virtualization::hvm;
+    /// Of the new AMI, "x86_64" or "i386": a paravirtual one starts kernels of that architecture
+    /// only. Not a key of the job; empty: there is no AMI.
+    std::string architecture;
     Bootloader bootloader = Bootloader::grub2;
-    Layout layout = Layout::mbr;  ///< the key is target.layout
+    Layout layout = Layout::mbr;  ///< the key is target.layout; for hvm only
     /// Of the new disk (target.size), 1 to kMaxSizeGib; the root filesystem is grown to fill it.
-    /// 0: the filesystem keeps its size, and the disk is as large as it needs.
+    /// 0: the filesystem keeps its size, and the disk is as large as it needs. For hvm only.
     std::uint32_t size_gib = 0;
-    /// Kernel console arguments that replace hvc0/xvc0, in order.
+    /// Kernel console arguments that replace hvc0/xvc0, in order. For hvm only.
     std::vector<std::string> consoles{"tty0", "ttyS0,115200n8"};
     /// target.platform of a job: what cannot run there is refused. Absent: nothing is refused for
     /// it, and the image runs where its drivers let it.
@@ -57,12 +68,19 @@ struct Source {
     std::string ami;  ///< "ami-" + 8 or 17 hex digits
 };
 
+/// What parse_job() puts in place of hvm's defaults when the target is paravirtual.
+inline constexpr std::string_view kPvName = "{source.name}-pv-{date}";
+inline constexpr std::string_view kPvDescription =
+    "Paravirtual conversion of {source.ami} ({source.name}) by amilift";
+inline constexpr std::string_view kPvRootDeviceName = "/dev/sda1";
+
 struct Target {
     std::string name = "{source.name}-hvm-{date}";  ///< template, see expand_template()
     std::string description = "HVM conversion of {source.ami} ({source.name}) by amilift";
     std::map<std::string, std::string> tags;  ///< values are templates
     bool copy_source_tags = true;
     std::string root_device_name = "/dev/xvda";
+    std::string aki = "auto";  ///< for paravirtual: "aki-...", or "auto": the newest that fits
     std::string volume_type = "gp3";
     NameCollision on_name_collision = NameCollision::fail;
 };

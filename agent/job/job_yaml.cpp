@@ -30,16 +30,25 @@ constexpr std::size_t kMaxProblems = 20;
 /// EC2 allows 50 tags on a resource; the source's tags and amilift's own need room, too.
 constexpr std::size_t kMaxTags = 40;
 constexpr std::size_t kMaxConsoles = 4;
+constexpr std::string_view kAutoAki = "auto";
 constexpr std::string_view kWrapperKey = "amilift";
 constexpr std::string_view kPointerKey = "job";
 
 constexpr std::array<std::string_view, 7> kJobKeys{"id",     "source",   "target",   "conversion",
                                                    "finish", "deadline", "endpoints"};
 constexpr std::array<std::string_view, 1> kSourceKeys{"ami"};
-constexpr std::array<std::string_view, 11> kTargetKeys{
-    "name",     "description",      "tags",        "copy_source_tags",  "virtualization",
-    "platform", "root_device_name", "volume_type", "on_name_collision", "layout",
-    "size"};
+constexpr std::array<std::string_view, 12> kTargetKeys{"name",
+                                                       "description",
+                                                       "tags",
+                                                       "copy_source_tags",
+                                                       "virtualization",
+                                                       "platform",
+                                                       "root_device_name",
+                                                       "volume_type",
+                                                       "on_name_collision",
+                                                       "layout",
+                                                       "size",
+                                                       "aki"};
 constexpr std::array<std::string_view, 2> kConversionKeys{"bootloader", "consoles"};
 constexpr std::array<std::string_view, 2> kFinishKeys{"on_success", "on_failure"};
 constexpr std::array<std::string_view, 3> kEndpointKeys{"ec2", "s3", "sts"};
@@ -116,6 +125,9 @@ class Reader {
     JobPointer read_pointer(const YamlNode& top);
     void read_source(const YamlNode& node, Source& out);
     void read_target(const YamlNode& node, Job& job);
+    /// What the job does not say gets the defaults of a paravirtual target; what it says of hvm's
+    /// boot loader is a problem. `conversion` is null where the job has no such key.
+    void set_pv_defaults(const YamlNode& target, const YamlNode* conversion, Job& out);
     void read_size(const YamlNode& node, std::string_view path, std::uint32_t& out);
     void read_conversion(const YamlNode& node, ConversionOptions& out);
     void read_finish(const YamlNode& node, Finish& out);
@@ -181,6 +193,8 @@ Job Reader::read_job(const YamlNode& top) {
         add(top, "the job is empty, expected at least 'source: {ami: ami-...}'");
         return job;
     }
+    const YamlNode* target = nullptr;
+    const YamlNode* conversion = nullptr;
     read_mapping(top, "", kJobKeys, {"source"},
                  [&](std::size_t index, const std::string& path, const YamlNode& value) {
                      switch (index) {
@@ -189,8 +203,10 @@ Job Reader::read_job(const YamlNode& top) {
                          case 1:
                              return read_source(value, job.source);
                          case 2:
+                             target = &value;
                              return read_target(value, job);
                          case 3:
+                             conversion = &value;
                              return read_conversion(value, job.conversion);
                          case 4:
                              return read_finish(value, job.finish);
@@ -200,7 +216,40 @@ Job Reader::read_job(const YamlNode& top) {
                              return read_endpoints(value, job.endpoints);
                      }
                  });
+    if (job.conversion.virtualization == Virtualization::paravirtual) {
+        set_pv_defaults(*target, conversion, job);
+    } else if (job.target.aki != kAutoAki) {
+        add(*find(*target, "aki"), "'target.aki' needs 'target.virtualization: paravirtual'");
+    }
     return job;
+}
+
+void Reader::set_pv_defaults(const YamlNode& target, const YamlNode* conversion, Job& out) {
+    if (find(target, "name") == nullptr) out.target.name = kPvName;
+    if (find(target, "description") == nullptr) out.target.description = kPvDescription;
+    if (find(target, "root_device_name") == nullptr) {
+        out.target.root_device_name = kPvRootDeviceName;
+    }
+    if (out.conversion.platform == Platform::nitro) {
+        add(*find(target, "platform"),
+            "'target.platform: nitro' needs 'target.virtualization: hvm'");
+    }
+    for (const auto key : {"layout", "size"}) {
+        if (const auto* value = find(target, key); value != nullptr) {
+            add(*value,
+                fmt::format("'target.{}' is for 'target.virtualization: hvm': a paravirtual "
+                            "image is the bare filesystem as it is",
+                            key));
+        }
+    }
+    if (conversion == nullptr) return;
+    for (const auto key : {"bootloader", "consoles"}) {
+        if (const auto* value = find(*conversion, key); value != nullptr) {
+            add(*value, fmt::format("'conversion.{}' is for 'target.virtualization: hvm': a "
+                                    "paravirtual image starts by PV-GRUB and its console is hvc0",
+                                    key));
+        }
+    }
 }
 
 JobPointer Reader::read_pointer(const YamlNode& top) {
@@ -249,7 +298,6 @@ void Reader::read_source(const YamlNode& node, Source& out) {
 
 void Reader::read_target(const YamlNode& node, Job& job) {
     auto& out = job.target;
-    std::string virtualization;
     read_mapping(
         node, "target", kTargetKeys, {},
         [&](std::size_t index, const std::string& path, const YamlNode& value) {
@@ -263,7 +311,11 @@ void Reader::read_target(const YamlNode& node, Job& job) {
                 case 3:
                     return read_boolean(value, path, out.copy_source_tags);
                 case 4:
-                    return read_choice<std::string>(value, path, {{"hvm", "hvm"}}, virtualization);
+                    return read_choice<Virtualization>(
+                        value, path,
+                        {{"hvm", Virtualization::hvm},
+                         {"paravirtual", Virtualization::paravirtual}},
+                        job.conversion.virtualization);
                 case 5:
                     return read_choice<std::optional<Platform>>(
                         value, path, {{"nitro", Platform::nitro}, {"xen", Platform::xen}},
@@ -286,8 +338,10 @@ void Reader::read_target(const YamlNode& node, Job& job) {
                                                 {"gpt", Layout::gpt},
                                                 {"in-place", Layout::in_place}},
                                                job.conversion.layout);
-                default:
+                case 10:
                     return read_size(value, path, job.conversion.size_gib);
+                default:
+                    return read_text(value, path, kAkiRule, out.aki);
             }
         });
 }

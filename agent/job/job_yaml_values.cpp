@@ -26,10 +26,18 @@ bool is_job_id(std::string_view v) {
     });
 }
 
-bool is_ami_id(std::string_view v) {
-    if (!v.starts_with("ami-")) return false;
-    v.remove_prefix(4);
+bool is_id(std::string_view v, std::string_view prefix) {
+    if (!v.starts_with(prefix)) return false;
+    v.remove_prefix(prefix.size());
     return (v.size() == 8 || v.size() == 17) && std::ranges::all_of(v, is_lower_hex);
+}
+
+bool is_ami_id(std::string_view v) {
+    return is_id(v, "ami-");
+}
+
+bool is_aki(std::string_view v) {
+    return v == "auto" || is_id(v, "aki-");
 }
 
 bool is_root_device(std::string_view v) {
@@ -143,6 +151,8 @@ bool is_bucket(std::string_view v) {
 const TextRule kJobIdRule{is_job_id, "1 to 64 letters, digits, '.', '_' or '-'"};
 const TextRule kAmiIdRule{is_ami_id,
                           "'ami-' and 8 or 17 lower-case hexadecimal digits (ami-0abc1234)"};
+const TextRule kAkiRule{is_aki,
+                        "auto, or 'aki-' and 8 or 17 lower-case hexadecimal digits (aki-0abc1234)"};
 const TextRule kRootDeviceRule{is_root_device, "/dev/xvda or /dev/sda1"};
 const TextRule kConsoleRule{is_console,
                             "a console of the Linux kernel (tty0, ttyS0 or ttyS0,115200n8)"};

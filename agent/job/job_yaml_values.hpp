@@ -20,6 +20,8 @@ struct TextRule {
 extern const TextRule kJobIdRule;
 /// "ami-" and 8 or 17 lower-case hexadecimal digits.
 extern const TextRule kAmiIdRule;
+/// "auto", or "aki-" and 8 or 17 lower-case hexadecimal digits.
+extern const TextRule kAkiRule;
 /// The two names that EC2 reserves for the root device of an HVM instance. Source: EC2 User Guide,
 /// "Device names for volumes on Amazon EC2 instances".
 extern const TextRule kRootDeviceRule;

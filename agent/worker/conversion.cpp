@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "image/kernel_arguments.hpp"
+#include "image/pv_boot.hpp"
 #include "modules/bootloader.hpp"
 #include "modules/copy.hpp"
 #include "modules/disk_grow.hpp"
@@ -65,15 +67,32 @@ const DiskRef& content_of(const ConversionRequest& request) {
     return is_own_volume(request) ? request.target : request.source;
 }
 
-/// The image's content, with every finding told.
-Result<Inspection> inspect_content(const SourceImage& source, ConversionObserver& observer) {
+bool is_paravirtual(const job::ConversionOptions& options) {
+    return options.virtualization == job::Virtualization::paravirtual;
+}
+
+/// The image's content, with every finding told. For a paravirtual target it is judged by what
+/// PV-GRUB boots. No options: it is only looked at.
+Result<Inspection> inspect_content(const SourceImage& source, ConversionObserver& observer,
+                                   const job::ConversionOptions* options = nullptr) {
     Inspection inspection;
     inspection.disk = source.contents();
     inspection.filesystem = source.filesystem();
     inspection.partitions = source.partitions();
     AMILIFT_TRY(inspection.facts, image::inspect_image(source.root(), source.boot_disk()));
+    if (options != nullptr && is_paravirtual(*options)) {
+        AMILIFT_CHECK(
+            image::choose_pv_boot(source.root(), inspection.facts, options->architecture));
+    }
     auto& findings = inspection.facts.findings;
     findings.insert(findings.begin(), source.findings().begin(), source.findings().end());
+    if (const auto& entry = inspection.facts.boot_entry; entry) {
+        const auto flags =
+            image::last_value(inspection.facts.boot_entries[*entry].arguments, "rootflags");
+        if (auto finding = source.other_root(flags.value_or(""))) {
+            findings.push_back(*std::move(finding));
+        }
+    }
     const bool all_clean = std::ranges::all_of(
         source.places(), [](const VolumePlace& place) { return place.filesystem.clean; });
     if (!all_clean) {
@@ -119,14 +138,18 @@ struct Plan {
     std::vector<std::byte> boot_area;        ///< of a disk with partitions
 };
 
-/// A bare filesystem becomes the first partition of a new table, or stays where it is.
-VolumePlace new_root(const SourceImage& source, job::Layout layout, std::uint64_t root_bytes) {
-    auto place = source.places().front();
-    place.partition = layout == job::Layout::in_place ? 0 : 1;
-    place.offset_bytes = modules::root_offset(layout);
-    place.always_by_loop = true;
-    place.filesystem.size_bytes = root_bytes;
-    return place;
+/// A bare filesystem becomes the first partition of a new table, or stays where it is; so do all
+/// subvolumes of a btrfs.
+std::vector<VolumePlace> new_places(const SourceImage& source, job::Layout layout,
+                                    std::uint64_t root_bytes) {
+    auto places = source.places();
+    for (auto& place : places) {
+        place.partition = layout == job::Layout::in_place ? 0 : 1;
+        place.offset_bytes = modules::root_offset(layout);
+        place.always_by_loop = true;
+        place.filesystem.size_bytes = root_bytes;
+    }
+    return places;
 }
 
 /// A disk with partitions keeps them.
@@ -155,28 +178,41 @@ Result<> plan_partitions(const ConversionRequest& request, const SourceImage& so
     plan.target_places = source.places();
     plan.text.target_bytes = source.disk().size_bytes();
     AMILIFT_TRY(plan.boot_area, modules::read_boot_area(source.disk(), source.partitions()));
-    auto& root = plan.target_places.front();
+    const auto& root = source.places().front();
     AMILIFT_TRY(
         const auto growth,
         modules::plan_root_growth(request.options, source.disk(), source.contents().layout,
                                   source.partitions(), root.partition, is_own_volume(request)));
     if (!growth) return {};
-    root.filesystem.size_bytes = growth->new_bytes;
+    for (auto& place : plan.target_places) {
+        if (place.partition == growth->partition) place.filesystem.size_bytes = growth->new_bytes;
+    }
     plan.text.target_bytes =
         std::max(plan.text.target_bytes, std::uint64_t{request.options.size_gib} << 30);
     return {};
 }
 
-/// What the steps take of the filesystem: all that they add, and the most that one of them needs
-/// while it is applied.
-std::uint64_t room_for(const std::vector<modules::Step>& steps) {
+/// A paravirtual target is the root filesystem alone.
+VolumePlace bare_filesystem(const SourceImage& source) {
+    auto place = source.places().front();
+    place.partition = 0;
+    place.offset_bytes = 0;
+    return place;
+}
+
+/// Has the source room for what the steps take of the filesystem: all that they add, and the most
+/// that one of them needs while it is applied?
+Result<> require_room(const SourceImage& source, const std::vector<modules::Step>& steps,
+                      RoomIn where) {
     std::uint64_t added = 0;
+    std::uint64_t files = 0;
     std::uint64_t passing = 0;
     for (const auto& step : steps) {
         added += step.added_bytes;
+        files += step.added_files;
         passing = std::max(passing, step.passing_bytes);
     }
-    return added + passing;
+    return source.require_room(added + passing, files, where);
 }
 
 Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& source,
@@ -184,13 +220,17 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
                        ConversionObserver& observer, const core::Cancel& cancel) {
     Plan plan;
     observer.on_stage("inspect");
-    AMILIFT_TRY(plan.text.inspection, inspect_content(source, observer));
+    AMILIFT_TRY(plan.text.inspection, inspect_content(source, observer, &request.options));
     auto& inspection = plan.text.inspection;
-    for (auto& finding : modules::platform_findings(inspection.facts, request.options.platform)) {
+    const bool paravirtual = is_paravirtual(request.options);
+    for (auto& finding :
+         paravirtual ? modules::paravirtual_findings(inspection.facts)
+                     : modules::platform_findings(inspection.facts, request.options.platform)) {
         observer.on_finding(finding);
         inspection.facts.findings.push_back(std::move(finding));
     }
     AMILIFT_CHECK(require_convertible(inspection.facts));
+    if (paravirtual) AMILIFT_CHECK(source.require_one_filesystem(inspection.facts.fstab_text));
     AMILIFT_CHECK(modules::Manifest::require_place(source.root(), modules::kManifestPath));
     if (is_own_volume(request) && !request.is_interrupted) {
         AMILIFT_CHECK(require_no_notes(source.root()));
@@ -203,13 +243,16 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
         AMILIFT_TRY(used, source.used_extents());
         plan.text.used_bytes = used.used_bytes;
     }
-    if (inspection.facts.disk.is_partitioned()) {
+    if (paravirtual) {
+        plan.target_places = {bare_filesystem(source)};
+        plan.text.target_bytes = inspection.filesystem.size_bytes;
+    } else if (inspection.facts.disk.is_partitioned()) {
         AMILIFT_CHECK(plan_partitions(request, source, plan));
     } else {
         AMILIFT_CHECK(require_in_place_layout(request));
         AMILIFT_TRY(const auto disk,
                     modules::plan_disk(request.options, inspection.filesystem, target_bytes));
-        plan.target_places = {new_root(source, request.options.layout, disk.root_bytes())};
+        plan.target_places = new_places(source, request.options.layout, disk.root_bytes());
         plan.text.target_bytes = disk.needed_bytes();
     }
     const modules::PlanContext context{.options = request.options,
@@ -221,8 +264,9 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
                                        .commands = commands,
                                        .source_path = source.disk().path(),
                                        .source_bytes = source.disk().size_bytes(),
+                                       .partitions = inspection.partitions,
                                        .target_has_content = is_own_volume(request)};
-    for (const auto* module : modules::modules_for(inspection.facts)) {
+    for (const auto* module : modules::modules_for(inspection.facts, request.options)) {
         AMILIFT_CHECK(cancel.check());
         auto steps = module->plan(context);
         if (!steps) return std::unexpected(std::move(steps).error());
@@ -231,7 +275,8 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
             plan.steps.push_back(std::move(step));
         }
     }
-    AMILIFT_CHECK(source.require_room(room_for(plan.steps)));
+    AMILIFT_CHECK(
+        require_room(source, plan.steps, paravirtual ? RoomIn::root : RoomIn::each_filesystem));
     AMILIFT_TRY(plan.boot_files, modules::read_boot_files(inspection.facts, source.root()));
     return plan;
 }
@@ -335,7 +380,7 @@ Result<> verify(const ConversionRequest& request, const std::string& target_path
                                              .commands = commands,
                                              .boot_files = plan.boot_files,
                                              .boot_area = plan.boot_area};
-        for (const auto* module : modules::modules_for(inspection.facts)) {
+        for (const auto* module : modules::modules_for(inspection.facts, request.options)) {
             AMILIFT_CHECK(cancel.check());
             auto proofs = module->verify(context);
             if (!proofs) {

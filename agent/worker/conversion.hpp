@@ -90,9 +90,9 @@ struct ConversionResult {
 /// The source is a PV root, which is a bare filesystem, or a disk with partitions. What cannot be
 /// read gives Errc::refused with an id: "empty-disk", "unknown-filesystem", "truncated",
 /// "filesystem-has-errors", "dirty-filesystem"; of a disk with partitions "no-root-partition",
-/// "several-roots", "lvm-root", "luks-root", "raid-root", "btrfs-root", "sector-size"; and for a
-/// conversion "filesystem-full" and "path-taken". A source that is mounted or otherwise
-/// written to gives conflict.
+/// "several-roots", "lvm-root", "luks-root", "raid-root", "sector-size"; of btrfs "several-roots"
+/// (subvolumes) and "btrfs-several-devices"; and for a conversion "filesystem-full" and
+/// "path-taken". A source that is mounted or otherwise written to gives conflict.
 
 /// What is on the source. Refusals of its content are findings with severity refusal. A dirty
 /// journal is replayed if the source is our own volume and `may_replay_journal` says so.

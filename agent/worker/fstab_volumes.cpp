@@ -16,7 +16,7 @@
 namespace amilift::worker {
 namespace {
 
-constexpr std::size_t kMaxVolumes = 16;
+constexpr std::size_t kMaxVolumes = 32;
 
 /// "LABEL=/boot" or /dev/disk/by-label/x -> the value, for the tags `name`.
 std::optional<std::string> tag(std::string_view spec, std::string_view name) {
@@ -107,12 +107,18 @@ FstabVolumes read_fstab_volumes(const std::vector<dev::Partition>& partitions,
                                 const dev::Partition& root, std::string_view fstab) {
     using image::Severity;
     FstabVolumes out;
-    for (const auto& entry : image::parse_fstab(fstab)) {
+    const auto entries = image::parse_fstab(fstab);
+    const auto root_entry = std::ranges::find(entries, "/", &image::FstabEntry::file);
+    const bool has_subvolumes = root.filesystem.type == dev::Filesystem::btrfs;
+    for (const auto& entry : entries) {
         if (is_no_disk(entry) || !is_mount_point(entry.file)) continue;
         const auto where = fmt::format("/etc/fstab:{}", entry.line);
         const auto seen = fmt::format("'{}' is mounted at '{}'", image::printable(entry.spec, 80),
                                       image::printable(entry.file, 80));
         const auto* partition = find_partition(partitions, entry.spec);
+        if (has_subvolumes && root_entry != entries.end() && entry.spec == root_entry->spec) {
+            partition = &root;
+        }
         const bool is_boot = entry.file == "/boot";
         if (partition == nullptr) {
             if (is_boot) {
@@ -128,18 +134,19 @@ FstabVolumes read_fstab_volumes(const std::vector<dev::Partition>& partitions,
             }
             continue;
         }
-        if (partition == &root || !is_edited(entry.file)) continue;
+        if ((partition == &root && !has_subvolumes) || !is_edited(entry.file)) continue;
         if (partition->content != dev::PartitionContent::filesystem) {
             if (is_boot) {
                 out.findings.push_back(
                     {Severity::refusal, "boot-filesystem", where,
-                     fmt::format("{}, which holds {}, expected ext2, ext3, ext4 or XFS", seen,
-                                 dev::to_string(partition->content)),
+                     fmt::format("{}, which holds {}, expected ext2, ext3, ext4, XFS or btrfs",
+                                 seen, dev::to_string(partition->content)),
                      "amilift cannot read the kernels that boot", "put /boot on ext4"});
             }
             continue;
         }
-        if (out.volumes.size() < kMaxVolumes) out.volumes.push_back({partition, entry.file});
+        if (out.volumes.size() < kMaxVolumes)
+            out.volumes.push_back({partition, entry.file, entry.options, entry.line});
     }
     // What fstab mounts later on the same place hides the earlier one; nobody does that to /boot.
     // Not std::stable_sort: clang rejects libstdc++ 12's for its deprecated temporary buffer.

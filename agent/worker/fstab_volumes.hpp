@@ -20,6 +20,8 @@ namespace amilift::worker {
 struct FstabVolume {
     const dev::Partition* partition = nullptr;
     std::string mount_point;
+    std::string options;  ///< of fstab: they choose the subvolume of a btrfs
+    int line = 0;
 };
 
 struct FstabVolumes {
@@ -28,7 +30,8 @@ struct FstabVolumes {
 };
 
 /// What of /etc/fstab lies on this disk and holds what a conversion reads or edits: /boot, /usr,
-/// /var, /etc and what is below them; mount points that no link in a path can move. Findings:
+/// /var, /etc and what is below them; mount points that no link in a path can move. Of a btrfs that
+/// is the root, its other subvolumes too. Findings:
 /// "boot-partition-missing" and "boot-filesystem" (refusals), "volume-not-on-disk".
 [[nodiscard]] FstabVolumes read_fstab_volumes(const std::vector<dev::Partition>& partitions,
                                               const dev::Partition& root, std::string_view fstab);

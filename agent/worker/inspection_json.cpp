@@ -131,6 +131,7 @@ void members(A& a, T& x)
     a.choice("type", x.type, dev::Filesystem::unknown);
     a("size_bytes", x.size_bytes);
     a("block_bytes", x.block_bytes);
+    a("device_count", x.device_count);
     a("uuid", x.uuid);
     a("label", x.label);
     a("needs_recovery", x.needs_recovery);
@@ -159,12 +160,22 @@ void members(A& a, T& x)
 
 template <class A, class T>
 void members(A& a, T& x)
+    requires std::same_as<std::remove_const_t<T>, image::BootSubvolume>
+{
+    a("path", x.path);
+    a("mount_point", x.mount_point);
+}
+
+template <class A, class T>
+void members(A& a, T& x)
     requires std::same_as<std::remove_const_t<T>, image::BootVolume>
 {
     a("partition", x.partition);
     a("mount_point", x.mount_point);
     a("uuid", x.uuid);
     a("label", x.label);
+    a("subvolumes", x.subvolumes);
+    a("default_subvolume", x.default_subvolume);
 }
 
 template <class A, class T>
@@ -200,6 +211,16 @@ void members(A& a, T& x)
     a("initrd_where", x.initrd_where);
     a("other_disk", x.other_disk);
     a("is_hypervisor", x.is_hypervisor);
+    a("choice", x.choice);
+}
+
+template <class A, class T>
+void members(A& a, T& x)
+    requires std::same_as<std::remove_const_t<T>, image::DefaultEdit>
+{
+    a("path", x.path);
+    a("choice", x.choice);
+    a.choice("form", x.form, image::DefaultForm::extlinux);
 }
 
 template <class A, class T>
@@ -283,6 +304,9 @@ void members(A& a, T& x)
     a("boot_order", x.boot_order);
     a("boot_entry", x.boot_entry);
     a("must_set_default", x.must_set_default);
+    a("default_edit", x.default_edit);
+    a("pv_entries", x.pv_entries);
+    a("pv_console", x.pv_console);
     a("kernels", x.kernels);
     a("kernel_of_entry", x.kernel_of_entry);
     a("fstab_text", x.fstab_text);
@@ -319,6 +343,7 @@ void check_indexes(const image::ImageFacts& facts) {
     bool right = facts.kernel_of_entry.size() <= entries;
     if (facts.boot_entry) right = right && *facts.boot_entry < entries;
     for (const auto index : facts.boot_order) right = right && index < entries;
+    for (const auto index : facts.pv_entries) right = right && index < entries;
     for (const auto& kernel : facts.kernel_of_entry) {
         right = right && (!kernel || *kernel < facts.kernels.size());
     }

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
 
 namespace amilift::worker {
@@ -46,8 +47,10 @@ Result<MountedTree> MountedTree::mount(const dev::BlockDevice& disk, const Volum
     MountedTree tree;
     auto& volume = tree.volumes_.emplace_back();
     AMILIFT_TRY(volume.loop, attach(disk, root, access));
-    AMILIFT_TRY(volume.mount, dev::Mount::mount(volume.loop ? volume.loop->path() : disk.path(),
-                                                root.filesystem.type, access));
+    volume.device = volume.loop ? volume.loop->path() : disk.path();
+    volume.offset_bytes = root.offset_bytes;
+    AMILIFT_TRY(volume.mount,
+                dev::Mount::mount(volume.device, root.filesystem.type, access, root.subvolume_id));
     AMILIFT_TRY(tree.root_, open_root(*volume.mount));
     return tree;
 }
@@ -64,11 +67,19 @@ Result<MountedTree> MountedTree::mount(const dev::BlockDevice& disk,
 Result<> MountedTree::add(const dev::BlockDevice& disk, const VolumePlace& place,
                           dev::Access access) {
     Volume volume;
-    AMILIFT_TRY(volume.loop, attach(disk, place, access));
-    AMILIFT_TRY(volume.mount,
-                dev::Mount::mount_below(*volumes_.front().mount, place.mount_point.substr(1),
-                                        volume.loop ? volume.loop->path() : disk.path(),
-                                        place.filesystem.type, access));
+    volume.offset_bytes = place.offset_bytes;
+    // Subvolumes are of one filesystem, which the kernel mounts from one device only.
+    const auto same = std::ranges::find(volumes_, place.offset_bytes, &Volume::offset_bytes);
+    if (same != volumes_.end()) {
+        volume.device = same->device;
+    } else {
+        AMILIFT_TRY(volume.loop, attach(disk, place, access));
+        volume.device = volume.loop ? volume.loop->path() : disk.path();
+    }
+    AMILIFT_TRY(
+        volume.mount,
+        dev::Mount::mount_below(*volumes_.front().mount, place.mount_point.substr(1), volume.device,
+                                place.filesystem.type, access, place.subvolume_id));
     volumes_.push_back(std::move(volume));
     return {};
 }

@@ -22,6 +22,8 @@ struct VolumePlace {
     /// Through a loop device even where the disk is the filesystem: the disk itself is held open
     /// for nobody else.
     bool always_by_loop = false;
+    std::uint64_t subvolume_id = 0;  ///< of btrfs; 0: the default one
+    std::string subvolume{};         ///< its path from the top level
 };
 
 /// The image's filesystems of one disk, mounted into one tree: what image::SafeRoot then sees is
@@ -47,7 +49,8 @@ class MountedTree {
     [[nodiscard]] const dev::Mount& mount_at(std::size_t index) const {
         return *volumes_.at(index).mount;
     }
-    /// The loop device of that filesystem; null where the disk itself is mounted.
+    /// The loop device of that filesystem; null where the disk itself is mounted, and for all but
+    /// the first of several subvolumes: they share one.
     [[nodiscard]] const dev::LoopDevice* loop_at(std::size_t index) const {
         const auto& loop = volumes_.at(index).loop;
         return loop ? &*loop : nullptr;
@@ -65,6 +68,8 @@ class MountedTree {
   private:
     // Destroyed in reverse: a root's descriptor would keep the mount busy, the mount the loop.
     struct Volume {
+        std::uint64_t offset_bytes = 0;
+        std::string device;
         std::optional<dev::LoopDevice> loop;
         std::optional<dev::Mount> mount;
     };

@@ -111,6 +111,9 @@ class Fields {
 
 template <class Enum>
 using Choice = std::pair<std::string_view, Enum>;
+constexpr std::array kVirtualizations{
+    Choice<job::Virtualization>{"hvm", job::Virtualization::hvm},
+    Choice<job::Virtualization>{"paravirtual", job::Virtualization::paravirtual}};
 constexpr std::array kBootloaders{
     Choice<job::Bootloader>{"grub2", job::Bootloader::grub2},
     Choice<job::Bootloader>{"grub-legacy", job::Bootloader::grub_legacy}};
@@ -300,6 +303,8 @@ namespace {
 std::string encode_conversion(const ConversionRequest& request) {
     return dump({{"source", disk_to_json(request.source)},
                  {"target", disk_to_json(request.target)},
+                 {"virtualization", name_of(request.options.virtualization, kVirtualizations)},
+                 {"architecture", request.options.architecture},
                  {"bootloader", name_of(request.options.bootloader, kBootloaders)},
                  {"layout", name_of(request.options.layout, kLayouts)},
                  {"size_gib", request.options.size_gib},
@@ -338,6 +343,8 @@ Result<WorkerRequest> decode_request(std::string_view text) {
         ConversionRequest request;
         request.source = disk_from(fields.object("source"));
         request.target = disk_from(fields.object("target"));
+        request.options.virtualization = fields.choice("virtualization", kVirtualizations);
+        request.options.architecture = fields.text("architecture", 64);
         request.options.bootloader = fields.choice("bootloader", kBootloaders);
         request.options.layout = fields.choice("layout", kLayouts);
         const auto size_gib = fields.number("size_gib");

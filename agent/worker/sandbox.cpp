@@ -38,6 +38,7 @@ constexpr std::array kKept{
     KeptCapability{CAP_CHOWN, "a replaced file keeps its owner"},
     KeptCapability{CAP_FOWNER, "a replaced file keeps mode, times and attributes"},
     KeptCapability{CAP_FSETID, "a replaced file keeps its set-id bits"},
+    KeptCapability{CAP_SETFCAP, "a file that moves to another filesystem keeps its capabilities"},
     KeptCapability{CAP_LINUX_IMMUTABLE,
                    "nobody may move the boot loader of a disk without partition"},
     KeptCapability{CAP_MAC_ADMIN, "SELinux labels of the image are unknown to the helper's policy"},

@@ -8,10 +8,14 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <iterator>
 #include <limits>
 
 #include "image/fstab.hpp"
+#include "image/text_lines.hpp"
+#include "image/tree_copy.hpp"
 #include "worker/fstab_volumes.hpp"
+#include "worker/root_search.hpp"
 
 namespace amilift::worker {
 namespace {
@@ -61,33 +65,6 @@ Result<> require_whole(const dev::BlockDevice& disk) {
         "copy the image again, in full", "truncated");
 }
 
-/// Has the mounted filesystem what a system starts from?
-Result<bool> looks_like_root(const image::SafeRoot& root) {
-    const auto has = [&](std::string_view path) -> Result<bool> {
-        auto status = root.link_status(path);
-        if (status) return status->kind != image::FileKind::missing;
-        if (status.error().is(Errc::io_error)) return std::unexpected(std::move(status).error());
-        return false;
-    };
-    bool has_init = false;
-    for (const std::string_view path : {"/sbin/init", "/usr/sbin/init", "/usr/lib/systemd/systemd",
-                                        "/lib/systemd/systemd", "/bin/systemd"}) {
-        AMILIFT_TRY(const bool there, has(path));
-        has_init = has_init || there;
-    }
-    AMILIFT_TRY(const bool has_fstab, has("/etc/fstab"));
-    AMILIFT_TRY(const bool has_release, has("/etc/os-release"));
-    return has_init && (has_fstab || has_release);
-}
-
-/// Empty when there is none that can be read: the facts say why.
-Result<std::string> fstab_of(const image::SafeRoot& root) {
-    auto text = root.read("/etc/fstab", image::kTextLimit);
-    if (text) return *std::move(text);
-    if (text.error().is(Errc::io_error)) return std::unexpected(std::move(text).error());
-    return std::string{};
-}
-
 /// Why no partition is a root that amilift can work on.
 Result<> refuse_partitions(const dev::BlockDevice& disk,
                            const std::vector<dev::Partition>& partitions) {
@@ -104,8 +81,8 @@ Result<> refuse_partitions(const dev::BlockDevice& disk,
                    "copy the files of the root volume to a plain ext4 or XFS partition"},
           Obstacle{PartitionContent::raid, "raid-root",
                    "copy the files to a plain ext4 or XFS partition; EBS keeps copies by itself"},
-          Obstacle{PartitionContent::btrfs, "btrfs-root",
-                   "copy the files to an ext4 or XFS partition"},
+          Obstacle{PartitionContent::btrfs_member, "btrfs-several-devices",
+                   "move all of it to one device with 'btrfs device remove'"},
           Obstacle{PartitionContent::broken_filesystem, "filesystem-has-errors",
                    "repair it with fsck, on a copy if you need the original as it is"}}) {
         const auto found = std::ranges::find(partitions, reason.content, &dev::Partition::content);
@@ -117,9 +94,20 @@ Result<> refuse_partitions(const dev::BlockDevice& disk,
                       reason.hint, reason.id);
     }
     return refuse(fmt::format("no partition of '{}' holds a root filesystem: /etc/fstab or "
-                              "/etc/os-release, and an init, on ext2, ext3, ext4 or XFS",
+                              "/etc/os-release, and an init, on ext2, ext3, ext4, XFS or btrfs",
                               disk.path()),
                   "check that this is the disk that the system boots from", "no-root-partition");
+}
+
+/// Nothing tells which of the systems on one btrfs is the one that boots.
+Result<> refuse_subvolumes(const std::string& name, const std::vector<dev::BtrfsSubvolume>& roots) {
+    return refuse(
+        fmt::format("subvolumes '{}' and '{}' of the btrfs on {} hold a root filesystem "
+                    "each",
+                    image::printable(roots[0].path, 80), image::printable(roots[1].path, 80), name),
+        "make the one that boots the default with 'btrfs subvolume set-default', then "
+        "make the image again",
+        "several-roots");
 }
 
 image::BootCode boot_code(dev::BootCodeKind kind) {
@@ -182,19 +170,18 @@ Result<SourceImage> SourceImage::open(const DiskRef& ref, JournalReplay replay) 
         AMILIFT_CHECK(image.mount_partitions(replay));
         return image;
     }
-    AMILIFT_CHECK(image.look_at_filesystem());
-    AMILIFT_CHECK(image.prepare(image.places_.front(), replay));
-    AMILIFT_TRY(auto tree,
-                MountedTree::mount(image.disk_, image.places_.front(), dev::Access::read_only));
-    image.tree_.emplace(std::move(tree));
+    AMILIFT_CHECK(image.look_at_filesystem(replay));
     return image;
 }
 
 Result<> SourceImage::look_at_disk() {
     const auto& path = disk_.path();
     auto contents = dev::read_disk_contents(disk_);
-    if (!contents && contents.error().is(Errc::corrupt)) AMILIFT_CHECK(require_whole(disk_));
-    AMILIFT_TRY(contents_, std::move(contents));
+    if (!contents) {
+        if (contents.error().is(Errc::corrupt)) AMILIFT_CHECK(require_whole(disk_));
+        return std::unexpected(std::move(contents).error());
+    }
+    contents_ = *std::move(contents);
     switch (contents_.layout) {
         case dev::DiskLayout::bare_filesystem:
         case dev::DiskLayout::mbr:
@@ -205,7 +192,7 @@ Result<> SourceImage::look_at_disk() {
                           "check that this is the right disk", "empty-disk");
         case dev::DiskLayout::unknown:
             return refuse(fmt::format("'{}' has neither a partition table nor a filesystem that "
-                                      "amilift knows (ext2, ext3, ext4, XFS)",
+                                      "amilift knows (ext2, ext3, ext4, XFS, btrfs)",
                                       path),
                           "check that this is a disk image that is not compressed or encrypted",
                           "unknown-filesystem");
@@ -213,7 +200,7 @@ Result<> SourceImage::look_at_disk() {
     return {};
 }
 
-Result<> SourceImage::look_at_filesystem() {
+Result<> SourceImage::look_at_filesystem(JournalReplay replay) {
     const auto& path = disk_.path();
     auto info = dev::read_filesystem_info(disk_, 0);
     if (!info && info.error().is(Errc::corrupt)) AMILIFT_CHECK(require_whole(disk_));
@@ -221,12 +208,37 @@ Result<> SourceImage::look_at_filesystem() {
     if (filesystem.type == dev::Filesystem::none || filesystem.type == dev::Filesystem::unknown) {
         return refuse(
             fmt::format("'{}' has a filesystem that amilift does not know, expected ext2, ext3, "
-                        "ext4 or XFS",
+                        "ext4, XFS or btrfs",
                         path),
             "copy its files to an ext3 or ext4 filesystem, then convert that",
             "unknown-filesystem");
     }
-    places_.push_back({0, "/", 0, std::move(filesystem)});
+    VolumePlace place{0, "/", 0, std::move(filesystem)};
+    AMILIFT_CHECK(prepare(place, replay));
+    if (place.filesystem.type != dev::Filesystem::btrfs) {
+        places_.push_back(std::move(place));
+        AMILIFT_TRY(auto tree, MountedTree::mount(disk_, places_.front(), dev::Access::read_only));
+        tree_.emplace(std::move(tree));
+        return {};
+    }
+    AMILIFT_TRY(auto subvolumes, subvolumes_at(disk_, place));
+    AMILIFT_TRY(const auto roots, find_root_subvolumes(disk_, place, subvolumes));
+    if (roots.size() > 1) AMILIFT_CHECK(refuse_subvolumes(fmt::format("'{}'", path), roots));
+    place = with_subvolume(
+        std::move(place), roots.empty() ? *subvolumes.by_id(subvolumes.default_id) : roots.front());
+    subvolumes_.emplace(0, std::move(subvolumes));
+    // To fstab it is the one partition that there is.
+    dev::Partition whole;
+    whole.size_bytes = disk_.size_bytes();
+    whole.content = dev::PartitionContent::filesystem;
+    whole.content_uuid = place.filesystem.uuid;
+    whole.filesystem = place.filesystem;
+    AMILIFT_CHECK(take_volumes({whole}, whole, std::move(place), replay));
+    // Other volumes are none of a disk without partitions: the guest's own findings tell of them.
+    std::erase_if(findings_, [](const image::Finding& finding) {
+        return finding.id == "volume-not-on-disk" || finding.id == "boot-partition-missing";
+    });
+    boot_disk_.volumes = {boot_volume_of(whole)};
     return {};
 }
 
@@ -274,25 +286,50 @@ Result<> SourceImage::replay_journal(VolumePlace& place) const {
     return {};
 }
 
-Result<const dev::Partition*> SourceImage::find_root() const {
-    std::vector<const dev::Partition*> roots;
-    std::vector<const dev::Partition*> named;
+/// What of the partition may be the root: one place, or several subvolumes of a btrfs.
+Result<std::vector<VolumePlace>> SourceImage::roots_on(const dev::Partition& partition) {
+    auto place = place_of(partition, "/");
+    if (partition.filesystem.type != dev::Filesystem::btrfs) return std::vector{std::move(place)};
+    AMILIFT_TRY(auto subvolumes, subvolumes_at(disk_, place));
+    AMILIFT_TRY(const auto found, find_root_subvolumes(disk_, place, subvolumes));
+    subvolumes_.insert_or_assign(partition.number, std::move(subvolumes));
+    if (found.size() > 1) {
+        AMILIFT_CHECK(refuse_subvolumes(
+            fmt::format("partition {} of '{}'", partition.number, disk_.path()), found));
+    }
+    std::vector<VolumePlace> places;
+    for (const auto& subvolume : found) places.push_back(with_subvolume(place, subvolume));
+    return places;
+}
+
+Result<SourceImage::Root> SourceImage::find_root() {
+    std::vector<Root> roots;
+    std::vector<Root> named;
     std::optional<core::Error> unmountable;
     for (const auto& partition : partitions_) {
         if (partition.content != dev::PartitionContent::filesystem) continue;
-        auto tree = MountedTree::mount(disk_, place_of(partition, "/"), dev::Access::read_only);
+        auto places = roots_on(partition);
+        if (!places && places.error().is(Errc::refused)) {
+            return std::unexpected(std::move(places).error());
+        }
+        if (!places) {
+            if (!unmountable) unmountable = std::move(places).error();
+            continue;
+        }
+        if (places->empty()) continue;
+        auto tree = MountedTree::mount(disk_, places->front(), dev::Access::read_only);
         if (!tree) {
             if (!unmountable) unmountable = std::move(tree).error();
             continue;
         }
         AMILIFT_TRY(const bool is_root, looks_like_root(tree->root()));
         if (is_root) {
-            roots.push_back(&partition);
+            roots.push_back({&partition, places->front()});
             AMILIFT_TRY(const auto fstab, fstab_of(tree->root()));
             const auto entries = image::parse_fstab(fstab);
             const auto entry = std::ranges::find(entries, "/", &image::FstabEntry::file);
             if (entry != entries.end() && find_partition(partitions_, entry->spec) == &partition) {
-                named.push_back(&partition);
+                named.push_back(roots.back());
             }
         }
         AMILIFT_CHECK(tree->unmount());
@@ -301,11 +338,11 @@ Result<const dev::Partition*> SourceImage::find_root() const {
     // Of several systems, the one that says itself that it lies where it lies.
     if (named.size() == 1) return named.front();
     if (roots.size() > 1) {
-        AMILIFT_CHECK(
-            refuse(fmt::format("partitions {} and {} of '{}' hold a root filesystem each",
-                               roots[0]->number, roots[1]->number, disk_.path()),
-                   "remove the system that is not meant to boot, then make the image again",
-                   "several-roots"));
+        AMILIFT_CHECK(refuse(
+            fmt::format("partitions {} and {} of '{}' hold a root filesystem each",
+                        roots[0].partition->number, roots[1].partition->number, disk_.path()),
+            "remove the system that is not meant to boot, then make the image again",
+            "several-roots"));
     }
     if (unmountable) return std::unexpected(*std::move(unmountable));
     AMILIFT_CHECK(refuse_partitions(disk_, partitions_));
@@ -314,24 +351,29 @@ Result<const dev::Partition*> SourceImage::find_root() const {
 
 Result<> SourceImage::mount_partitions(JournalReplay replay) {
     AMILIFT_TRY(partitions_, dev::read_partitions(disk_, contents_.layout));
-    AMILIFT_TRY(const auto* root, find_root());
-    AMILIFT_CHECK(take_volumes(*root, replay));
+    AMILIFT_TRY(auto root, find_root());
+    AMILIFT_CHECK(prepare(root.place, replay));
+    AMILIFT_CHECK(take_volumes(partitions_, *root.partition, std::move(root.place), replay));
     AMILIFT_TRY(const auto code, dev::read_boot_code(disk_, partitions_));
     describe_boot_disk(code);
     return {};
 }
 
-/// Mounts the root and what its fstab has below it.
-Result<> SourceImage::take_volumes(const dev::Partition& root, JournalReplay replay) {
-    AMILIFT_CHECK(prepare(places_.emplace_back(place_of(root, "/")), replay));
+/// Mounts the root, which is prepared, and what its fstab has below it.
+Result<> SourceImage::take_volumes(const std::vector<dev::Partition>& partitions,
+                                   const dev::Partition& root, VolumePlace root_place,
+                                   JournalReplay replay) {
+    places_.push_back(std::move(root_place));
     AMILIFT_TRY(auto tree, MountedTree::mount(disk_, places_.front(), dev::Access::read_only));
+    require_writable(places_.front());
     AMILIFT_TRY(const auto fstab, fstab_of(tree.root()));
-    auto volumes = read_fstab_volumes(partitions_, root, fstab);
-    findings_ = std::move(volumes.findings);
+    auto volumes = read_fstab_volumes(partitions, root, fstab);
+    std::ranges::move(volumes.findings, std::back_inserter(findings_));
     for (const auto& volume : volumes.volumes) {
-        auto place = place_of(*volume.partition, volume.mount_point);
-        AMILIFT_CHECK(prepare(place, replay));
-        if (auto added = tree.add(disk_, place, dev::Access::read_only); !added) {
+        AMILIFT_TRY(auto place, volume_place(volume, replay));
+        if (!place) continue;
+        if (volume.mount_point == "/boot") AMILIFT_CHECK(look_below_boot(tree.root()));
+        if (auto added = tree.add(disk_, *place, dev::Access::read_only); !added) {
             if (!added.error().is(Errc::not_found) && !added.error().is(Errc::corrupt)) {
                 return added;
             }
@@ -340,10 +382,121 @@ Result<> SourceImage::take_volumes(const dev::Partition& root, JournalReplay rep
                                  "make it a directory, then make the image again"});
             continue;
         }
-        places_.push_back(std::move(place));
+        require_writable(*place);
+        places_.push_back(*std::move(place));
     }
     tree_.emplace(std::move(tree));
     return {};
+}
+
+/// What lies in the root's own /boot is out of sight once the partition is mounted there.
+Result<> SourceImage::look_below_boot(const image::SafeRoot& root) {
+    const auto below = root.open_directory("/boot");
+    if (!below) {
+        // Whether something can be mounted there at all is told elsewhere.
+        if (below.error().is(Errc::io_error)) return std::unexpected(below.error());
+        return {};
+    }
+    const auto file = image::first_file(*below);
+    if (file) {
+        if (*file) hidden_in_boot_ = fmt::format("/boot/{}", **file);
+        return {};
+    }
+    if (!file.error().is(Errc::refused)) return std::unexpected(file.error());
+    hidden_in_boot_ = "/boot";
+    return {};
+}
+
+Result<> SourceImage::require_one_filesystem(std::string_view fstab) const {
+    if (!has_partitions(contents_)) return {};
+    const auto root = places_.front().partition;
+    for (const auto& entry : image::parse_fstab(fstab)) {
+        const auto* partition = find_partition(partitions_, entry.spec);
+        if (partition == nullptr || partition->number == root || entry.type == "swap") continue;
+        if (entry.file == "/boot" || entry.file == "/boot/efi" || entry.file == "/efi") continue;
+        return refuse(
+            fmt::format("line {} of /etc/fstab mounts partition {} of '{}' at '{}': a paravirtual "
+                        "image is one filesystem",
+                        entry.line, partition->number, disk_.path(),
+                        image::printable(entry.file, 80)),
+            "move its files into the root filesystem, or make an HVM image", "other-filesystem");
+    }
+    if (hidden_in_boot_.empty()) return {};
+    return refuse(
+        fmt::format("the root filesystem has '{}' below the mount of /boot, where the "
+                    "files of that partition are to be",
+                    image::printable(hidden_in_boot_, 200)),
+        "on the source, unmount /boot, remove what lies in the directory, mount it again, "
+        "then make the image again",
+        "hidden-boot-files");
+}
+
+/// Where to mount what fstab names; absent for the root once more, and for a subvolume that is not
+/// there, which is a finding.
+Result<std::optional<VolumePlace>> SourceImage::volume_place(const FstabVolume& volume,
+                                                             JournalReplay replay) {
+    const auto& partition = *volume.partition;
+    auto place = place_of(partition, volume.mount_point);
+    const auto same = std::ranges::find(places_, partition.number, &VolumePlace::partition);
+    if (same != places_.end()) {
+        place.filesystem = same->filesystem;
+    } else {
+        AMILIFT_CHECK(prepare(place, replay));
+    }
+    if (place.filesystem.type != dev::Filesystem::btrfs) {
+        return same == places_.end() ? std::optional(std::move(place)) : std::nullopt;
+    }
+    if (!subvolumes_.contains(partition.number)) {
+        AMILIFT_TRY(auto listed, subvolumes_at(disk_, place));
+        subvolumes_.emplace(partition.number, std::move(listed));
+    }
+    const auto* subvolume = subvolumes_.at(partition.number).by_options(volume.options);
+    if (subvolume == nullptr) {
+        const auto severity =
+            volume.mount_point == "/boot" ? image::Severity::refusal : image::Severity::warning;
+        findings_.push_back(image::Finding{
+            severity, "subvolume-missing", fmt::format("/etc/fstab:{}", volume.line),
+            fmt::format("'{}' is to be mounted with '{}', and there is no such subvolume",
+                        image::printable(volume.mount_point, 80),
+                        image::printable(volume.options, 80)),
+            "the guest finds nothing there", "mend the line, then make the image again"});
+        return std::nullopt;
+    }
+    return with_subvolume(std::move(place), *subvolume);
+}
+
+/// A snapshot cannot be edited; systems that boot from one make a new one for each change.
+void SourceImage::require_writable(const VolumePlace& place) {
+    const auto listed = subvolumes_.find(place.partition);
+    if (listed == subvolumes_.end()) return;
+    const auto* subvolume = listed->second.by_id(place.subvolume_id);
+    if (subvolume == nullptr || !subvolume->is_read_only) return;
+    findings_.push_back({image::Severity::refusal, "btrfs-read-only", disk_.path(),
+                         fmt::format("the subvolume '{}', which is '{}' of the system, is "
+                                     "read-only",
+                                     image::printable(subvolume->path, 80),
+                                     image::printable(place.mount_point, 80)),
+                         "nothing of it can be edited",
+                         "make it writable with 'btrfs property set PATH ro false', then make the "
+                         "image again"});
+}
+
+image::BootVolume SourceImage::boot_volume_of(const dev::Partition& partition) const {
+    image::BootVolume volume{.partition = partition.number,
+                             .mount_point = {},
+                             .uuid = partition.filesystem.uuid,
+                             .label = partition.filesystem.label};
+    for (const auto& place : places_) {
+        if (place.partition != partition.number) continue;
+        if (volume.mount_point.empty()) volume.mount_point = place.mount_point;
+        if (place.filesystem.type != dev::Filesystem::btrfs) continue;
+        volume.subvolumes.push_back({place.subvolume, place.mount_point});
+    }
+    if (const auto listed = subvolumes_.find(partition.number); listed != subvolumes_.end()) {
+        const auto* chosen = listed->second.by_id(listed->second.default_id);
+        if (chosen != nullptr) volume.default_subvolume = chosen->path;
+    }
+    return volume;
 }
 
 void SourceImage::describe_boot_disk(const dev::BootCodeInfo& code) {
@@ -360,12 +513,7 @@ void SourceImage::describe_boot_disk(const dev::BootCodeInfo& code) {
             boot_disk_.names.push_back({partition.number, "UUID=" + partition.content_uuid});
         }
         if (partition.content != dev::PartitionContent::filesystem) continue;
-        const auto place = std::ranges::find(places_, partition.number, &VolumePlace::partition);
-        boot_disk_.volumes.push_back(
-            {.partition = partition.number,
-             .mount_point = place == places_.end() ? "" : place->mount_point,
-             .uuid = partition.filesystem.uuid,
-             .label = partition.filesystem.label});
+        boot_disk_.volumes.push_back(boot_volume_of(partition));
     }
 }
 
@@ -375,12 +523,13 @@ std::size_t SourceImage::boot_place() const {
     return found == places_.end() ? 0 : static_cast<std::size_t>(found - places_.begin());
 }
 
-Result<> SourceImage::require_room(std::uint64_t bytes) const {
+Result<> SourceImage::require_room(std::uint64_t bytes, std::uint64_t files, RoomIn where) const {
     constexpr std::uint64_t kFew = std::uint64_t{1} << 20;
     const auto needed = kFew + bytes;
-    const auto boot = boot_place();
-    constexpr std::uint64_t kInodes = 16;
-    for (std::size_t i = 0; i < tree_->size(); ++i) {
+    const bool only_root = where == RoomIn::root;
+    const auto boot = only_root ? 0 : boot_place();
+    constexpr std::uint64_t kFewInodes = 16;
+    for (std::size_t i = 0; i < (only_root ? 1 : tree_->size()); ++i) {
         struct statvfs room{};
         if (::fstatvfs(tree_->mount_at(i).root().get(), &room) != 0) {
             const int saved = errno;
@@ -391,14 +540,34 @@ Result<> SourceImage::require_room(std::uint64_t bytes) const {
         const auto wanted = i == boot ? needed : kFew;
         // f_bfree, not f_bavail: root may use the blocks that ext keeps back.
         const auto free_bytes = std::uint64_t{room.f_bfree} * room.f_frsize;
-        if (free_bytes >= wanted && (room.f_files == 0 || room.f_ffree >= kInodes)) continue;
+        const auto inodes = kFewInodes + (i == boot ? files : 0);
+        if (free_bytes >= wanted && (room.f_files == 0 || room.f_ffree >= inodes)) continue;
         return refuse(fmt::format("the filesystem of '{}' on '{}' has {} KiB and {} inodes free, a "
                                   "conversion needs {} KiB and {}",
                                   places_[i].mount_point, disk_.path(), free_bytes >> 10,
-                                  room.f_ffree, (wanted + 1023) >> 10, kInodes),
+                                  room.f_ffree, (wanted + 1023) >> 10, inodes),
                       "remove files from the source, then make the image again", "filesystem-full");
     }
     return {};
+}
+
+std::optional<image::Finding> SourceImage::other_root(std::string_view root_flags) const {
+    const auto& place = places_.front();
+    const auto listed = subvolumes_.find(place.partition);
+    if (listed == subvolumes_.end()) return std::nullopt;
+    const auto* booted = listed->second.by_options(root_flags);
+    if (booted != nullptr && booted->id == place.subvolume_id) return std::nullopt;
+    return image::Finding{
+        image::Severity::refusal,
+        "btrfs-other-subvolume",
+        disk_.path(),
+        fmt::format("the kernel is told to mount subvolume '{}' as the root, the system lies in "
+                    "'{}'",
+                    booted == nullptr ? image::printable(root_flags, 80)
+                                      : image::printable(booted->path, 80),
+                    image::printable(place.subvolume, 80)),
+        "another system would boot than the one that is converted",
+        "mend rootflags= of the boot entry, or make that subvolume the default"};
 }
 
 Result<dev::ExtentMap> SourceImage::used_extents() const {

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <optional>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/result.hpp"
 #include "dev/block_device.hpp"
+#include "dev/btrfs.hpp"
 #include "dev/mount.hpp"
 #include "dev/partition_table.hpp"
 #include "dev/partitions.hpp"
@@ -14,11 +19,16 @@
 #include "image/facts.hpp"
 #include "image/safe_root.hpp"
 #include "worker/conversion.hpp"
+#include "worker/fstab_volumes.hpp"
 #include "worker/mounted_tree.hpp"
 
 namespace amilift::worker {
 
 enum class JournalReplay { never, allowed };
+
+/// Where a conversion writes: to each filesystem of the source, what it adds to that of /boot; or
+/// all of it to the root, which takes /boot in.
+enum class RoomIn { each_filesystem, root };
 
 /// Errc::conflict if the disk is mounted, claimed, or (a file) behind a writable loop device.
 [[nodiscard]] core::Result<> require_not_in_use(const dev::BlockDevice& disk);
@@ -44,12 +54,22 @@ class SourceImage {
     [[nodiscard]] const std::vector<image::Finding>& findings() const { return findings_; }
     /// Must not be called after unmount().
     [[nodiscard]] const image::SafeRoot& root() const { return tree_->root(); }
+    /// Refusal "btrfs-other-subvolume" when a kernel with these rootflags= mounts another subvolume
+    /// as its root than the one that is mounted here.
+    [[nodiscard]] std::optional<image::Finding> other_root(std::string_view root_flags) const;
     /// What a copy must read: of the filesystem, or of the whole disk if it has partitions.
     [[nodiscard]] core::Result<dev::ExtentMap> used_extents() const;
 
     /// Errc::refused (id "filesystem-full") when the filesystem has no room for the few files that
-    /// a conversion adds and replaces, and `bytes` besides.
-    [[nodiscard]] core::Result<> require_room(std::uint64_t bytes) const;
+    /// a conversion adds and replaces, and for `files` of `bytes` besides.
+    [[nodiscard]] core::Result<> require_room(std::uint64_t bytes, std::uint64_t files,
+                                              RoomIn where) const;
+
+    /// Errc::refused when the root filesystem alone would not be the whole system: fstab mounts
+    /// another filesystem of the disk than /boot and the EFI system partition (id
+    /// "other-filesystem"), or the root has files in /boot below the mount of that (id
+    /// "hidden-boot-files"). `fstab` is the text of /etc/fstab.
+    [[nodiscard]] core::Result<> require_one_filesystem(std::string_view fstab) const;
 
     /// Nothing of the source is mounted while it is copied.
     [[nodiscard]] core::Result<> unmount();
@@ -57,10 +77,22 @@ class SourceImage {
   private:
     explicit SourceImage(dev::BlockDevice disk) : disk_(std::move(disk)) {}
     core::Result<> look_at_disk();
-    core::Result<> look_at_filesystem();
-    core::Result<const dev::Partition*> find_root() const;
+    core::Result<> look_at_filesystem(JournalReplay replay);
+    struct Root {
+        const dev::Partition* partition = nullptr;
+        VolumePlace place;
+    };
+    core::Result<Root> find_root();
+    core::Result<std::vector<VolumePlace>> roots_on(const dev::Partition& partition);
     core::Result<> mount_partitions(JournalReplay replay);
-    core::Result<> take_volumes(const dev::Partition& root, JournalReplay replay);
+    core::Result<> look_below_boot(const image::SafeRoot& root);
+    core::Result<> take_volumes(const std::vector<dev::Partition>& partitions,
+                                const dev::Partition& root, VolumePlace root_place,
+                                JournalReplay replay);
+    core::Result<std::optional<VolumePlace>> volume_place(const FstabVolume& volume,
+                                                          JournalReplay replay);
+    void require_writable(const VolumePlace& place);
+    [[nodiscard]] image::BootVolume boot_volume_of(const dev::Partition& partition) const;
     void describe_boot_disk(const dev::BootCodeInfo& code);
     core::Result<> prepare(VolumePlace& place, JournalReplay replay) const;
     core::Result<> replay_journal(VolumePlace& place) const;
@@ -72,9 +104,12 @@ class SourceImage {
     dev::DiskContents contents_;
     std::vector<dev::Partition> partitions_;
     std::vector<VolumePlace> places_;
+    std::map<int, dev::BtrfsSubvolumes> subvolumes_;  ///< by partition
     image::BootDisk boot_disk_;
     std::vector<image::Finding> findings_;
     std::optional<MountedTree> tree_;
+    /// A file of the root filesystem that the mount of /boot hides; empty: there is none.
+    std::string hidden_in_boot_;
 };
 
 }  // namespace amilift::worker

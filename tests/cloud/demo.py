@@ -42,8 +42,8 @@ target:
   tags: {{Project: demo}}
 {more}finish: {{on_success: terminate, on_failure: terminate}}
 """
-#: What a job needs for a source that is HVM already.
-JOB_OF_HVM = "  platform: nitro\n"
+#: Of a source that is HVM already: what it needs, and a disk that has to grow.
+JOB_OF_HVM = "  platform: nitro\n  size: 4GiB\n"
 SECTOR = 512
 POLL_SECONDS = 0.2
 SETTLE_SECONDS = 20

@@ -107,11 +107,11 @@ def test_defaults_are_the_readers():
     seen = 0
     for section in ("target", "conversion", "finish"):
         for key, schema in properties[section]["properties"].items():
-            if key in ("virtualization", "platform", "size"):  # the first has one value, the others no default
+            if key in ("platform", "size"):  # they have no default
                 continue
             assert job[section][key] == schema["default"], f"{section}.{key}"
             seen += 1
-    assert seen == 12
+    assert seen == 14
     assert properties["deadline"]["default"] == "2h" and job["deadline_seconds"] == 7200
     assert job["endpoints"] == properties["endpoints"]["default"]
 
@@ -123,7 +123,7 @@ VALUES = [
     "{date", "date}", "{{date}}", "{{{date}}}", "{source.name}", "{source.ami}-{time}", "{job.id}",
     "{x}", "{ date }", "{}", "a{date}b", "it's [a] (name) ./-@_", "n" * 64, "n" * 65, "n" * 128,
     "n" * 129, "n" * 255, "n" * 256, "ami-0abc1234", "ami-0123456789abcdef0", "ami-0ABC1234",
-    "ami-0abc123", "hvm", "paravirtual", "/dev/xvda", "/dev/sda1", "/dev/sda", "gp3", "gp2",
+    "ami-0abc123", "aki-0abc1234", "aki-0abc123", "auto", "hvm", "paravirtual", "/dev/xvda", "/dev/sda1", "/dev/sda", "gp3", "gp2",
     "standard", "io2", "fail", "suffix", "mbr", "in-place", "grub2", "grub-legacy", "terminate", "stop", "keep",
     "2h", "90m", "30s", "10s", "9s", "24h", "25h", "1h30m", "2d", "999999h", "1000000s", "h",
     "https://x", "http://x:80/p", "https://u@x", "https://x?q", "https://x:65535", "https://x:0",

@@ -22,6 +22,10 @@ from pathlib import Path
 import console
 
 SKIPPED = 77
+# A kernel counts the ticks of the emulated timer during a moment of its boot. QEMU without KVM may get no processor in that
+# moment, which says nothing of the disk.
+STARVED = re.compile(rb"IO-APIC \+ timer doesn't work")
+STARVED_BOOTS = 3
 ROOT = Path(__file__).resolve().parents[2]
 BUSES = {
     'nvme': ['-device', 'nvme,drive=disk,serial=vol0123456789abcdef0'],
@@ -58,7 +62,11 @@ def boot(disk: Path, bus: str, seconds: float, firmware: str = 'seabios') -> tup
                '-drive', f'file={disk},format=raw,if=none,id=disk,snapshot=on', *BUSES[bus]]
     if FIRMWARE[firmware]:
         command += ['-bios', FIRMWARE[firmware]]
-    return console.boot(command, FAILURES, seconds)
+    for _ in range(STARVED_BOOTS):
+        booted, text, taken = console.boot(command, FAILURES, seconds)
+        if not STARVED.search(text):
+            break
+    return booted, text, taken
 
 
 def main() -> None:

@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compares the files of a source disk with those of its conversion.
 
-    compare_trees.py SOURCE CONVERTED [--source-offset BYTES] [--converted-offset BYTES]
+    compare_trees.py SOURCE CONVERTED [--source-mount PATH=START:BYTES ...] [--converted-mount PATH=START:BYTES ...]
 
-Every path that the manifest of the conversion does not name must be the same: kind, mode, owner, size, content, link text,
+Every path that the manifest of the conversion does not name, or names as new though the source has it (of another partition),
+must be the same: kind, mode, owner, size, content, link text,
 device number, extended attributes (and with them ACLs and labels), time of the last change, and which names are hard links
-of one file. Prints each difference; ends with 1 if there is one. Needs root: both are mounted read-only, in a mount
-namespace of this program's own.
+of one file. Prints each difference; ends with 1 if there is one. Needs root: both are mounted read-only, one after the
+other, in a mount namespace of this program's own.
 """
 import argparse
 import ctypes
@@ -33,18 +34,28 @@ def leave_mount_namespace() -> None:
     subprocess.run(['mount', '--make-rprivate', '/'], check=True)
 
 
-def mount(image: Path, offset: int, directory: Path) -> None:
-    kind = subprocess.run(['blkid', '-p', '-o', 'value', '-s', 'TYPE', '-O', str(offset), image], stdout=subprocess.PIPE, text=True).stdout.strip()
-    options = {'xfs': 'ro,norecovery,nouuid', 'ext2': 'ro'}.get(kind, 'ro,noload')
-    subprocess.run(['mount', '-t', kind, '-o', f'{options},loop,offset={offset}', image, directory], check=True)
+def mount(image: Path, place: tuple[int, int], directory: Path) -> None:
+    """`place` is the first byte and the number of bytes; 0 bytes: all that follow."""
+    loop = subprocess.run(['losetup', '--find', '--show', '--read-only', '--offset', str(place[0]), '--sizelimit', str(place[1]), image],
+                          stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+    try:
+        kind = subprocess.run(['blkid', '-p', '-o', 'value', '-s', 'TYPE', loop], stdout=subprocess.PIPE, text=True).stdout.strip()
+        options = {'xfs': 'ro,norecovery,nouuid', 'ext2': 'ro', 'btrfs': 'ro,rescue=nologreplay,subvol=@'}.get(kind, 'ro,noload')
+        subprocess.run(['mount', '-t', kind, '-o', options, loop, directory], check=True)
+    finally:
+        # While it is mounted, this says only that the unmounting shall do it.
+        subprocess.run(['losetup', '--detach', loop], check=True)
 
 
 def walk(root: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """All paths below `root`, as the image names them, each with its status."""
+    """All paths below `root`, as the image names them, each with its status. The lost+found of a filesystem is no file of the
+    image: another filesystem has its own."""
     pending = [str(root)]
     while pending:
         directory = pending.pop()
         for entry in os.scandir(directory):
+            if entry.name == 'lost+found' and os.path.ismount(directory):
+                continue
             status = entry.stat(follow_symlinks=False)
             yield entry.path[len(str(root)):], status
             if stat.S_ISDIR(status.st_mode):
@@ -61,7 +72,7 @@ def digest(path: str) -> str:
 
 def describe(root: Path) -> dict[str, dict[str, object]]:
     paths: dict[str, dict[str, object]] = {}
-    names_of: dict[int, list[str]] = {}
+    names_of: dict[tuple[int, int], list[str]] = {}
     for path, status in walk(root):
         real = f'{root}{path}'
         mode = status.st_mode
@@ -78,7 +89,7 @@ def describe(root: Path) -> dict[str, dict[str, object]]:
         elif stat.S_ISBLK(mode) or stat.S_ISCHR(mode):
             facts['device'] = status.st_rdev
         if not stat.S_ISDIR(mode):
-            names_of.setdefault(status.st_ino, []).append(path)
+            names_of.setdefault((status.st_dev, status.st_ino), []).append(path)
         paths[path] = facts
     for names in names_of.values():
         for path in names:
@@ -86,15 +97,26 @@ def describe(root: Path) -> dict[str, dict[str, object]]:
     return paths
 
 
-def differences(source: Path, converted: Path) -> tuple[list[str], int]:
-    """What differs outside of the manifest, and how many paths were compared."""
-    document = json.loads((converted / MANIFEST[1:]).read_text())
-    named = {entry['path'] for entry in document['entries']} | {MANIFEST}
-    before, after = describe(source), describe(converted)
+def read_disk(image: Path, mounts: dict[str, tuple[int, int]]) -> tuple[dict[str, dict[str, object]], dict[str, object]]:
+    """The paths of a disk whose filesystems are mounted as `mounts` says (path: place), and its manifest or nothing."""
+    with tempfile.TemporaryDirectory(prefix='amilift-compare-') as directory:
+        root, mounted = Path(directory), []
+        try:
+            # A mount point comes before what is mounted below it.
+            for path, place in sorted(mounts.items()):
+                mount(image, place, root / path.lstrip('/'))
+                mounted.append(root / path.lstrip('/'))
+            manifest = root / MANIFEST.lstrip('/')
+            return describe(root), json.loads(manifest.read_text()) if manifest.is_file() else {}
+        finally:
+            for place in reversed(mounted):
+                subprocess.run(['umount', place], check=True)
+
+
+def differences(before: dict[str, dict[str, object]], after: dict[str, dict[str, object]], named: set[str]) -> list[str]:
+    """What differs outside of the paths `named`."""
     found = []
-    for path in sorted(before.keys() | after.keys()):
-        if path in named:
-            continue
+    for path in sorted((before.keys() | after.keys()) - named):
         if path not in after or path not in before:
             found.append(f'{path}: only in the {"source" if path in before else "converted disk"}')
             continue
@@ -102,37 +124,35 @@ def differences(source: Path, converted: Path) -> tuple[list[str], int]:
             old, new = before[path].get(fact), after[path].get(fact)
             if old != new:
                 found.append(f'{path}: {fact} was {old!r}, is {new!r}')
-    return found, len(before)
+    return found
 
 
-def compare(source: Path, converted: Path, source_offset: int = 0, converted_offset: int = 1 << 20) -> tuple[list[str], int]:
-    """As `differences`, of two disks. Enters a mount namespace of its own: for a process that ends afterwards."""
-    leave_mount_namespace()
-    with tempfile.TemporaryDirectory(prefix='amilift-compare-') as directory:
-        places = [Path(directory) / 'source', Path(directory) / 'converted']
-        mounted = []
-        try:
-            for image, offset, place in zip((source, converted), (source_offset, converted_offset), places):
-                place.mkdir()
-                mount(image, offset, place)
-                mounted.append(place)
-            return differences(*places)
-        finally:
-            for place in mounted:
-                subprocess.run(['umount', place], check=True)
+def a_mount(text: str) -> tuple[str, tuple[int, int]]:
+    path, _, place = text.rpartition('=')
+    start, _, size = place.partition(':')
+    if not path.startswith('/'):
+        raise ValueError(text)
+    return path, (int(start), int(size))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('source', type=Path)
     parser.add_argument('converted', type=Path)
-    parser.add_argument('--source-offset', type=int, default=0, help='of the filesystem, in bytes (default 0)')
-    parser.add_argument('--converted-offset', type=int, default=1 << 20, help='of the filesystem, in bytes (default 1 MiB)')
+    for which, default in (('source', 0), ('converted', 1 << 20)):
+        parser.add_argument(f'--{which}-mount', type=a_mount, action='append', metavar='PATH=START:BYTES',
+                            help=f'a filesystem of that disk: where it is mounted, its place (default /={default}:0, 0 is all)')
     arguments = parser.parse_args()
-    found, count = compare(arguments.source, arguments.converted, arguments.source_offset, arguments.converted_offset)
+    leave_mount_namespace()
+    before, _ = read_disk(arguments.source, dict(arguments.source_mount or [('/', (0, 0))]))
+    after, manifest = read_disk(arguments.converted, dict(arguments.converted_mount or [('/', (1 << 20, 0))]))
+    if not manifest:
+        sys.exit(f'the converted disk has no {MANIFEST}')
+    named = {entry['path'] for entry in manifest['entries'] if 'before' in entry or entry['path'] not in before}
+    found = differences(before, after, named | {MANIFEST})
     for line in found:
         print(line)
-    print(f'{count} paths compared, {len(found)} differences outside of the manifest')
+    print(f'{len(before)} paths compared, {len(found)} differences outside of the manifest')
     sys.exit(1 if found else 0)
 
 

@@ -21,10 +21,12 @@ def boot(command: list[object], failures: re.Pattern[bytes], seconds: float,
     """Runs `command`, whose stdout is a console, until login, one of `failures`, its end or `seconds` have passed.
 
     Tells whether there was a login, the plain text of the console and the seconds taken. `errors` gets stderr. The machine
-    does not outlive this call.
+    does not outlive the calling thread.
     """
     begun = time.monotonic()
     console, booted = b'', False
+    # However this process ends, the machine ends with it.
+    command = ['setpriv', '--pdeathsig', 'KILL', *command]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors) as machine:
         try:
             waiting = selectors.DefaultSelector()

@@ -22,11 +22,24 @@ bool matches(const Object& object, const aws::Filters& filters, const Field& fie
     for (const auto& [name, values] : filters) {
         if (name.starts_with("tag:")) {
             if (!matches_tags(object.tags, name, values)) return false;
-        } else if (std::ranges::find(values, field(object, name)) == values.end()) {
+        } else if (std::ranges::none_of(values, [value = field(object, name)](const auto& wanted) {
+                       return wanted.ends_with('*')
+                                  ? value.starts_with(wanted.substr(0, wanted.size() - 1))
+                                  : value == wanted;
+                   })) {
             return false;
         }
     }
     return true;
+}
+
+bool owned(const aws::Image& image, const std::vector<std::string>& owners) {
+    return owners.empty() || std::ranges::find(owners, image.owner_id) != owners.end();
+}
+
+std::string image_field(const aws::Image& image, const std::string& filter) {
+    if (filter == "image-type") return image.id.starts_with("aki-") ? "kernel" : "machine";
+    return image.name;
 }
 
 std::unexpected<core::Error> not_found(const std::string& code, const std::string& id) {
@@ -93,15 +106,11 @@ core::Result<std::vector<aws::Image>> FakeEc2::describe_images(
         if (!images.contains(id) || still_invisible(id)) {
             return not_found("InvalidAMIID.NotFound", id);
         }
-        out.push_back(images.at(id));
+        if (owned(images.at(id), owners)) out.push_back(images.at(id));
     }
     if (ids.empty()) {
         for (const auto& [id, image] : images) {
-            const bool mine = owners.empty() || image.owner_id == "self";
-            if (mine &&
-                matches(image, filters, [](const auto& i, const std::string&) { return i.name; })) {
-                out.push_back(image);
-            }
+            if (owned(image, owners) && matches(image, filters, image_field)) out.push_back(image);
         }
     }
     AMILIFT_CHECK(leave("DescribeImages"));
@@ -293,6 +302,7 @@ core::Result<std::string> FakeEc2::register_image(const aws::RegisterImageReques
     image.virtualization_type = r.virtualization_type;
     image.root_device_type = "ebs";
     image.root_device_name = r.root_device_name;
+    image.kernel_id = r.kernel_id.value_or("");
     image.block_devices = r.block_devices;
     image.tags = r.tags;
     images[image.id] = image;

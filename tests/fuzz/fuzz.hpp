@@ -3,7 +3,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
+#include <source_location>
 #include <span>
 #include <string_view>
 
@@ -23,8 +25,11 @@ inline std::span<const std::byte> as_bytes(const std::uint8_t* data, std::size_t
 }
 
 /// A property that must hold for every input.
-inline void require(bool holds) {
-    if (!holds) std::abort();
+inline void require(bool holds,
+                    const std::source_location& where = std::source_location::current()) {
+    if (holds) return;
+    std::fprintf(stderr, "%s:%u: does not hold\n", where.file_name(), where.line());
+    std::abort();
 }
 
 }  // namespace amilift::fuzz

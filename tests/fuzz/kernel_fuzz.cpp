@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "image/kernel.hpp"
+#include "image/pv_kernel.hpp"
 #include "tests/fuzz/fuzz.hpp"
 
 namespace fuzz = amilift::fuzz;
@@ -19,5 +20,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     (void)image::payload_compression(bytes);
     (void)image::config_has_xen_pv(bytes);
     (void)image::xen_only_option(bytes);
+    const auto pv = image::parse_pv_kernel(bytes);
+    fuzz::require(!pv || pv->compression == "lzo" || pv->notes.xen_version.starts_with("xen-3.0"));
+    fuzz::require(pv || !pv.error().id.empty());
     return 0;
 }

@@ -37,6 +37,26 @@ TEST_F(ArgumentsModule, HasNothingToDoWithoutGrub2) {
     EXPECT_THAT(texts_, IsEmpty());
 }
 
+TEST_F(ArgumentsModule, MakesTheEntryThatBootsTheDefault) {
+    REQUIRE_ROOT_TO_WRITE();
+    disk_.volumes = {{.partition = 1, .mount_point = "/", .uuid = "11", .label = {}}};
+    disk_.code = image::BootCode::grub2;
+    source_.file("/etc/default/grub", "GRUB_DEFAULT=0\nGRUB_CMDLINE_LINUX=\"console=tty0\"\n");
+    source_.file("/boot/grub/grub.cfg",
+                 "set default=\"0\"\n"
+                 "menuentry new {\n linux /boot/vmlinuz-2 root=/dev/sda1 console=tty0\n"
+                 " initrd /boot/gone\n}\n"
+                 "menuentry old {\n linux /boot/vmlinuz-1 root=/dev/sda1 console=tty0\n"
+                 " initrd /boot/initrd-1\n}\n");
+    convert(arguments_module());
+    EXPECT_THAT(target_.text_of("/boot/grub/grub.cfg"),
+                testing::StartsWith("set default=\"old\"\nmenuentry new"));
+    EXPECT_THAT(target_.text_of("/boot/grub/grub.cfg"), testing::Not(HasSubstr("/dev/sda1")));
+    EXPECT_THAT(target_.text_of("/etc/default/grub"), HasSubstr("GRUB_DEFAULT=\"old\"\n"));
+    EXPECT_THAT(proofs_, Contains("'old' is the default of /boot/grub/grub.cfg"));
+    EXPECT_THAT(texts_, Contains(HasSubstr("default=\"0\"' -> '")));
+}
+
 TEST_F(ArgumentsModule, GivesEachKernelItsTimeOut) {
     plan(arguments_module());
     facts_.kernels.at(0).nvme_timeout = image::NvmeTimeout{"nvme_core.io_timeout", 4294967295U};

@@ -19,7 +19,6 @@ using image::module_file;
 using image::packed;
 using image::Sample;
 using testing::AllOf;
-using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -105,6 +104,18 @@ TEST_F(InitramfsModule, AppendedFilesAreThoseOfTheImage) {
     EXPECT_THAT(archive, HasSubstr(source_.text_of("/lib/modules/2/kernel/nvme-core.ko")));
     EXPECT_THAT(archive, HasSubstr(source_.text_of("/lib/modules/2/modules.dep")));
     EXPECT_THAT("\n" + image::names_by_cpio(archive), Not(HasSubstr("\nlib\n")));
+}
+
+TEST_F(InitramfsModule, JudgesAParavirtualTargetByTheDriversOfXen) {
+    auto facts = image::inspect_image(source_.open()).value();
+    EXPECT_THAT(ids(paravirtual_findings(facts)), ElementsAre("refusal no-xen-netfront-driver"));
+    auto& kernel = facts.kernels.at(facts.kernel_of_entry.at(facts.boot_entry.value()).value());
+    kernel.xen_netfront.place = "built in";
+    EXPECT_THAT(ids(paravirtual_findings(facts)), IsEmpty());
+    kernel.initramfs.builder = image::InitramfsBuilder::mkinitrd_nash;
+    EXPECT_THAT(ids(paravirtual_findings(facts)), ElementsAre("refusal initramfs-not-repairable"));
+    kernel.xen_blkfront = {};
+    EXPECT_THAT(ids(paravirtual_findings(facts)), ElementsAre("refusal no-xen-blkfront-driver"));
 }
 
 class InitramfsModuleFormats : public InitramfsModule,

@@ -41,6 +41,17 @@ TEST_F(LeftoversModule, F39_TakesOldDriversAndKudzuOut) {
     EXPECT_TRUE(target_.has("/etc/rc.d/init.d/kudzu"));
 }
 
+TEST_F(LeftoversModule, KeepsTheDriversOfAParavirtualTarget) {
+    REQUIRE_ROOT_TO_WRITE();
+    options_.virtualization = job::Virtualization::paravirtual;
+    source_.file("/etc/modprobe.conf", "alias eth0 xennet\n");
+    source_.file("/etc/rc.d/init.d/kudzu", "x");
+    source_.link("/etc/rc.d/rc3.d/S05kudzu", "../init.d/kudzu");
+    convert(leftovers_module());
+    EXPECT_THAT(texts_, ElementsAre(HasSubstr("remove /etc/rc.d/rc3.d/S05kudzu:")));
+    EXPECT_EQ(target_.text_of("/etc/modprobe.conf"), "alias eth0 xennet\n");
+}
+
 TEST_F(LeftoversModule, FailsToVerifyWhatIsNotConverted) {
     source_.file("/etc/modprobe.conf", "alias eth0 xennet\n");
     plan(leftovers_module());

@@ -47,6 +47,20 @@ TEST_F(ManifestTest, KeepsBothVersionsOfAChangedFile) {
     EXPECT_EQ(manifest.entries()[0].after->sha256, image::sha256_hex("new\n"));
 }
 
+TEST_F(ManifestTest, ListsAllNamesOfAFile) {
+    if (::geteuid() != 0) GTEST_SKIP() << "files of an image can be written by root only";
+    write_text(tree / "etc/one", "old\n");
+    std::filesystem::create_hard_link(tree / "etc/one", tree / "etc/two");
+    ASSERT_TRUE(manifest.write(root, "network", "/etc/two", "new\n"));
+    EXPECT_EQ(read_text(tree / "etc/one"), "new\n");
+    ASSERT_EQ(manifest.entries().size(), 2U);
+    EXPECT_EQ(manifest.entries()[0].path, "/etc/two");
+    EXPECT_EQ(manifest.entries()[1].path, "/etc/one");
+    EXPECT_EQ(manifest.entries()[0].after, manifest.entries()[1].after);
+    EXPECT_EQ(manifest.entries()[0].before, manifest.entries()[1].before);
+    EXPECT_EQ(std::filesystem::hard_link_count(tree / "etc/one"), 2U);
+}
+
 TEST_F(ManifestTest, WriteThatChangesNothingIsNeitherDoneNorListed) {
     write_text(tree / "etc/fstab", "same\n");
     struct stat before{};

@@ -13,8 +13,9 @@ TEST(Registry, OrderMakesTheDiskBootableLast) {
     std::vector<std::string_view> names;
     for (const auto& module : registry()) names.push_back(module.name);
     const std::vector<std::string_view> wanted{
-        "partition", "copy",    "disk-copy", "grow",      "disk-grow", "menu",      "arguments",
-        "fstab",     "network", "console",   "leftovers", "initramfs", "bootloader"};
+        "partition",  "copy",      "disk-copy", "grow",       "disk-grow", "menu",
+        "arguments",  "fstab",     "network",   "console",    "leftovers", "initramfs",
+        "bootloader", "bare-copy", "pv-fstab",  "pv-console", "pv-grub"};
     EXPECT_EQ(names, wanted);
 }
 
@@ -22,7 +23,7 @@ TEST(Registry, ADiskWithPartitionsKeepsItsOwnLoader) {
     image::ImageFacts facts;
     const auto names = [&facts] {
         std::vector<std::string_view> out;
-        for (const auto* module : modules_for(facts)) out.push_back(module->name);
+        for (const auto* module : modules_for(facts, {})) out.push_back(module->name);
         return out;
     };
     const auto has = [&](std::string_view name) {
@@ -38,6 +39,17 @@ TEST(Registry, ADiskWithPartitionsKeepsItsOwnLoader) {
     EXPECT_FALSE(has("partition") || has("copy") || has("grow") || has("bootloader"));
     facts.menu_kind = image::BootMenuKind::grub2;
     EXPECT_FALSE(has("menu"));
+}
+
+TEST(Registry, AParavirtualTargetHasNoTableAndNoLoader) {
+    image::ImageFacts facts;
+    job::ConversionOptions options;
+    options.virtualization = job::Virtualization::paravirtual;
+    std::vector<std::string_view> names;
+    for (const auto* module : modules_for(facts, options)) names.push_back(module->name);
+    EXPECT_EQ(names,
+              (std::vector<std::string_view>{"bare-copy", "pv-fstab", "network", "pv-console",
+                                             "leftovers", "initramfs", "pv-grub"}));
 }
 
 TEST(Registry, EveryModuleCanPlanAndVerify) {

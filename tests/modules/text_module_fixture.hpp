@@ -34,7 +34,7 @@ class TextModuleTest : public testing::Test {
         fs::copy(source_.on_host("/"), target_.on_host("/"),
                  fs::copy_options::recursive | fs::copy_options::copy_symlinks);
         const auto root = source_.open();
-        facts_ = image::inspect_image(root).value();
+        facts_ = image::inspect_image(root, disk_).value();
         auto steps = module.plan(PlanContext{.options = options_,
                                              .facts = facts_,
                                              .filesystem = filesystem_,
@@ -63,7 +63,7 @@ class TextModuleTest : public testing::Test {
         ASSERT_TRUE(proofs.has_value()) << proofs.error().message();
         proofs_ = *proofs;
         const auto root = target_.open();
-        const auto facts = image::inspect_image(root).value();
+        const auto facts = image::inspect_image(root, disk_).value();
         const auto again = module.plan(PlanContext{.options = options_,
                                                    .facts = facts,
                                                    .filesystem = filesystem_,
@@ -78,6 +78,7 @@ class TextModuleTest : public testing::Test {
 
     image::TemporaryRoot source_;
     image::TemporaryRoot target_;
+    image::BootDisk disk_;
     image::ImageFacts facts_;
     dev::FilesystemInfo filesystem_;
     dev::ExtentMap used_;

@@ -138,6 +138,13 @@ def test_ami_that_is_hvm_already(helper: Helper) -> None:
     must_fail(helper, job(ami), ami, "hvm")
 
 
+def test_pv_grub_of_another_architecture(helper: Helper) -> None:
+    blank = helper.directory / "blank.img"
+    ami = helper.cloud.register_source(helper.cloud.import_image(blank), "old-pv")
+    target = "target: {name: result, virtualization: paravirtual, aki: aki-8f9dcae6}\n"
+    must_fail(helper, f"#amilift\nsource: {{ami: {ami}}}\n{target}", "aki-8f9dcae6", "i386")
+
+
 def test_name_that_is_taken(helper: Helper) -> None:
     blank = helper.directory / "blank.img"
     ami = helper.cloud.register_source(helper.cloud.import_image(blank), "result")

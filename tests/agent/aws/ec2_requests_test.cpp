@@ -70,6 +70,15 @@ std::map<std::string, QueryForm> our_requests() {
     minimal_image.name = "web-hvm";
     minimal_image.architecture = "x86_64";
     minimal_image.root_device_name = "/dev/xvda";
+    RegisterImageRequest paravirtual_image;
+    paravirtual_image.name = "web-pv";
+    paravirtual_image.architecture = "i386";
+    paravirtual_image.virtualization_type = "paravirtual";
+    paravirtual_image.root_device_name = "/dev/sda1";
+    paravirtual_image.kernel_id = "aki-8f9dcae6";
+    auto& root = paravirtual_image.block_devices.emplace_back();
+    root.device_name = "/dev/sda1";
+    root.snapshot_id = "snap-1";
     return {
         {"describe_images_by_id",
          ec2::describe_images({"ami-11111111", "ami-0123456789abcdef0"}, {}, {})},
@@ -77,6 +86,9 @@ std::map<std::string, QueryForm> our_requests() {
          paged(ec2::describe_images(
              {}, {"self", "123456789012"},
              {{"name", {"web-2011*", kAwkward}}, {"tag:amilift:job", {"web-2011"}}}))},
+        {"describe_images_of_pv_grub",
+         paged(ec2::describe_images({}, {"amazon"},
+                                    {{"image-type", {"kernel"}}, {"name", {"pv-grub-hd0_*"}}}))},
         {"describe_volumes_by_filter_second_page",
          paged(ec2::describe_volumes({}, {{"tag:amilift:job", {"web-2011"}}}), "AAMA/+==")},
         {"describe_volumes_by_id", ec2::describe_volumes({"vol-1", "vol-2", "vol-3"}, {})},
@@ -100,6 +112,7 @@ std::map<std::string, QueryForm> our_requests() {
         {"delete_snapshot", ec2::delete_snapshot("snap-1")},
         {"register_image_minimal", ec2::register_image(minimal_image)},
         {"register_image_full", ec2::register_image(full_image())},
+        {"register_image_paravirtual", ec2::register_image(paravirtual_image)},
         {"deregister_image", ec2::deregister_image("ami-1")},
         {"create_tags",
          ec2::create_tags({"vol-1", "snap-1"},

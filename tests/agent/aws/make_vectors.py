@@ -39,6 +39,11 @@ REQUESTS = {
         "Filters": [{"Name": "name", "Values": ["web-2011*", AWKWARD]},
                     {"Name": "tag:amilift:job", "Values": ["web-2011"]}],
         "IncludeDeprecated": True, "MaxResults": 500}),
+    "describe_images_of_pv_grub": ("DescribeImages", {
+        "Owners": ["amazon"],
+        "Filters": [{"Name": "image-type", "Values": ["kernel"]},
+                    {"Name": "name", "Values": ["pv-grub-hd0_*"]}],
+        "IncludeDeprecated": True, "MaxResults": 500}),
     "describe_volumes_by_filter_second_page": ("DescribeVolumes", {
         "Filters": [{"Name": "tag:amilift:job", "Values": ["web-2011"]}],
         "MaxResults": 500, "NextToken": "AAMA/+=="}),
@@ -89,6 +94,10 @@ REQUESTS = {
                 "VolumeSize": 100, "DeleteOnTermination": False, "Encrypted": True}}],
         "TagSpecifications": [{"ResourceType": "image", "Tags": [
             {"Key": "Name", "Value": "web"}, {"Key": "amilift:job", "Value": "web-2011"}]}]}),
+    "register_image_paravirtual": ("RegisterImage", {
+        "Name": "web-pv", "Architecture": "i386", "VirtualizationType": "paravirtual",
+        "RootDeviceName": "/dev/sda1", "KernelId": "aki-8f9dcae6",
+        "BlockDeviceMappings": [{"DeviceName": "/dev/sda1", "Ebs": {"SnapshotId": "snap-1"}}]}),
     "deregister_image": ("DeregisterImage", {"ImageId": "ami-1"}),
     "create_tags": ("CreateTags", {
         "Resources": ["vol-1", "snap-1"],

@@ -11,7 +11,6 @@
 namespace amilift::dev {
 namespace {
 
-using core::Errc;
 using testing::attach;
 using testing::make_sparse;
 using testing::mount;

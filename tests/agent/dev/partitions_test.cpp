@@ -69,6 +69,23 @@ TEST_F(Partitions, LogicalOnesCountFromFive) {
     EXPECT_EQ((*partitions)[2].uuid, "a1b2c3d4-06");
 }
 
+/// The kernel counts logical partitions, not the tables that name them.
+TEST_F(Partitions, ATableMayHoldTwoLogicalOnesOrNone) {
+    entry(0, 0, 0x05, 1024, 8192);
+    entry(1024, 0, 0x83, 8, 10);
+    entry(1024, 1, 0x82, 20, 10);
+    entry(1024, 2, 0x05, 1000, 500);
+    entry(2024, 1, 0x05, 2000, 500);
+    entry(3024, 0, 0x83, 8, 10);
+    const auto partitions = read();
+    ASSERT_TRUE(partitions) << partitions.error().message();
+    ASSERT_EQ(partitions->size(), 3U);
+    EXPECT_EQ((*partitions)[0].number, 5);
+    EXPECT_EQ((*partitions)[1].number, 6);
+    EXPECT_EQ((*partitions)[2].number, 7);
+    EXPECT_EQ((*partitions)[2].offset_bytes, 3032U * 512);
+}
+
 TEST_F(Partitions, AChainThatTurnsBackEnds) {
     entry(0, 0, 0x05, 1024, 8192);
     entry(1024, 0, 0x83, 8, 10);

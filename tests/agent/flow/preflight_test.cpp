@@ -103,6 +103,23 @@ TEST(Preflight, AnHvmSourceIsEditedWhereItLies) {
     EXPECT_EQ(check_source(image, nitro).error().id, "layout-of-partitions");
 }
 
+TEST(Preflight, TakesAnHvmImageForAParavirtualTarget) {
+    auto image = pv_image();
+    image.virtualization_type = "hvm";
+    job::ConversionOptions options;
+    options.virtualization = job::Virtualization::paravirtual;
+    EXPECT_TRUE(check_source(image, options));
+    image.platform = "windows";
+    EXPECT_EQ(check_source(image, options).error().id, "windows");
+}
+
+TEST(Preflight, OnlyHvmNeedsMoreRoom) {
+    job::ConversionOptions options;
+    EXPECT_EQ(target_size_gib(options, 8), 9);
+    options.virtualization = job::Virtualization::paravirtual;
+    EXPECT_EQ(target_size_gib(options, 8), 8);
+}
+
 TEST(Preflight, FindsTheRootUnderItsOtherName) {
     auto image = pv_image();
     image.root_device_name = "/dev/sda";

@@ -187,6 +187,68 @@ TEST_F(FlowTest, AnHvmSourceKeepsItsBillingCodes) {
     EXPECT_EQ(kept->outcome, Outcome::succeeded) << kept->error;
 }
 
+class ParavirtualFlowTest : public FlowTest {
+  protected:
+    void SetUp() override {
+        FlowTest::SetUp();
+        job.conversion.virtualization = job::Virtualization::paravirtual;
+        job.target.name = job::kPvName;
+        job.target.root_device_name = job::kPvRootDeviceName;
+        aws::Image aki;
+        aki.id = kAki;
+        aki.name = "pv-grub-hd0_1.05-x86_64.gz";
+        aki.state = "available";
+        aki.owner_id = "amazon";
+        ec2.images[kAki] = aki;
+    }
+    static constexpr const char* kAki = "aki-0000000f";
+};
+
+TEST_F(ParavirtualFlowTest, RegistersWithPvGrubAndWithoutWhatHvmNeeds) {
+    ec2.images.at(kSource).virtualization_type = "hvm";
+    const auto record = run();
+    ASSERT_TRUE(record) << record.error().message();
+    EXPECT_EQ(record->outcome, Outcome::succeeded) << record->error;
+    ASSERT_EQ(ec2.registered.size(), 1U);
+    const auto& request = ec2.registered[0];
+    EXPECT_EQ(request.name, "web-2011-pv-2023-11-14");
+    EXPECT_EQ(request.virtualization_type, "paravirtual");
+    EXPECT_EQ(request.kernel_id, kAki);
+    EXPECT_EQ(request.root_device_name, "/dev/sda1");
+    EXPECT_EQ(request.ena_support, std::nullopt);
+    EXPECT_EQ(request.boot_mode, std::nullopt);
+    ASSERT_EQ(worker.orders.size(), 1U);
+    EXPECT_EQ(worker.orders[0].options.virtualization, job::Virtualization::paravirtual);
+    EXPECT_EQ(worker.orders[0].options.architecture, "x86_64");
+    EXPECT_EQ(ec2.created.at(worker.orders[0].target_volume).size_gib, 8);
+    EXPECT_TRUE(observer.warnings.empty());
+}
+
+TEST_F(ParavirtualFlowTest, RefusesBeforeAnythingIsCreated) {
+    job.target.aki = "aki-0000000e";
+    auto record = run();
+    ASSERT_TRUE(record);
+    EXPECT_EQ(record->error_id, "InvalidAMIID.NotFound");
+    std::filesystem::remove(record_path());
+    job.target.aki = "auto";
+    ec2.images.at(kSource).architecture = "i386";
+    record = run();
+    ASSERT_TRUE(record);
+    EXPECT_EQ(record->error_id, "no-aki");
+    EXPECT_EQ(ec2.count("CreateVolume"), 0);
+}
+
+TEST_F(ParavirtualFlowTest, KeepsItsPvGrubOverARestart) {
+    worker.during = [this] {
+        stop.request("told to stop");
+        job_cancel.request("told to stop");
+    };
+    ASSERT_FALSE(run());
+    const auto kept = flow::load_record(record_path());
+    ASSERT_TRUE(kept && *kept);
+    EXPECT_EQ((*kept)->kernel_id, kAki);
+}
+
 TEST_F(FlowTest, SetsNoEnaSupportWithoutAProvenDriver) {
     worker.outcome->ena_driver.clear();
     const auto record = run();

@@ -375,15 +375,17 @@ TEST_F(PartitionedFacts, F24TellsAKernelThatOnlyALinkToNothingNames) {
     EXPECT_EQ(facts.menu_kind, BootMenuKind::grub2);
 }
 
-TEST_F(PartitionedFacts, RefusesADefaultThatCannotBoot) {
+TEST_F(PartitionedFacts, TellsOfADefaultThatCannotBoot) {
     image_.file("/boot/grub/grub.cfg",
                 "menuentry xen { multiboot /boot/xen.gz }\nmenuentry ok { linux "
                 "/boot/vmlinuz-1\n initrd /boot/initrd-1 }\n");
     const auto facts = inspect(one_partition());
     EXPECT_EQ(facts.boot_entry, 1U);
-    ASSERT_NE(facts.first_refusal(), nullptr);
-    EXPECT_EQ(facts.first_refusal()->id, "default-does-not-boot");
-    EXPECT_EQ(facts.first_refusal()->where, "/boot/grub/grub.cfg:1");
+    EXPECT_EQ(facts.first_refusal(), nullptr);
+    EXPECT_TRUE(facts.must_set_default);
+    const auto* told = find_finding(facts, "default-entry-does-not-boot");
+    ASSERT_NE(told, nullptr);
+    EXPECT_THAT(told->seen, HasSubstr("starts the hypervisor /boot/xen.gz"));
 }
 
 TEST_F(PartitionedFacts, F10F11ReadsAGrubLegacyMenuOfASeparateBoot) {

@@ -36,6 +36,8 @@ TEST(DeviceFiles, LetsTheBootGoOnWithoutEncryptedVolumes) {
     EXPECT_EQ(result.changes[0].text,
               "data: add nofail ('/dev/xvdf' may not exist after the move)");
     EXPECT_THAT(unstable_mappings(kCrypttab), ElementsAre("data", "keyed", "swap", "done"));
+    EXPECT_THAT(blocking_mappings(kCrypttab), ElementsAre("data", "keyed", "swap"));
+    EXPECT_THAT(blocking_mappings(result.text), testing::IsEmpty());
 }
 
 TEST(DeviceFiles, ResumesFromNothingThatIsGone) {

@@ -364,5 +364,18 @@ TEST_F(ReadinessTest, RepairsANetworkThatIsBoundToItsInstance) {
                 ElementsAre("network-static-address", "network-card-renamed"));
 }
 
+TEST_F(ReadinessTest, ADefaultThatHasToBeChangedIsARepair) {
+    facts.findings.push_back({.severity = Severity::warning,
+                              .id = "default-entry-does-not-boot",
+                              .where = "/boot/grub/grub.cfg:1",
+                              .seen = "entry 0 is the default, and its kernel is gone",
+                              .consequence = "entry 1 boots instead",
+                              .action = "amilift makes that entry the default"});
+    EXPECT_EQ(verdict(Platform::nitro), Verdict::ready);
+    facts.must_set_default = true;
+    EXPECT_EQ(verdict(Platform::nitro), Verdict::repairable);
+    EXPECT_EQ(verdict(Platform::xen), Verdict::repairable);
+}
+
 }  // namespace
 }  // namespace amilift::image

@@ -22,6 +22,9 @@ std::string_view to_string(Layout value) {
     if (value == Layout::in_place) return "in-place";
     return value == Layout::mbr ? "mbr" : "gpt";
 }
+std::string_view to_string(Virtualization value) {
+    return value == Virtualization::hvm ? "hvm" : "paravirtual";
+}
 std::string_view to_string(NameCollision value) {
     return value == NameCollision::fail ? "fail" : "suffix";
 }
@@ -38,6 +41,8 @@ nlohmann::json to_json(const Job& job) {
               {"description", job.target.description},
               {"tags", job.target.tags},
               {"copy_source_tags", job.target.copy_source_tags},
+              {"virtualization", to_string(job.conversion.virtualization)},
+              {"aki", job.target.aki},
               {"root_device_name", job.target.root_device_name},
               {"volume_type", job.target.volume_type},
               {"on_name_collision", to_string(job.target.on_name_collision)},

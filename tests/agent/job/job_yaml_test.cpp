@@ -80,6 +80,8 @@ TEST(JobYaml, DefaultsAreThoseOfTheModel) {
     EXPECT_EQ(job.target.volume_type, "gp3");
     EXPECT_EQ(job.target.on_name_collision, NameCollision::fail);
     EXPECT_EQ(job.conversion.layout, Layout::mbr);
+    EXPECT_EQ(job.conversion.virtualization, Virtualization::hvm);
+    EXPECT_EQ(job.target.aki, "auto");
     EXPECT_EQ(job.conversion.bootloader, Bootloader::grub2);
     EXPECT_EQ(job.conversion.consoles, model.conversion.consoles);
     EXPECT_FALSE(job.conversion.platform.has_value());
@@ -87,6 +89,22 @@ TEST(JobYaml, DefaultsAreThoseOfTheModel) {
     EXPECT_EQ(job.finish.on_failure, FinishAction::terminate);
     EXPECT_EQ(job.deadline, 2h);
     EXPECT_TRUE(job.endpoints.empty());
+}
+
+TEST(JobYaml, AParavirtualTargetHasDefaultsOfItsOwn) {
+    const auto job = job_of(read_whole("tests/data/jobs/valid/paravirtual.yaml"));
+    EXPECT_EQ(job.conversion.virtualization, Virtualization::paravirtual);
+    EXPECT_EQ(job.target.aki, "auto");
+    EXPECT_EQ(job.target.name, "{source.name}-pv-{date}");
+    EXPECT_EQ(job.target.description,
+              "Paravirtual conversion of {source.ami} ({source.name}) by amilift");
+    EXPECT_EQ(job.target.root_device_name, "/dev/sda1");
+    const auto full = job_of(read_whole("tests/data/jobs/valid/paravirtual-aki.yaml"));
+    EXPECT_EQ(full.target.aki, "aki-0123456789abcdef0");
+    EXPECT_EQ(full.target.name, "{source.name}-old");
+    EXPECT_EQ(full.target.description, "old");
+    EXPECT_EQ(full.target.root_device_name, "/dev/xvda");
+    EXPECT_EQ(job_of("source: {ami: ami-0abc1234}\ntarget: {aki: auto}").target.aki, "auto");
 }
 
 TEST(JobYaml, ReadsEveryKey) {

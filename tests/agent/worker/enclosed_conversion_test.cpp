@@ -2,12 +2,17 @@
 // The whole way: client, sandboxed disk worker, real filesystems. Needs root.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <csignal>
 #include <thread>
+#include <tuple>
 
+#include "image/compression.hpp"
 #include "modules/partition.hpp"
+#include "tests/agent/image/pv_kernel_samples.hpp"
 #include "tests/agent/worker/pv_image.hpp"
 #include "worker/client.hpp"
 
@@ -17,6 +22,7 @@ namespace {
 namespace fs = std::filesystem;
 using core::Errc;
 using test::read_text;
+using test::write_text;
 
 class Notes final : public ConversionObserver {
   public:
@@ -119,6 +125,71 @@ TEST_F(EnclosedConversion, AnInspectionTellsTheSameAsTheOneInThisProcess) {
     const auto none = client().inspect({{work / "nothing.img", ""}, false}, notes, cancel);
     ASSERT_FALSE(none);
     EXPECT_TRUE(none.error().is(Errc::not_found)) << none.error().message();
+}
+
+TEST_F(EnclosedConversion, MergesABootPartitionForPvGrub) {
+    // What takes rights of its own to be copied.
+    const std::string version = "3.2.0";
+    const auto boot = work / "boot";
+    write_text(boot + "/vmlinuz-" + version,
+               image::bz_image_with(
+                   image::pack_gzip(image::elf_with_notes(image::pv_notes())).value(), version));
+    write_text(boot + "/grub/menu.lst",
+               "default 0\ntitle x\nroot (hd0,0)\nkernel /vmlinuz-3.2.0 root=/dev/sda2\n");
+    write_text(boot + "/program", "x");
+    ASSERT_EQ(::chown((boot + "/program").c_str(), 12, 34), 0);
+    ASSERT_EQ(::chmod((boot + "/program").c_str(), 06755), 0);
+    ASSERT_EQ(::setxattr((boot + "/program").c_str(), "trusted.note", "t", 1, 0), 0);
+    const std::string capability("\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 20);
+    ASSERT_EQ(::setxattr((boot + "/program").c_str(), "security.capability", capability.data(),
+                         capability.size(), 0),
+              0);
+    fs::create_symlink("program", boot + "/link");
+    const auto tree = work / "tree";
+    fs::remove_all(tree + "/boot");
+    fs::create_directories(tree + "/boot");
+    write_text(tree + "/etc/fstab",
+               "/dev/sda2 / ext4 defaults 0 1\n/dev/sda1 /boot ext4 defaults 0 2\n");
+    const auto modules = tree + "/lib/modules/" + version + "/";
+    write_text(modules + "modules.builtin",
+               "kernel/drivers/block/xen-blkfront.ko\nkernel/drivers/net/xen-netfront.ko\n");
+    write_text(modules + "modules.dep", "");
+
+    core::ProcessRunner commands;
+    const auto disk = request.source.path;
+    modules::test::make_file(disk, std::uint64_t{66} << 20);
+    ASSERT_TRUE(commands.run_ok({.argv = {"sfdisk", "-q", "--no-tell-kernel", disk},
+                                 .input = "label: dos\nstart=1MiB, size=16MiB, type=83, bootable\n"
+                                          "start=17MiB, size=48MiB, type=83\n"}));
+    for (const auto& [from, mebibytes, offset] :
+         {std::tuple{boot, 16U, "1"}, std::tuple{tree, 48U, "17"}}) {
+        test::make_ext_image(work / "part.img", from, mebibytes, "ext4",
+                             {"-O", "^64bit,^metadata_csum"});
+        ASSERT_TRUE(commands.run_ok(
+            {.argv = {"dd", "if=" + (work / "part.img"), "of=" + disk, "bs=1M", "conv=notrunc",
+                      "status=none", std::string("seek=") + offset}}));
+        fs::remove(work / "part.img");
+    }
+    // An unknown loader.
+    ASSERT_TRUE(
+        commands.run_ok({.argv = {"dd", "of=" + disk, "bs=1", "conv=notrunc", "status=none"},
+                         .input = "\xfa\x31"}));
+    request.options.virtualization = job::Virtualization::paravirtual;
+    const auto outcome = run();
+    ASSERT_TRUE(outcome) << outcome.error().message();
+    const test::TestMount before(disk, 1U << 20);
+    const test::TestMount after(request.target.path, 0);
+    auto was = test::describe_tree(before.path());
+    auto is = test::describe_tree(after.path() + "/boot");
+    const auto is_other = [](const std::string& line) {
+        return line.starts_with("/ ") || line.starts_with("/grub/menu.lst ") ||
+               line.starts_with("/lost+found ");
+    };
+    std::erase_if(was, is_other);
+    std::erase_if(is, is_other);
+    EXPECT_EQ(is, was);
+    EXPECT_NE(read_text(after.path() + "/boot/grub/menu.lst").find("kernel /boot/vmlinuz-3.2.0"),
+              std::string::npos);
 }
 
 TEST_F(EnclosedConversion, RefusalArrivesWithItsId) {

@@ -35,6 +35,8 @@ ConversionRequest sample_request() {
     ConversionRequest request;
     request.source = {"/dev/nvme1n1", "vol-0123456789abcdef0"};
     request.target = {"/dev/nvme2n1", "vol-0123456789abcdef1"};
+    request.options.virtualization = job::Virtualization::paravirtual;
+    request.options.architecture = "i386";
     request.options.bootloader = job::Bootloader::grub_legacy;
     request.options.consoles = {"ttyS1,9600"};
     request.options.platform = job::Platform::xen;
@@ -55,6 +57,8 @@ TEST(Protocol, RequestArrivesAsItWasSent) {
     EXPECT_EQ(request->source.volume_id, "vol-0123456789abcdef0");
     EXPECT_EQ(request->target.path, "/dev/nvme2n1");
     EXPECT_EQ(request->target.volume_id, "vol-0123456789abcdef1");
+    EXPECT_EQ(request->options.virtualization, job::Virtualization::paravirtual);
+    EXPECT_EQ(request->options.architecture, "i386");
     EXPECT_EQ(request->options.bootloader, job::Bootloader::grub_legacy);
     EXPECT_EQ(request->options.consoles, std::vector<std::string>{"ttyS1,9600"});
     EXPECT_EQ(request->options.platform, job::Platform::xen);

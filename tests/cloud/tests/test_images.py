@@ -152,6 +152,39 @@ def test_a_paravirtual_source_names_its_kernel(cloud: LocalEc2, ec2: Any, snapsh
     assert kernel["ImageType"] == "kernel"
 
 
+def test_amazons_kernels_are_found_by_name(ec2: Any) -> None:
+    filters = [
+        {"Name": "image-type", "Values": ["kernel"]},
+        {"Name": "name", "Values": ["pv-grub-hd0_*"]},
+    ]
+    found = ec2.describe_images(Owners=["amazon"], Filters=filters, IncludeDeprecated=True)
+    names = {image["Name"]: image for image in found["Images"]}
+    assert {"pv-grub-hd0_1.05-x86_64.gz", "pv-grub-hd0_1.04-i386.gz"} <= set(names)
+    assert all(name.startswith("pv-grub-hd0_") for name in names)
+    newest = names["pv-grub-hd0_1.05-i386.gz"]
+    assert (newest["Architecture"], newest["State"]) == ("i386", "available")
+    assert describe(ec2, newest["ImageId"])["Name"] == newest["Name"]
+    assert ec2.describe_images(Owners=["self"], Filters=filters)["Images"] == []
+
+
+def test_a_paravirtual_image_is_registered_with_its_kernel(
+    cloud: LocalEc2, ec2: Any, snapshot: str
+) -> None:
+    kind = {"VirtualizationType": "paravirtual", "Architecture": "x86_64"}
+    mapping = root_mapping(snapshot, "/dev/sda1")
+    image_id = ec2.register_image(Name="pv one", KernelId="aki-919dcaf8", **kind, **mapping)["ImageId"]
+    image = describe(ec2, image_id)
+    assert (image["KernelId"], image["VirtualizationType"]) == ("aki-919dcaf8", "paravirtual")
+    for options, code in [
+        ({"KernelId": "aki-8f9dcae6"}, "InvalidParameterValue"),
+        ({"KernelId": "aki-00000000"}, "InvalidAMIID.NotFound"),
+        ({"KernelId": "aki-919dcaf8", "EnaSupport": True}, "InvalidParameterCombination"),
+    ]:
+        with pytest.raises(ClientError) as refused:
+            ec2.register_image(Name="other", **kind, **mapping, **options)
+        assert code_of(refused) == code
+
+
 def test_foreign_images_show_why_they_are_refused(cloud: LocalEc2, ec2: Any) -> None:
     store = cloud.register_foreign("s3-backed", RootDeviceType="instance-store")
     assert describe(ec2, store)["RootDeviceType"] == "instance-store"

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests what pv_boot makes of a console, with a program in QEMU's place: no Xen, no root."""
 import os
+import subprocess
 import tempfile
 import unittest
 from pathlib import Path
@@ -42,6 +43,23 @@ class PvBoot(unittest.TestCase):
             with self.assertRaises(ProcessLookupError):
                 os.kill(int(pid.read_text()), 0)
         return booted, console
+
+    def test_what_pv_grub_does_not_read_is_out_of_sight(self) -> None:
+        tree, image = self.record / 'tree', self.record / 'image'
+        (tree / 'boot/grub').mkdir(parents=True)
+        (tree / 'boot/grub/grub.cfg').write_text('of GRUB 2')
+        command = ['mke2fs', '-q', '-F', '-t', 'ext3', '-d', tree, image, '8M']
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        self.assertEqual(pv_boot.as_pv_grub_sees(image, self.record), image)
+        (tree / 'boot/grub/menu.lst').write_text('title Linux')
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        copy = self.record / 'copy'
+        copy.mkdir()
+        seen = pv_boot.as_pv_grub_sees(image, copy)
+        for disk, names in ((image, {'grub.cfg', 'menu.lst'}), (seen, {'menu.lst'})):
+            listed = subprocess.run(['debugfs', '-R', 'ls -p /boot/grub', disk], check=True, stdout=subprocess.PIPE,
+                                    stderr=subprocess.DEVNULL, text=True).stdout
+            self.assertEqual({name for name in ('grub.cfg', 'menu.lst') if f'/{name}/' in listed}, names)
 
     def test_a_login_prompt_among_control_sequences_is_success_and_ends_qemu(self) -> None:
         booted, console = self.boot(r"printf 'Debian\r\n\r\nip-172 \033[1mlog\033[0min: '; exec sleep infinity")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
+from pathlib import Path
 from typing import Any
 
 from moto.ec2.utils import generic_filter, random_ami_id
@@ -26,13 +28,12 @@ _CHOICES = {
 _MAX_DESCRIPTION = 255
 _POLL_SECONDS = 0.05
 
-#: AKIs of Amazon: boot loaders of paravirtual images. Name as DescribeImages reports it.
+#: AKIs of Amazon: boot loaders of paravirtual images, by id. The same in every Region, which those
+#: of EC2 are not.
+_AMAZON_KERNELS: dict[str, dict[str, str]] = json.loads(
+    Path(__file__).with_name("amazon_kernels.json").read_text("utf-8")
+)
 PV_GRUB_X86_64 = "aki-919dcaf8"
-_AMAZON_KERNELS = {
-    PV_GRUB_X86_64: "pv-grub-hd0_1.05-x86_64.gz",
-    "aki-8f9dcae6": "pv-grub-hd0_1.05-i386.gz",
-    "aki-499ccb20": "pv-grub-hd00_1.05-x86_64.gz",
-}
 
 
 class ImageMixin:
@@ -49,8 +50,10 @@ class ImageMixin:
         exec_users: list[str] | None = None,
         owners: list[str] | None = None,
     ) -> list[LocalImage]:
-        """Images by ID, or all that match; AKIs too when they are asked for."""
+        """Images by ID, or all that match; AKIs too when they or Amazon's images are asked for."""
         images = [image for image in self.amis.values() if image.visible]
+        if owners and "amazon" in owners:
+            images += [self._kernel(kernel_id) for kernel_id in _AMAZON_KERNELS]
         if ami_ids:
             images = [image for image_id in ami_ids for image in self._by_id(image_id)]
         if owners:
@@ -83,15 +86,16 @@ class ImageMixin:
         return image
 
     def _kernel(self, kernel_id: str) -> LocalImage:
-        name = _AMAZON_KERNELS.get(kernel_id)
-        if name is None:
+        known = _AMAZON_KERNELS.get(kernel_id)
+        if known is None:
             raise ec2_error("InvalidAMIID.NotFound", f"The image id '[{kernel_id}]' does not exist")
+        name = known["name"]
         kernel = LocalImage(
             self,
             kernel_id,
             name,
             {
-                "Architecture": "i386" if "i386" in name else "x86_64",
+                "Architecture": known["architecture"],
                 "ImageType": "kernel",
                 "RootDeviceType": "instance-store",
                 "OwnerId": "137112412989",
@@ -168,8 +172,29 @@ class ImageMixin:
             raise ec2_error(
                 "InvalidParameterCombination", "hvm images take neither a kernel nor a ramdisk."
             )
+        if fields.get("KernelId"):
+            ImageMixin._check_kernel(fields)
         if fields.get("TpmSupport") and fields.get("BootMode") != "uefi":
             raise ec2_error("InvalidParameterCombination", "TpmSupport needs BootMode uefi.")
+
+    @staticmethod
+    def _check_kernel(fields: dict[str, Any]) -> None:
+        kernel_id = fields["KernelId"]
+        kernel = _AMAZON_KERNELS.get(kernel_id)
+        if kernel is None:
+            raise ec2_error("InvalidAMIID.NotFound", f"The image id '[{kernel_id}]' does not exist")
+        architecture = fields.get("Architecture", "i386")
+        if kernel["architecture"] != architecture:
+            raise ec2_error(
+                "InvalidParameterValue",
+                f"The kernel '{kernel_id}' is of architecture {kernel['architecture']}, the image "
+                f"of {architecture}.",
+            )
+        for field in ("EnaSupport", "BootMode"):
+            if fields.get(field):
+                raise ec2_error(
+                    "InvalidParameterCombination", f"{field} needs VirtualizationType hvm."
+                )
 
     def _check_mappings(self, fields: dict[str, Any]) -> list[dict[str, Any]]:
         """The block device mappings, completed from their snapshots."""
