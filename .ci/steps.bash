@@ -100,11 +100,12 @@ make_packages() {
     touch -- "$stamp"
 }
 
-# make_source and make_helper: the images of the Local EC2. They set `source_image`, `helper_image` and `helper_kernel`.
+# make_source ARGUMENT... and make_helper: the images of the Local EC2. They set `source_image`, `helper_image` and
+# `helper_kernel`. The ARGUMENTs are build-source's.
 source_image=
 make_source() {
     local answer
-    answer=$(as_root "$root/tests/cloud/images/build-source")
+    answer=$(as_root "$root/tests/cloud/images/build-source" "$@")
     source_image=${answer##*source=}
 }
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "dev/gpt.hpp"
 #include "dev/partitions.hpp"
 #include "modules/bootloader.hpp"
 #include "modules/partition.hpp"
@@ -85,12 +86,14 @@ Result<std::vector<std::string>> verify(const VerifyContext& context) {
 constexpr Module kModule{"copy", plan, verify};
 
 Result<std::vector<Step>> plan_disk(const PlanContext& context) {
-    if (context.target_bytes && *context.target_bytes < context.source_bytes) {
-        return fail(
-            Errc::no_space,
-            fmt::format("target disk has {} bytes, the source disk has {}", *context.target_bytes,
-                        context.source_bytes),
-            fmt::format("use a target of at least {} GiB", ((context.source_bytes - 1) >> 30) + 1));
+    if (context.target_has_content) return std::vector<Step>{};
+    const auto needed =
+        std::max(context.source_bytes, std::uint64_t{context.options.size_gib} << 30);
+    if (context.target_bytes && *context.target_bytes < needed) {
+        return fail(Errc::no_space,
+                    fmt::format("target disk has {} bytes, the new disk needs {}",
+                                *context.target_bytes, needed),
+                    fmt::format("use a target of at least {} GiB", ((needed - 1) >> 30) + 1));
     }
     Step step;
     step.module = "disk-copy";
@@ -103,36 +106,45 @@ Result<std::vector<Step>> plan_disk(const PlanContext& context) {
     return std::vector<Step>{std::move(step)};
 }
 
-/// What a BIOS and a boot loader read before they know of a filesystem: all up to the first one.
-Result<std::string> prove_boot_area(const VerifyContext& context) {
-    constexpr std::uint64_t kMost = std::uint64_t{4} << 20;
-    const auto end = std::min({context.source->size_bytes(), context.target.size_bytes(), kMost});
-    std::uint64_t compared = end;
-    AMILIFT_TRY(const auto contents, dev::read_disk_contents(*context.source));
-    AMILIFT_TRY(const auto partitions, dev::read_partitions(*context.source, contents.layout));
-    for (const auto& partition : partitions) {
-        if (partition.content == dev::PartitionContent::filesystem) {
-            compared = std::min(compared, partition.offset_bytes);
-        }
-    }
-    std::vector<std::byte> before(static_cast<std::size_t>(compared));
-    std::vector<std::byte> after(static_cast<std::size_t>(compared));
-    AMILIFT_CHECK(core::read_exactly_at(context.source->fd(), before, 0, context.source->path()));
+/// Where a table with a longer partition differs, in sectors from the start of the disk.
+std::uint64_t table_end(const dev::BlockDevice& disk, dev::DiskLayout layout) {
+    if (layout != dev::DiskLayout::gpt) return 1;
+    const auto table = dev::read_gpt_copy(disk, 1);
+    return table ? table->entries_sector + table->entries_sectors() : 1;
+}
+
+Result<std::string> prove_boot_area(const VerifyContext& context, dev::DiskLayout layout) {
+    constexpr std::size_t kEntriesAt = 446;
+    const auto& before = context.boot_area;
+    std::vector<std::byte> after(before.size());
     AMILIFT_CHECK(core::read_exactly_at(context.target.fd(), after, 0, context.target.path()));
-    if (before != after) {
+    const bool may_grow = context.options.size_gib != 0;
+    // Of a disk that may grow, the table is another one: who wrote it proves it.
+    const auto code = may_grow ? std::min(kEntriesAt, before.size()) : before.size();
+    const auto rest =
+        may_grow ? std::min<std::uint64_t>(table_end(context.target, layout) * dev::kSectorBytes,
+                                           before.size())
+                 : before.size();
+    const auto same = [&](std::size_t from, std::size_t to) {
+        return std::equal(before.begin() + static_cast<std::ptrdiff_t>(from),
+                          before.begin() + static_cast<std::ptrdiff_t>(to),
+                          after.begin() + static_cast<std::ptrdiff_t>(from));
+    };
+    if (!same(0, code) || !same(static_cast<std::size_t>(rest), before.size())) {
         return fail(Errc::corrupt,
-                    fmt::format("the first {} bytes of '{}' are not those of the source", compared,
-                                context.target.path()),
+                    fmt::format("the first {} bytes of '{}' are not those of the source",
+                                before.size(), context.target.path()),
                     "the target does not keep what is written to it; use another volume");
     }
-    return fmt::format("sectors 0..{} hold the partition table and boot code of the source",
-                       compared / dev::kSectorBytes - 1);
+    return fmt::format("sectors 0..{} hold the {}boot code of the source",
+                       before.size() / dev::kSectorBytes - 1,
+                       may_grow ? "" : "partition table and ");
 }
 
 Result<std::vector<std::string>> verify_disk(const VerifyContext& context) {
     std::vector<std::string> proofs;
-    AMILIFT_TRY(proofs.emplace_back(), prove_boot_area(context));
     AMILIFT_TRY(const auto contents, dev::read_disk_contents(context.target));
+    AMILIFT_TRY(proofs.emplace_back(), prove_boot_area(context, contents.layout));
     AMILIFT_TRY(const auto partitions, dev::read_partitions(context.target, contents.layout));
     for (const auto& volume : context.facts.disk.volumes) {
         const auto found = std::ranges::find(partitions, volume.partition, &dev::Partition::number);
@@ -163,6 +175,20 @@ const Module& copy_module() {
 
 const Module& disk_copy_module() {
     return kDiskModule;
+}
+
+Result<std::vector<std::byte>> read_boot_area(const dev::BlockDevice& disk,
+                                              std::span<const dev::Partition> partitions) {
+    constexpr std::uint64_t kMost = std::uint64_t{4} << 20;
+    auto end = std::min(disk.size_bytes(), kMost);
+    for (const auto& partition : partitions) {
+        if (partition.content == dev::PartitionContent::filesystem) {
+            end = std::min(end, partition.offset_bytes);
+        }
+    }
+    std::vector<std::byte> area(static_cast<std::size_t>(end));
+    AMILIFT_CHECK(core::read_exactly_at(disk.fd(), area, 0, disk.path()));
+    return area;
 }
 
 }  // namespace amilift::modules

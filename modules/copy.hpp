@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include "dev/partitions.hpp"
 #include "modules/module.hpp"
 
 namespace amilift::modules {
@@ -11,6 +16,12 @@ namespace amilift::modules {
 
 /// Copies a disk with partitions as it is: the same table, boot code and partitions; of the
 /// filesystems what is in use. Nothing is moved, so that what boots the source boots the target.
+/// Of a target that holds the source already there is nothing to copy, only to prove.
 [[nodiscard]] const Module& disk_copy_module();
+
+/// What a BIOS and a boot loader read of a disk with partitions before they know of a filesystem:
+/// all up to the first one, at most 4 MiB.
+[[nodiscard]] core::Result<std::vector<std::byte>> read_boot_area(
+    const dev::BlockDevice& disk, std::span<const dev::Partition> partitions);
 
 }  // namespace amilift::modules

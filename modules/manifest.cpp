@@ -234,6 +234,7 @@ Result<> Manifest::note(const SafeRoot& root, const std::vector<ManifestEntry>& 
     if (!notes_changes_) return {};
     Manifest then;
     then.entries_ = entries_;
+    then.volume_ = volume_;
     for (const auto& entry : coming) {
         // A change that is taken back is a change until it has been.
         const auto known = std::ranges::find(then.entries_, entry.path, &ManifestEntry::path);
@@ -242,15 +243,16 @@ Result<> Manifest::note(const SafeRoot& root, const std::vector<ManifestEntry>& 
     return root.write(kPendingPath, then.to_json(), 0600);
 }
 
-Result<> Manifest::note_changes(const SafeRoot& root, bool interrupted) {
+Result<> Manifest::note_changes(const SafeRoot& root, bool interrupted, const std::string& volume) {
     notes_changes_ = true;
+    volume_ = volume;
     if (interrupted) {
         for (const auto path : {kPendingPath, kManifestPath}) {
             AMILIFT_TRY(const auto status, root.link_status(path));
             if (status.kind != FileKind::regular) continue;
             AMILIFT_TRY(const auto text, root.read(path, kDocumentLimit));
             AMILIFT_TRY(auto noted, from_json(text));
-            entries_ = std::move(noted.entries_);
+            if (noted.volume_ == volume) entries_ = std::move(noted.entries_);
             break;
         }
     }
@@ -311,10 +313,9 @@ Result<> Manifest::remove(const SafeRoot& root, std::string_view module, std::st
 }
 
 std::string Manifest::to_json() const {
-    ordered_json document{{"schema", kSchema},
-                          {"tool", "amilift"},
-                          {"version", AMILIFT_VERSION},
-                          {"entries", ordered_json::array()}};
+    ordered_json document{{"schema", kSchema}, {"tool", "amilift"}, {"version", AMILIFT_VERSION}};
+    if (!volume_.empty()) document["volume"] = volume_;
+    document["entries"] = ordered_json::array();
     for (const auto& entry : entries_) {
         ordered_json item{{"path", entry.path}, {"module", entry.module}, {"kind", entry.kind}};
         if (entry.before) item["before"] = modules::to_json(*entry.before);
@@ -345,6 +346,7 @@ Result<Manifest> Manifest::from_json(std::string_view text) {
                 fmt::format("manifest: 'entries' is no list of at most {} entries", kEntryLimit));
         }
         Manifest manifest;
+        manifest.volume_ = document.value("volume", "");
         for (const auto& entry : entries) manifest.entries_.push_back(entry_from_json(entry));
         return manifest;
     } catch (const std::exception& e) {

@@ -61,8 +61,11 @@ class Manifest {
     /// For a volume that is edited where it lies, before its first change: from now on each change
     /// is noted at kPendingPath before it is done, so that a conversion which goes on after a crash
     /// still knows what every path was like. `interrupted`: there was such a crash; what it has
-    /// noted is taken over (or the manifest, if it had come so far).
-    [[nodiscard]] core::Result<> note_changes(const image::SafeRoot& root, bool interrupted);
+    /// noted is taken over, or the manifest, if it had come so far. `volume` is the EBS id, which
+    /// the manifest has from then on: that of an earlier conversion, which came along in the
+    /// snapshot, is of another volume.
+    [[nodiscard]] core::Result<> note_changes(const image::SafeRoot& root, bool interrupted,
+                                              const std::string& volume = {});
 
     /// Lists what has been copied into the image from another of its filesystems; `kind` as in
     /// ManifestEntry. The path is taken as added.
@@ -75,8 +78,8 @@ class Manifest {
                                                       std::string_view path);
 
     [[nodiscard]] const std::vector<ManifestEntry>& entries() const { return entries_; }
-    /// The document of kManifestPath (schema version, tool version, entries). The same entries give
-    /// the same bytes.
+    /// The document of kManifestPath (schema version, tool version, the volume if one was named,
+    /// entries). The same entries give the same bytes.
     [[nodiscard]] std::string to_json() const;
     /// Errors: corrupt, with the field that is wrong.
     [[nodiscard]] static core::Result<Manifest> from_json(std::string_view text);
@@ -91,6 +94,7 @@ class Manifest {
     core::Result<> note(const image::SafeRoot& root, const std::vector<ManifestEntry>& coming);
     void record(ManifestEntry entry);
     std::vector<ManifestEntry> entries_;
+    std::string volume_;
     bool notes_changes_ = false;
 };
 

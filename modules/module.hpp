@@ -94,7 +94,8 @@ struct VerifyContext {
     /// Kernel and initramfs: what the target has must begin with what the source had, and may be
     /// longer only where the manifest says so.
     std::vector<BootFile> boot_files{};
-    const dev::BlockDevice* source = nullptr;  ///< the source disk, as it was
+    /// Of a disk with partitions: read_boot_area() of the source, before anything was written.
+    std::vector<std::byte> boot_area{};
 };
 
 /// One conversion concern. plan() reads only; verify() reads back what the boot depends on and

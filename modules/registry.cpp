@@ -10,6 +10,7 @@
 #include "modules/bootloader.hpp"
 #include "modules/console.hpp"
 #include "modules/copy.hpp"
+#include "modules/disk_grow.hpp"
 #include "modules/fstab.hpp"
 #include "modules/grow.hpp"
 #include "modules/initramfs.hpp"
@@ -25,11 +26,12 @@ namespace amilift::modules {
 
 std::span<const Module> registry() {
     // The boot loader comes last: a target that was left half done does not boot by accident.
-    static const std::array kModules{
-        partition_module(), copy_module(),      disk_copy_module(),  grow_module(),
-        menu_module(),      arguments_module(), fstab_module(),      network_module(),
-        console_module(),   leftovers_module(), initramfs_module(),  bootloader_module(),
-        bare_copy_module(), pv_fstab_module(),  pv_console_module(), pv_grub_module()};
+    static const std::array kModules{partition_module(),  copy_module(),      disk_copy_module(),
+                                     grow_module(),       disk_grow_module(), menu_module(),
+                                     arguments_module(),  fstab_module(),     network_module(),
+                                     console_module(),    leftovers_module(), initramfs_module(),
+                                     bootloader_module(), bare_copy_module(), pv_fstab_module(),
+                                     pv_console_module(), pv_grub_module()};
     return kModules;
 }
 
@@ -42,8 +44,8 @@ std::vector<const Module*> modules_for(const image::ImageFacts& facts,
     }
     using Names = std::vector<std::string_view>;
     const bool partitioned = facts.disk.is_partitioned();
-    const Names left_out =
-        partitioned ? Names{"partition", "copy", "grow", "bootloader"} : Names{"disk-copy"};
+    const Names left_out = partitioned ? Names{"partition", "copy", "grow", "bootloader"}
+                                       : Names{"disk-copy", "disk-grow"};
     constexpr std::array<std::string_view, 4> kPvOnly{"bare-copy", "pv-fstab", "pv-console",
                                                       "pv-grub"};
     std::vector<const Module*> modules;

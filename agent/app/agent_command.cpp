@@ -9,6 +9,7 @@
 #include "app/disk_worker.hpp"
 #include "app/helper_control.hpp"
 #include "app/job_source.hpp"
+#include "app/local_instance.hpp"
 #include "app/output.hpp"
 #include "app/signals.hpp"
 #include "app/version.hpp"
@@ -41,41 +42,6 @@ class WatchdogClock final : public core::Clock {
   private:
     core::SystemClock system_;
 };
-
-/// udev, opened when the first device is waited for: a helper without udevd must still be able to
-/// tell its job's other failures, and this one, in its tags.
-class LateDeviceMonitor final : public dev::DeviceMonitor {
-  public:
-    [[nodiscard]] core::Result<dev::AttachedDevice> wait_present(
-        const std::string& volume_id, const std::string& requested_device, core::Duration timeout,
-        const core::Cancel& cancel) override {
-        AMILIFT_CHECK(open());
-        return real_->wait_present(volume_id, requested_device, timeout, cancel);
-    }
-    [[nodiscard]] core::Result<> wait_absent(const std::string& volume_id,
-                                             const std::string& requested_device,
-                                             core::Duration timeout,
-                                             const core::Cancel& cancel) override {
-        AMILIFT_CHECK(open());
-        return real_->wait_absent(volume_id, requested_device, timeout, cancel);
-    }
-
-  private:
-    core::Result<> open() {
-        if (real_) return {};
-        AMILIFT_TRY(real_, dev::make_udev_monitor());
-        return {};
-    }
-    std::unique_ptr<dev::DeviceMonitor> real_;
-};
-
-core::Result<flow::HelperIdentity> identify_helper(aws::Imds& imds) {
-    flow::HelperIdentity helper;
-    AMILIFT_TRY(helper.instance_id, imds.instance_id());
-    AMILIFT_TRY(helper.region, imds.region());
-    AMILIFT_TRY(helper.availability_zone, imds.availability_zone());
-    return helper;
-}
 
 core::Result<std::map<std::string, std::string>> parse_endpoints(
     const std::vector<std::string>& texts) {

@@ -29,9 +29,11 @@ struct ImageOptions {
 };
 
 struct InspectOptions {
-    std::string source;
+    std::string source;              ///< a disk, or "ami-..."
     std::string platform = "nitro";  ///< the one that the exit code is about
     std::string html;                ///< file for the page; empty: none
+    std::string endpoint;            ///< of EC2, for tests and VPC endpoints
+    std::string imds_url;            ///< empty: the link-local address
     bool json = false;
 };
 

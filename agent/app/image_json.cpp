@@ -146,6 +146,22 @@ Json inspection_body(const worker::Inspection& seen, const image::Readiness& rea
             {"findings", findings}};
 }
 
+Json ami_body(const aws::Image& ami) {
+    return {{"name", ami.name},
+            {"virtualization_type", ami.virtualization_type},
+            {"architecture", ami.architecture},
+            {"root_device_name", ami.root_device_name},
+            {"kernel_id", ami.kernel_id},
+            {"ramdisk_id", ami.ramdisk_id},
+            {"boot_mode", ami.boot_mode},
+            {"ena_support", ami.ena_support},
+            {"tpm_support", ami.tpm_support},
+            {"imds_support", ami.imds_support},
+            {"sriov_net_support", ami.sriov_net_support},
+            {"usage_operation", ami.usage_operation},
+            {"platform_details", ami.platform_details}};
+}
+
 Json plan_body(const worker::PlanText& plan) {
     return {{"inspection", inspection_body(plan.inspection, worker::readiness_of(plan.inspection))},
             {"used_bytes", plan.used_bytes},
@@ -168,6 +184,7 @@ Json to_json(const InspectionReport& report) {
     document["source"] = report.source;
     document["platform"] = image::to_string(report.platform);
     document["verdict"] = image::to_string(report.readiness.on(report.platform).verdict);
+    if (report.ami) document["ami"] = ami_body(*report.ami);
     document.update(inspection_body(report.seen, report.readiness));
     return document;
 }

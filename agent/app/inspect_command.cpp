@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "app/ami_inspection.hpp"
 #include "app/commands.hpp"
 #include "app/image_json.hpp"
 #include "app/inspection.hpp"
@@ -26,6 +27,18 @@ ExitCode exit_code_of(image::Verdict verdict) {
     return ExitCode::refused;
 }
 
+core::Result<InspectionReport> look(const InspectOptions& options, image::Platform platform,
+                                    const core::Cancel& cancel) {
+    if (is_ami_id(options.source)) {
+        AMILIFT_TRY(auto seen, inspect_ami(options, cancel));
+        return report_on(platform, std::move(seen));
+    }
+    core::ProcessRunner commands;
+    worker::ConversionObserver silent;
+    AMILIFT_TRY(auto seen, worker::inspect({options.source, ""}, commands, silent, cancel));
+    return report_on(options.source, platform, std::move(seen));
+}
+
 core::Result<ExitCode> inspect(const InspectOptions& options, const core::Cancel& cancel) {
     const auto platform = std::ranges::find(image::kPlatforms, options.platform,
                                             [](image::Platform p) { return image::to_string(p); });
@@ -35,10 +48,7 @@ core::Result<ExitCode> inspect(const InspectOptions& options, const core::Cancel
                           "pv, xen, nitro and nitro-uefi are known");
     }
     if (!options.html.empty()) AMILIFT_CHECK(require_page_place(options.html, options.source));
-    core::ProcessRunner commands;
-    worker::ConversionObserver silent;
-    AMILIFT_TRY(auto seen, worker::inspect({options.source, ""}, commands, silent, cancel));
-    const auto report = report_on(options.source, *platform, std::move(seen));
+    AMILIFT_TRY(const auto report, look(options, *platform, cancel));
     if (!options.html.empty()) {
         AMILIFT_CHECK(core::write_file_atomically(options.html, inspection_page(report)));
     }

@@ -105,6 +105,7 @@ class Page {
     void overview() {
         const auto& filesystem = report_.seen.filesystem;
         out_ += "<table>\n<tbody>\n";
+        if (report_.ami) row("AMI", describe_ami(*report_.ami));
         row("Disk", layout_name(report_.seen.disk.layout));
         row("Filesystem",
             fmt::format("{} of {}{}{}", dev::to_string(filesystem.type),

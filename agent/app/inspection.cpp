@@ -87,6 +87,16 @@ InspectionReport report_on(std::string source, image::Platform platform, worker:
     return report;
 }
 
+InspectionReport report_on(image::Platform platform, AmiInspection seen) {
+    auto report = report_on(seen.ami.id, platform, std::move(seen.root));
+    auto& facts = report.seen.facts;
+    for (auto& finding : ami_findings(seen.ami, facts)) {
+        facts.findings.push_back(std::move(finding));
+    }
+    report.ami = std::move(seen.ami);
+    return report;
+}
+
 std::string_view layout_name(dev::DiskLayout layout) {
     switch (layout) {
         case dev::DiskLayout::bare_filesystem:
@@ -164,6 +174,7 @@ void print_inspection(const InspectionReport& report) {
         "{}: {}, {} of {}{}\n", printable(report.source), layout_name(report.seen.disk.layout),
         dev::to_string(filesystem.type), format_bytes(filesystem.size_bytes),
         filesystem.label.empty() ? "" : fmt::format(", label '{}'", printable(filesystem.label)));
+    if (report.ami) fmt::print("AMI: {}\n", describe_ami(*report.ami));
     for (const auto& p : report.seen.partitions) {
         const auto* volume = facts.disk.partition(p.number);
         const bool is_mounted = volume != nullptr && !volume->mount_point.empty();

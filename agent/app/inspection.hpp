@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "app/ami_inspection.hpp"
 #include "image/readiness.hpp"
 #include "worker/conversion.hpp"
 
@@ -17,10 +19,13 @@ struct InspectionReport {
     image::Platform platform = image::Platform::nitro;  ///< the one that was asked for
     worker::Inspection seen;
     image::Readiness readiness;
+    std::optional<aws::Image> ami{};  ///< whose root that is; absent for a disk
 };
 
 [[nodiscard]] InspectionReport report_on(std::string source, image::Platform platform,
                                          worker::Inspection seen);
+/// The same for an AMI; ami_findings() are among the findings.
+[[nodiscard]] InspectionReport report_on(image::Platform platform, AmiInspection seen);
 
 /// For people, on standard output. The text is safe for a terminal, as all below is.
 void print_inspection(const InspectionReport& report);

@@ -101,12 +101,15 @@ int dispatch(int argc, char** argv) {
     auto* inspect = app.add_subcommand("inspect", "print what an image is and where it can run");
     inspect
         ->add_option("source,--source", o.inspect.source,
-                     "disk image or block device; never written")
+                     "disk image or block device, never written; or ami-..., on an EC2 instance")
         ->required();
     inspect->add_option("--platform", o.inspect.platform, "the one that the exit code is about")
         ->check(CLI::IsMember({"pv", "xen", "nitro", "nitro-uefi"}))
         ->capture_default_str();
     inspect->add_option("--html", o.inspect.html, "write a page with all of it to this file");
+    inspect->add_option("--endpoint", o.inspect.endpoint, "of an AMI: URL of the EC2 endpoint");
+    inspect->add_option("--imds", o.inspect.imds_url,
+                        "of an AMI: URL of the metadata service, if not http://169.254.169.254");
     inspect->add_flag("--json", o.inspect.json, "print one JSON document on standard output");
 
     auto* validate = app.add_subcommand("validate", "check a job file, or user-data");

@@ -43,10 +43,13 @@ struct Image {
     std::string kernel_id;   ///< aki-..., empty for hvm
     std::string ramdisk_id;  ///< ari-..., usually empty
     std::string owner_id;
-    std::string platform;          ///< "windows" or empty
-    std::string platform_details;  ///< "Linux/UNIX", "Red Hat Enterprise Linux", ...
-    std::string usage_operation;   ///< "RunInstances", "RunInstances:0010", ...
-    std::string boot_mode;
+    std::string platform;           ///< "windows" or empty
+    std::string platform_details;   ///< "Linux/UNIX", "Red Hat Enterprise Linux", ...
+    std::string usage_operation;    ///< "RunInstances", "RunInstances:0010", ...
+    std::string boot_mode;          ///< legacy-bios, uefi, uefi-preferred; empty: EC2's default
+    std::string tpm_support;        ///< "v2.0" or empty
+    std::string imds_support;       ///< "v2.0" or empty
+    std::string sriov_net_support;  ///< "simple" or empty
     std::string state_reason;
     bool ena_support = false;
     std::vector<std::string> product_codes;
@@ -122,6 +125,10 @@ struct RegisterImageRequest {
     std::optional<std::string> kernel_id;  ///< "aki-..."; of paravirtual images only
     std::optional<bool> ena_support;
     std::optional<std::string> boot_mode;
+    // Empty: not asked for. Neither can be taken from an AMI again.
+    std::string tpm_support;
+    std::string imds_support;
+    std::string sriov_net_support;
     std::vector<BlockDeviceMapping> block_devices;
     Tags tags;
 };

@@ -170,6 +170,9 @@ QueryForm register_image(const RegisterImageRequest& r) {
     if (r.kernel_id) form.add("KernelId", *r.kernel_id);
     if (r.ena_support) form.add_flag("EnaSupport", *r.ena_support);
     if (r.boot_mode) form.add("BootMode", *r.boot_mode);
+    add_text(form, "TpmSupport", r.tpm_support);
+    add_text(form, "ImdsSupport", r.imds_support);
+    add_text(form, "SriovNetSupport", r.sriov_net_support);
     for (std::size_t i = 0; i < r.block_devices.size(); ++i) {
         add_mapping(form, fmt::format("BlockDeviceMapping.{}", i + 1), r.block_devices[i]);
     }

@@ -56,6 +56,9 @@ Image image_of(FieldReader& read, pugi::xml_node item) {
     image.platform_details = read.text(item, "platformDetails");
     image.usage_operation = read.text(item, "usageOperation");
     image.boot_mode = read.text(item, "bootMode");
+    image.tpm_support = read.text(item, "tpmSupport");
+    image.imds_support = read.text(item, "imdsSupport");
+    image.sriov_net_support = read.text(item, "sriovNetSupport");
     image.state_reason = read.text(item.child("stateReason"), "message");
     image.ena_support = read.flag(item, "enaSupport").value_or(false);
     for (const auto code : item.child("productCodes").children("item")) {

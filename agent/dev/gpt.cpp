@@ -9,7 +9,6 @@
 #include <limits>
 
 #include "dev/byte_order.hpp"
-#include "dev/partition_table.hpp"
 
 namespace amilift::dev {
 namespace {
@@ -23,6 +22,8 @@ constexpr std::size_t kEntryBytes = 128;
 constexpr std::size_t kEntriesBytes = std::size_t{kGptEntries} * kEntryBytes;
 constexpr std::size_t kHeaderBytes = 92;
 constexpr std::size_t kHeaderCrcAt = 16;
+constexpr std::uint64_t kHeaderMagic = 0x5452415020494645;  // "EFI PART", little-endian
+constexpr std::uint32_t kMostEntries = 1024;
 constexpr std::size_t kNameCharacters = 36;
 constexpr std::uint64_t kFirstUsable = 1 + kGptTableSectors;
 
@@ -159,6 +160,107 @@ Result<GptTables> make_gpt(const Guid& disk_id, std::span<const GptEntry> entrie
     put_header(back.subspan(kEntriesBytes, kSector), disk_id, last, 1,
                disk_sectors - kGptTableSectors, disk_sectors, crc);
     return tables;
+}
+
+Result<GptCopy> read_gpt_copy(const BlockDevice& disk, std::uint64_t header_sector) {
+    const auto damaged = [&](std::string_view what) {
+        return fail(Errc::corrupt,
+                    fmt::format("GPT of '{}' at sector {}: {}", disk.path(), header_sector, what),
+                    "repair the table with gdisk");
+    };
+    GptCopy copy;
+    AMILIFT_CHECK(
+        core::read_exactly_at(disk.fd(), copy.header, header_sector * kSectorBytes, disk.path()));
+    const std::span<const std::byte> bytes(copy.header);
+    if (load_le<std::uint64_t>(bytes, 0) != kHeaderMagic) return damaged("there is no header");
+    const auto header_bytes = load_le<std::uint32_t>(bytes, 12);
+    if (header_bytes < kHeaderBytes || header_bytes > kSector) return damaged("its size is wrong");
+    auto blank = copy.header;
+    store_le(std::span<std::byte>(blank), kHeaderCrcAt, std::uint32_t{0});
+    if (crc_of(std::span<const std::byte>(blank).first(header_bytes)) !=
+        load_le<std::uint32_t>(bytes, kHeaderCrcAt)) {
+        return damaged("the header's checksum is wrong");
+    }
+    if (load_le<std::uint64_t>(bytes, 24) != header_sector) {
+        return damaged("the header says that it belongs elsewhere");
+    }
+    const auto sectors = disk.size_bytes() / kSectorBytes;
+    copy.entries_sector = load_le<std::uint64_t>(bytes, 72);
+    copy.count = load_le<std::uint32_t>(bytes, 80);
+    copy.entry_bytes = load_le<std::uint32_t>(bytes, 84);
+    if (copy.count == 0 || copy.count > kMostEntries || copy.entry_bytes < kEntryBytes ||
+        copy.entry_bytes > 4096 || copy.entry_bytes % 8 != 0) {
+        return damaged(fmt::format("{} entries of {} bytes, expected 1 to {} of 128 to 4096",
+                                   copy.count, copy.entry_bytes, kMostEntries));
+    }
+    const std::uint64_t table_bytes = std::uint64_t{copy.count} * copy.entry_bytes;
+    if (copy.entries_sector < 2 || copy.entries_sector >= sectors ||
+        table_bytes > (sectors - copy.entries_sector) * kSectorBytes) {
+        return damaged("its entries lie outside of the disk");
+    }
+    copy.entries.resize(static_cast<std::size_t>(table_bytes));
+    AMILIFT_CHECK(core::read_exactly_at(disk.fd(), copy.entries, copy.entries_sector * kSectorBytes,
+                                        disk.path()));
+    if (crc_of(copy.entries) != load_le<std::uint32_t>(bytes, 88)) {
+        return damaged("the checksum of the entries is wrong");
+    }
+    return copy;
+}
+
+Result<> write_longer_gpt(const BlockDevice& disk, const GptCopy& table, int number,
+                          std::uint64_t end_sector) {
+    const auto sectors = disk.size_bytes() / kSectorBytes;
+    const auto entries_sectors = table.entries_sectors();
+    const auto last = sectors - 1;
+    auto entries = table.entries;
+    const auto index = static_cast<std::uint32_t>(number - 1);
+    if (number < 1 || index >= table.count || end_sector + entries_sectors > last ||
+        end_sector <= load_le<std::uint64_t>(table.entry(index), 32)) {
+        return fail(Errc::invalid_input,
+                    fmt::format("partition {} cannot end before sector {} of the {} of '{}'",
+                                number, end_sector, sectors, disk.path()));
+    }
+    const auto at = std::size_t{index} * table.entry_bytes;
+    store_le(std::span(entries).subspan(at, table.entry_bytes), 40, end_sector - 1);
+    const auto crc = crc_of(entries);
+    const auto header = [&](std::uint64_t own, std::uint64_t other, std::uint64_t entries_at) {
+        auto copy = table.header;
+        const std::span<std::byte> bytes(copy);
+        const auto header_bytes = load_le<std::uint32_t>(bytes, 12);
+        store_le(bytes, 24, own);
+        store_le(bytes, 32, other);
+        store_le(bytes, 48, last - entries_sectors - 1);
+        store_le(bytes, 72, entries_at);
+        store_le(bytes, 88, crc);
+        store_le(bytes, kHeaderCrcAt, std::uint32_t{0});
+        store_le(bytes, kHeaderCrcAt,
+                 crc_of(std::span<const std::byte>(bytes).first(header_bytes)));
+        return copy;
+    };
+    const auto write = [&disk](std::span<const std::byte> bytes, std::uint64_t sector) {
+        return core::write_all_at(disk.fd(), bytes, sector * kSectorBytes, disk.path());
+    };
+    const auto back_at = last - entries_sectors;
+    AMILIFT_CHECK(write(entries, back_at));
+    AMILIFT_CHECK(write(header(last, 1, back_at), last));
+    AMILIFT_CHECK(disk.flush());
+    // The front is rewritten where it was; the second copy's own place of entries is no guide.
+    const bool is_front = load_le<std::uint64_t>(std::span<const std::byte>(table.header), 24) == 1;
+    const auto front_at = is_front ? table.entries_sector : 2;
+    AMILIFT_CHECK(write(entries, front_at));
+    AMILIFT_CHECK(write(header(1, last, front_at), 1));
+
+    std::array<std::byte, kSectorBytes> record{};
+    AMILIFT_CHECK(core::read_exactly_at(disk.fd(), record, 0, disk.path()));
+    const auto first = std::span<std::byte>(record).subspan(446, 16);
+    const auto wanted = static_cast<std::uint32_t>(
+        std::min<std::uint64_t>(last, std::numeric_limits<std::uint32_t>::max()));
+    if (first[4] == std::byte{0xee} && load_le<std::uint32_t>(first, 8) == 1 &&
+        load_le<std::uint32_t>(first, 12) < wanted) {
+        store_le(first, 12, wanted);
+        AMILIFT_CHECK(write(record, 0));
+    }
+    return disk.flush();
 }
 
 }  // namespace amilift::dev

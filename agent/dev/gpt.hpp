@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "core/result.hpp"
+#include "dev/block_device.hpp"
+#include "dev/partition_table.hpp"
 
 namespace amilift::dev {
 
@@ -51,5 +53,35 @@ struct GptTables {
 [[nodiscard]] core::Result<GptTables> make_gpt(const Guid& disk_id,
                                                std::span<const GptEntry> entries,
                                                std::uint64_t disk_sectors);
+
+/// One of the two copies of a GPT, as it lies on a disk; its checksums and places are right.
+struct GptCopy {
+    std::array<std::byte, kSectorBytes> header{};
+    std::vector<std::byte> entries;
+    std::uint64_t entries_sector = 0;
+    std::uint32_t count = 0;
+    std::uint32_t entry_bytes = 0;
+
+    /// `index` counts from 0 and is below `count`.
+    [[nodiscard]] std::span<const std::byte> entry(std::uint32_t index) const {
+        return std::span(entries).subspan(std::size_t{index} * entry_bytes, entry_bytes);
+    }
+    /// Sectors that the entries take.
+    [[nodiscard]] std::uint64_t entries_sectors() const {
+        return (entries.size() + kSectorBytes - 1) / kSectorBytes;
+    }
+};
+
+/// Reads the copy whose header is at that sector. What the entries say is not checked. Errors:
+/// corrupt.
+[[nodiscard]] core::Result<GptCopy> read_gpt_copy(const BlockDevice& disk,
+                                                  std::uint64_t header_sector);
+
+/// Writes both copies of `table` for the disk as large as it is now, with partition `number`
+/// ending before `end_sector`. The copy at the end of the disk is written and flushed first, so
+/// that one is whole at every moment. A protective record that covers a shorter disk is made
+/// longer. Errors: invalid_input when the partition does not end where the table may.
+[[nodiscard]] core::Result<> write_longer_gpt(const BlockDevice& disk, const GptCopy& table,
+                                              int number, std::uint64_t end_sector);
 
 }  // namespace amilift::dev

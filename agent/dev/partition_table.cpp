@@ -206,4 +206,26 @@ Result<DiskContents> read_disk_contents(const BlockDevice& disk) {
     return contents;
 }
 
+Result<> write_longer_mbr(const BlockDevice& disk, int number, std::uint64_t end_sector) {
+    const auto sectors = disk.size_bytes() / kSectorBytes;
+    std::array<std::byte, kSectorBytes> record{};
+    AMILIFT_CHECK(core::read_exactly_at(disk.fd(), record, 0, disk.path()));
+    AMILIFT_TRY(const auto partitions, parse_mbr(record, sectors));
+    const auto found = std::ranges::find(partitions, number, &MbrPartition::number);
+    constexpr std::uint64_t kMax = std::numeric_limits<std::uint32_t>::max();
+    if (found == partitions.end() || end_sector <= found->start_sector || end_sector > sectors ||
+        end_sector - found->start_sector > kMax) {
+        return fail(Errc::invalid_input,
+                    fmt::format("partition {} cannot end before sector {} of the {} of '{}'",
+                                number, end_sector, sectors, disk.path()));
+    }
+    const auto entry = std::span<std::byte>(record).subspan(entry_at(number), kEntryBytes);
+    entry[5] = std::byte{0xfe};
+    entry[6] = std::byte{0xff};
+    entry[7] = std::byte{0xff};
+    store_le(entry, 12, static_cast<std::uint32_t>(end_sector - found->start_sector));
+    AMILIFT_CHECK(core::write_all_at(disk.fd(), record, 0, disk.path()));
+    return disk.flush();
+}
+
 }  // namespace amilift::dev

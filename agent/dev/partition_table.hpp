@@ -55,4 +55,10 @@ struct DiskContents {
 [[nodiscard]] core::Result<std::vector<MbrPartition>> parse_mbr(
     std::span<const std::byte, 512> sector, std::uint64_t disk_sectors);
 
+/// Lets primary partition `number` end before `end_sector`, in one write of sector 0. The CHS end
+/// becomes the LBA-only filler. Errors: corrupt (see parse_mbr()), invalid_input (no such
+/// partition, or the end is before its start, behind the disk or behind 32-bit sectors).
+[[nodiscard]] core::Result<> write_longer_mbr(const BlockDevice& disk, int number,
+                                              std::uint64_t end_sector);
+
 }  // namespace amilift::dev

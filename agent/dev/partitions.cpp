@@ -10,6 +10,7 @@
 #include <span>
 
 #include "dev/byte_order.hpp"
+#include "dev/gpt.hpp"
 
 namespace amilift::dev {
 namespace {
@@ -20,7 +21,6 @@ using core::Result;
 using Sector = std::array<std::byte, kSectorBytes>;
 
 constexpr int kMaxLogical = 64;
-constexpr std::uint32_t kMaxGptEntries = 1024;
 constexpr std::size_t kLookBytes = std::size_t{128} << 10;
 
 Result<Sector> read_sector(const BlockDevice& disk, std::uint64_t number) {
@@ -46,18 +46,6 @@ bool contains(std::span<const std::byte> bytes, std::string_view text) {
 
 bool all_zero(std::span<const std::byte> bytes) {
     return std::ranges::all_of(bytes, [](std::byte b) { return b == std::byte{0}; });
-}
-
-/// CRC-32 of IEEE 802.3, as GPT has it.
-std::uint32_t crc32(std::span<const std::byte> bytes) {
-    std::uint32_t crc = 0xffffffffU;
-    for (const auto byte : bytes) {
-        crc ^= std::to_integer<std::uint32_t>(byte);
-        for (int bit = 0; bit < 8; ++bit) {
-            crc = (crc >> 1U) ^ ((crc & 1U) != 0 ? 0xedb88320U : 0U);
-        }
-    }
-    return ~crc;
 }
 
 /// A GUID as text; the first three fields are little-endian.
@@ -151,54 +139,20 @@ Result<std::vector<Partition>> read_dos(const BlockDevice& disk) {
 // --- GPT -----------------------------------------------------------------------------------------
 
 Result<std::vector<Partition>> read_gpt_at(const BlockDevice& disk, std::uint64_t header_sector) {
-    const auto damaged = [&](std::string_view what) {
-        return fail(Errc::corrupt,
-                    fmt::format("GPT of '{}' at sector {}: {}", disk.path(), header_sector, what),
-                    "repair the table with gdisk");
-    };
+    AMILIFT_TRY(const auto copy, read_gpt_copy(disk, header_sector));
     const auto sectors = disk.size_bytes() / kSectorBytes;
-    AMILIFT_TRY(const auto header, read_sector(disk, header_sector));
-    const std::span<const std::byte> bytes(header);
-    if (!has_text(bytes, 0, "EFI PART")) return damaged("there is no header");
-    const auto header_bytes = load_le<std::uint32_t>(bytes, 12);
-    if (header_bytes < 92 || header_bytes > kSectorBytes) return damaged("its size is wrong");
-    auto copy = header;
-    store_le(std::span<std::byte>(copy), 16, std::uint32_t{0});
-    if (crc32(std::span<const std::byte>(copy).first(header_bytes)) !=
-        load_le<std::uint32_t>(bytes, 16)) {
-        return damaged("the header's checksum is wrong");
-    }
-    if (load_le<std::uint64_t>(bytes, 24) != header_sector) {
-        return damaged("the header says that it belongs elsewhere");
-    }
-    const auto first_entry = load_le<std::uint64_t>(bytes, 72);
-    const auto count = load_le<std::uint32_t>(bytes, 80);
-    const auto entry_bytes = load_le<std::uint32_t>(bytes, 84);
-    if (count == 0 || count > kMaxGptEntries || entry_bytes < 128 || entry_bytes > 4096 ||
-        entry_bytes % 8 != 0) {
-        return damaged(fmt::format("{} entries of {} bytes, expected 1 to {} of 128 to 4096", count,
-                                   entry_bytes, kMaxGptEntries));
-    }
-    const std::uint64_t table_bytes = std::uint64_t{count} * entry_bytes;
-    if (first_entry < 2 || first_entry >= sectors ||
-        table_bytes > (sectors - first_entry) * kSectorBytes) {
-        return damaged("its entries lie outside of the disk");
-    }
-    std::vector<std::byte> table(static_cast<std::size_t>(table_bytes));
-    AMILIFT_CHECK(core::read_exactly_at(disk.fd(), table, first_entry * kSectorBytes, disk.path()));
-    if (crc32(table) != load_le<std::uint32_t>(bytes, 88)) {
-        return damaged("the checksum of the entries is wrong");
-    }
     std::vector<Partition> partitions;
-    for (std::uint32_t i = 0; i < count; ++i) {
-        const auto entry = std::span<const std::byte>(table).subspan(
-            static_cast<std::size_t>(std::uint64_t{i} * entry_bytes), entry_bytes);
+    for (std::uint32_t i = 0; i < copy.count; ++i) {
+        const auto entry = copy.entry(i);
         if (all_zero(entry.first(16))) continue;
         const auto first = load_le<std::uint64_t>(entry, 32);
         const auto last = load_le<std::uint64_t>(entry, 40);
         if (first == 0 || last < first || last >= sectors) {
-            return damaged(fmt::format("partition {} has sectors {}..{}, the disk has {}", i + 1,
-                                       first, last, sectors));
+            return fail(Errc::corrupt,
+                        fmt::format("GPT of '{}' at sector {}: partition {} has sectors {}..{}, "
+                                    "the disk has {}",
+                                    disk.path(), header_sector, i + 1, first, last, sectors),
+                        "repair the table with gdisk");
         }
         Partition partition;
         partition.number = static_cast<int>(i) + 1;

@@ -17,10 +17,37 @@ bool is_digit(char c) {
     return c >= '0' && c <= '9';
 }
 
+/// What an HVM source cannot become: its disk stays as it is, or gets longer.
+core::Result<> check_hvm_disk(const aws::Image& source, const job::ConversionOptions& options) {
+    if (options.layout == job::Layout::gpt) {
+        return fail(Errc::refused,
+                    fmt::format("AMI '{}' is HVM: its partition table stays as it is, and "
+                                "target.layout: gpt is for roots without one",
+                                source.id),
+                    "take target.layout out of the job", "layout-of-partitions");
+    }
+    const auto* root = root_mapping(source);
+    const auto source_gib = root == nullptr ? 0 : root->volume_size_gib.value_or(0);
+    if (options.size_gib != 0 && std::int64_t{options.size_gib} < source_gib) {
+        return fail(Errc::refused,
+                    fmt::format("target.size is {} GiB, the root volume of AMI '{}' has {}",
+                                options.size_gib, source.id, source_gib),
+                    fmt::format("ask for at least {}GiB, or for no size", source_gib),
+                    "size-too-small");
+    }
+    return {};
+}
+
 }  // namespace
 
 bool has_billing_codes(const aws::Image& image) {
     return !image.usage_operation.empty() && image.usage_operation != "RunInstances";
+}
+
+bool converts_in_place(const aws::Image& source, const job::ConversionOptions& options) {
+    // A paravirtual target is another filesystem on another volume.
+    if (options.virtualization == job::Virtualization::paravirtual) return false;
+    return source.virtualization_type == "hvm" || options.layout == job::Layout::in_place;
 }
 
 core::Result<> check_source(const aws::Image& source, const job::ConversionOptions& options) {
@@ -63,7 +90,7 @@ core::Result<> check_source(const aws::Image& source, const job::ConversionOptio
                     "vendor for an HVM version",
                     "product-codes");
     }
-    if (has_billing_codes(source) && options.layout != job::Layout::in_place) {
+    if (has_billing_codes(source) && !converts_in_place(source, options)) {
         const auto* hint =
             options.virtualization == job::Virtualization::paravirtual
                 ? "use a paravirtual image of the vendor"
@@ -82,6 +109,7 @@ core::Result<> check_source(const aws::Image& source, const job::ConversionOptio
                                 source.root_device_name),
                     "check the AMI's block device mapping", "no-root-snapshot");
     }
+    if (hvm_to_hvm) return check_hvm_disk(source, options);
     return {};
 }
 

@@ -15,14 +15,21 @@ namespace amilift::flow {
 /// Says no to a source AMI that cannot be converted, before anything is created. Each refusal has
 /// an id: "ami-not-available", "instance-store", "already-hvm" (unless
 /// the job makes the image ready for Nitro, or paravirtual), "windows", "architecture",
-/// "product-codes", "billing-codes", "no-root-snapshot".
+/// "product-codes", "billing-codes", "no-root-snapshot"; of an HVM source that stays HVM
+/// "layout-of-partitions" and "size-too-small".
 ///
 /// Billing codes go from a snapshot to the volumes and snapshots that are made from it, and from
-/// there to the AMI (RegisterImage): they stay with layout in_place and are lost by a copy to a
-/// blank volume. A volume with a Marketplace product code can be attached to a stopped instance
+/// there to the AMI (RegisterImage): they stay with a conversion in place and are lost by a copy to
+/// a blank volume. A volume with a Marketplace product code can be attached to a stopped instance
 /// only (AttachVolume), so no helper can convert it.
 [[nodiscard]] core::Result<> check_source(const aws::Image& source,
                                           const job::ConversionOptions& options);
+
+/// Whether the one volume of the job is made from the source's snapshot and edited where it lies,
+/// instead of being copied to a second one: an HVM source, whose disk has what it boots by already,
+/// and every source with layout in_place.
+[[nodiscard]] bool converts_in_place(const aws::Image& source,
+                                     const job::ConversionOptions& options);
 
 /// Whether instances of the AMI cost more than plain Linux: RHEL, SUSE and the like.
 [[nodiscard]] bool has_billing_codes(const aws::Image& image);
@@ -30,9 +37,9 @@ namespace amilift::flow {
 /// The mapping of the root device; check_source() has seen that it is there.
 [[nodiscard]] const aws::BlockDeviceMapping* root_mapping(const aws::Image& source);
 
-/// Size of the target volume in GiB: what the job says, else the source volume's and for HVM one
-/// more, because a filesystem that fills its volume needs room for partition table and boot loader
-/// beside it, and EBS sizes are whole GiB.
+/// Size of a blank target volume in GiB: what the job says, else the source volume's and for HVM
+/// one more, because a filesystem that fills its volume needs room for partition table and boot
+/// loader beside it, and EBS sizes are whole GiB.
 [[nodiscard]] std::int64_t target_size_gib(const job::ConversionOptions& options,
                                            std::int64_t source_gib);
 

@@ -17,6 +17,7 @@ using core::fail;
 using core::Result;
 
 Result<> Run::save() {
+    if (!is_recorded) return {};
     return save_record(services.record_path, record);
 }
 
@@ -170,6 +171,12 @@ Result<> preflight(Run& run) {
     AMILIFT_TRY(const auto* source, source_image(run));
     const bool paravirtual = run.job->conversion.virtualization == job::Virtualization::paravirtual;
     AMILIFT_CHECK(check_source(*source, run.job->conversion));
+    if (source->boot_mode == "uefi" && !paravirtual) {
+        run.say(Update::Kind::warning,
+                fmt::format("AMI '{}' has the boot mode uefi, which the new AMI keeps; what is "
+                            "followed and proven is what a BIOS would start",
+                            source->id));
+    }
     if (paravirtual) {
         AMILIFT_TRY(auto aki, choose_aki(run.services.ec2, run.job->target.aki,
                                          source->architecture, run.services.helper.region));

@@ -19,6 +19,8 @@ struct Run {
     std::optional<aws::Image> source;  ///< fetched when needed
     std::string source_path;           ///< block devices, once seen by udev
     std::string target_path;
+    /// False: nobody goes on after a crash, there is no record.
+    bool is_recorded = true;
 
     /// Writes the record; what is not durable has not happened.
     [[nodiscard]] core::Result<> save();

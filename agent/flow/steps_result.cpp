@@ -17,6 +17,14 @@ using core::Result;
 
 namespace {
 
+/// The disk boots as the source's does, and what its system was known to cope with it still does.
+void keep_hvm_settings(const aws::Image& source, aws::RegisterImageRequest& request) {
+    if (!source.boot_mode.empty()) request.boot_mode = source.boot_mode;
+    request.tpm_support = source.tpm_support;
+    request.imds_support = source.imds_support;
+    request.sriov_net_support = source.sriov_net_support;
+}
+
 Result<aws::RegisterImageRequest> image_request(Run& run) {
     AMILIFT_TRY(const auto* source, source_image(run));
     AMILIFT_TRY(const auto values, template_values(run));
@@ -38,6 +46,8 @@ Result<aws::RegisterImageRequest> image_request(Run& run) {
     }
     if (run.record.ena_support) request.ena_support = true;
     if (!run.record.boot_mode.empty()) request.boot_mode = run.record.boot_mode;
+    const bool is_hvm = request.virtualization_type == "hvm";
+    if (is_hvm && source->virtualization_type == "hvm") keep_hvm_settings(*source, request);
     AMILIFT_TRY(auto mapped, map_block_devices(*source, target, run.record.snapshot,
                                                snapshots.front().size_gib));
     request.block_devices = std::move(mapped.mappings);

@@ -48,18 +48,20 @@ Result<aws::Volume> describe_volume(Run& run, const std::string& id) {
     return std::move(volumes.front());
 }
 
-bool converts_in_place(const Run& run) {
-    return run.job->conversion.layout == job::Layout::in_place;
-}
-
 std::string names_of(const std::vector<std::string>& ids) {
     return fmt::format("{} '{}'", ids.size() == 1 ? "volume" : "volumes",
                        fmt::join(ids, "' and '"));
 }
 
 Result<std::string> find_or_create_volume(Run& run, Role role, std::int64_t size_gib) {
-    const bool is_of_snapshot = role == Role::source || converts_in_place(run);
+    const auto& options = run.job->conversion;
+    const bool in_place = converts_in_place(*run.source, options);
+    const bool is_of_snapshot = role == Role::source || in_place;
     const auto* root = root_mapping(*run.source);
+    // A volume of the snapshot is as large as that, unless the job wants it larger.
+    const std::int64_t wanted_gib = !is_of_snapshot ? target_size_gib(options, size_gib)
+                                    : in_place      ? std::int64_t{options.size_gib}
+                                                    : 0;
     const aws::Filters mine{{fmt::format("tag:{}", kTagJob), {run.record.job_id}},
                             {fmt::format("tag:{}", kTagRole), {to_string(role)}},
                             {"status", {"creating", "available", "in-use"}}};
@@ -74,9 +76,8 @@ Result<std::string> find_or_create_volume(Run& run, Role role, std::int64_t size
                         "let that helper finish, or terminate it and run the job again");
         }
         // A job id that was used before for another AMI finds that one's volumes.
-        const bool fits = is_of_snapshot
-                              ? v.snapshot_id == root->snapshot_id
-                              : v.size_gib >= target_size_gib(run.job->conversion, size_gib);
+        const bool fits =
+            v.size_gib >= wanted_gib && (!is_of_snapshot || v.snapshot_id == root->snapshot_id);
         if (!fits) {
             return fail(Errc::conflict,
                         fmt::format("volume '{}' of job '{}' was made for another job: it is of "
@@ -89,13 +90,10 @@ Result<std::string> find_or_create_volume(Run& run, Role role, std::int64_t size
     aws::CreateVolumeRequest request;
     request.availability_zone = run.services.helper.availability_zone;
     if (role == Role::target) request.volume_type = run.job->target.volume_type;
-    if (is_of_snapshot) {
-        request.snapshot_id = root->snapshot_id;
-    } else {
-        request.size_gib = target_size_gib(run.job->conversion, size_gib);
-        // A target for an encrypted source is encrypted too, with the account's default key.
-        if (root->encrypted.value_or(false)) request.encrypted = true;
-    }
+    if (is_of_snapshot) request.snapshot_id = root->snapshot_id;
+    if (wanted_gib != 0) request.size_gib = wanted_gib;
+    // A blank target for an encrypted source is encrypted too, with the account's default key.
+    if (!is_of_snapshot && root->encrypted.value_or(false)) request.encrypted = true;
     AMILIFT_TRY(request.client_token, client_token(run, role));
     request.tags = provenance(run);
     request.tags[kTagRole] = to_string(role);
@@ -140,7 +138,8 @@ Result<> create_volumes(Run& run) {
         }
         size_gib = snapshots.front().size_gib;
     }
-    const bool in_place = converts_in_place(run);
+    const auto& options = run.job->conversion;
+    const bool in_place = converts_in_place(*source, options);
     if (!in_place) {
         AMILIFT_TRY(record.source_volume, find_or_create_volume(run, Role::source, size_gib));
         AMILIFT_CHECK(run.save());
@@ -150,10 +149,10 @@ Result<> create_volumes(Run& run) {
     run.say(
         Update::Kind::message,
         in_place
-            ? fmt::format("volume {} ({} GiB) of the source's snapshot, converted in place",
-                          record.target_volume, size_gib)
+            ? fmt::format("volume {} ({} GiB) made from the source's snapshot",
+                          record.target_volume, std::max(size_gib, std::int64_t{options.size_gib}))
             : fmt::format("source volume {}, target volume {} ({} GiB)", record.source_volume,
-                          record.target_volume, target_size_gib(run.job->conversion, size_gib)));
+                          record.target_volume, target_size_gib(options, size_gib)));
     const auto ids = record.volumes();
 
     const core::Deadline visible(run.services.clock, run.services.waits.create_visible);

@@ -135,7 +135,8 @@ std::string explain(std::optional<int> status) {
     return fmt::format("ended with exit code {}", WEXITSTATUS(*status));
 }
 
-/// One conversion: what has been heard so far, and when.
+/// One request to the worker, which is to give that answer: what has been heard so far, and when.
+template <class Answer>
 class Conversation {
   public:
     Conversation(Child& child, const WorkerProgram& program, ConversionObserver& observer,
@@ -146,7 +147,7 @@ class Conversation {
           cancel_(cancel),
           heard_(clock_.steady()) {}
 
-    Result<WorkerOutcome> run() {
+    Result<Answer> run() {
         while (!final_ && child_.socket) {
             AMILIFT_CHECK(keep_time());
             AMILIFT_CHECK(listen());
@@ -212,17 +213,41 @@ class Conversation {
             AMILIFT_TRY(const auto text, reader_.next());
             if (!text) break;
             AMILIFT_TRY(auto message, decode(*text));
-            std::visit([this](auto& m) { take(m); }, message);
+            AMILIFT_CHECK(std::visit([this](auto& m) { return take(m); }, message));
         }
         return {};
     }
 
-    void take(const StageMessage& m) { observer_.on_stage(m.stage); }
-    void take(const image::Finding& m) { observer_.on_finding(m); }
-    void take(const StepMessage& m) { observer_.on_step(m.index, m.count, m.text); }
-    void take(const dev::CopyProgress& m) { observer_.on_progress(m); }
-    void take(WorkerOutcome& m) { final_ = std::move(m); }
-    void take(core::Error& m) { final_ = std::unexpected(std::move(m)); }
+    Result<> take(const StageMessage& m) {
+        observer_.on_stage(m.stage);
+        return {};
+    }
+    Result<> take(const image::Finding& m) {
+        observer_.on_finding(m);
+        return {};
+    }
+    Result<> take(const StepMessage& m) {
+        observer_.on_step(m.index, m.count, m.text);
+        return {};
+    }
+    Result<> take(const dev::CopyProgress& m) {
+        observer_.on_progress(m);
+        return {};
+    }
+    Result<> take(Answer& m) {
+        final_ = std::move(m);
+        return {};
+    }
+    Result<> take(core::Error& m) {
+        final_ = std::unexpected(std::move(m));
+        return {};
+    }
+    /// The answer to another kind of request.
+    template <class Other>
+    Result<> take(const Other& /*m*/) {
+        child_.signal(SIGKILL);
+        return fail(Errc::corrupt, "the disk worker answers what it was not asked");
+    }
 
     void read_errors() {
         std::array<char, 4096> chunk{};
@@ -249,16 +274,16 @@ class Conversation {
     const core::SystemClock clock_;
     std::chrono::steady_clock::time_point heard_;
     std::optional<std::chrono::steady_clock::time_point> stop_by_;
-    std::optional<Result<WorkerOutcome>> final_;
+    std::optional<Result<Answer>> final_;
     MessageReader reader_;
     std::string said_;
 };
 
 }  // namespace
 
-Result<WorkerOutcome> WorkerClient::convert(const ConversionRequest& request,
-                                            ConversionObserver& observer,
-                                            const core::Cancel& cancel) {
+template <class Answer>
+Result<Answer> WorkerClient::ask(const WorkerRequest& request, ConversionObserver& observer,
+                                 const core::Cancel& cancel) {
     AMILIFT_CHECK(cancel.check());
     AMILIFT_TRY(auto child, Child::start(program_.argv));
     // A worker that could not even start has closed the socket; what it said is told by run().
@@ -266,7 +291,18 @@ Result<WorkerOutcome> WorkerClient::convert(const ConversionRequest& request,
         !sent && !sent.error().is(Errc::unavailable)) {
         return std::unexpected(std::move(sent).error());
     }
-    return Conversation(child, program_, observer, cancel).run();
+    return Conversation<Answer>(child, program_, observer, cancel).run();
+}
+
+Result<WorkerOutcome> WorkerClient::convert(const ConversionRequest& request,
+                                            ConversionObserver& observer,
+                                            const core::Cancel& cancel) {
+    return ask<WorkerOutcome>(request, observer, cancel);
+}
+
+Result<Inspection> WorkerClient::inspect(const InspectionRequest& request,
+                                         ConversionObserver& observer, const core::Cancel& cancel) {
+    return ask<Inspection>(request, observer, cancel);
 }
 
 }  // namespace amilift::worker

@@ -23,8 +23,8 @@ struct WorkerProgram {
     core::Duration grace = std::chrono::seconds(20);
 };
 
-/// Runs a conversion in a sandboxed child. The thread that calls convert() must live until it
-/// returns: the child dies with it.
+/// Runs a conversion or an inspection in a sandboxed child. The thread that calls must live until
+/// the call returns: the child dies with it.
 class WorkerClient {
   public:
     explicit WorkerClient(WorkerProgram program = {}) : program_(std::move(program)) {}
@@ -36,8 +36,16 @@ class WorkerClient {
     [[nodiscard]] core::Result<WorkerOutcome> convert(const ConversionRequest& request,
                                                       ConversionObserver& observer,
                                                       const core::Cancel& cancel);
+    /// The same for an inspection.
+    [[nodiscard]] core::Result<Inspection> inspect(const InspectionRequest& request,
+                                                   ConversionObserver& observer,
+                                                   const core::Cancel& cancel);
 
   private:
+    template <class Answer>
+    core::Result<Answer> ask(const WorkerRequest& request, ConversionObserver& observer,
+                             const core::Cancel& cancel);
+
     WorkerProgram program_;
 };
 

@@ -10,6 +10,8 @@
 #include "image/kernel_arguments.hpp"
 #include "image/pv_boot.hpp"
 #include "modules/bootloader.hpp"
+#include "modules/copy.hpp"
+#include "modules/disk_grow.hpp"
 #include "modules/initramfs.hpp"
 #include "modules/module.hpp"
 #include "modules/partition.hpp"
@@ -49,11 +51,7 @@ bool is_own_volume(const ConversionRequest& request) {
 }
 
 Result<> require_two_disks(const ConversionRequest& request) {
-    if (is_own_volume(request)) {
-        if (request.options.layout == job::Layout::in_place) return {};
-        return fail(Errc::invalid_input, "no source disk is given",
-                    "only target.layout: in-place converts a disk that holds its source");
-    }
+    if (is_own_volume(request)) return {};
     // A loop device is the file behind it, a hard link is the file itself.
     const auto source = dev::identity_of(request.source.path);
     for (const auto& path : {request.target.path, partial_name(request.target.path)}) {
@@ -104,7 +102,7 @@ Result<Inspection> inspect_content(const SourceImage& source, ConversionObserver
         inspection.facts.findings.push_back(
             {image::Severity::warning, "filesystem-not-clean", source.disk().path(),
              "the filesystem was in use when the image was made",
-             "all of it is copied, not only what is in use, and the first boot checks it",
+             "a copy takes all of it, not only what is in use, and the first boot checks it",
              "stop the instance before making the image, if a slow first boot matters"});
     }
     for (const auto& finding : inspection.facts.findings) observer.on_finding(finding);
@@ -140,6 +138,7 @@ struct Plan {
     std::vector<modules::Step> steps;
     std::vector<modules::BootFile> boot_files;
     std::vector<VolumePlace> target_places;  ///< the root first
+    std::vector<std::byte> boot_area;        ///< of a disk with partitions
 };
 
 /// A bare filesystem becomes the first partition of a new table, or stays where it is; so do all
@@ -156,15 +155,44 @@ std::vector<VolumePlace> new_places(const SourceImage& source, job::Layout layou
     return places;
 }
 
-/// A disk with partitions stays as it is.
+/// A disk with partitions keeps them.
 Result<> require_no_new_layout(const ConversionRequest& request) {
-    if (request.options.layout == job::Layout::mbr && request.options.size_gib == 0) return {};
+    if (request.options.layout != job::Layout::gpt) return {};
     return fail(Errc::refused,
-                fmt::format("'{}' has a partition table, which stays as it is: target.layout and "
-                            "target.size are for bare filesystems",
+                fmt::format("'{}' has a partition table, which stays as it is: target.layout: gpt "
+                            "is for bare filesystems",
                             content_of(request).path),
-                "take them out of the job; grow the partition on the instance",
-                "layout-of-partitions");
+                "take it out of the job", "layout-of-partitions");
+}
+
+/// A bare filesystem is moved into a partition of a second disk, unless the job says otherwise.
+Result<> require_in_place_layout(const ConversionRequest& request) {
+    if (!is_own_volume(request) || request.options.layout == job::Layout::in_place) return {};
+    return fail(Errc::refused,
+                fmt::format("'{}' is made from the source's snapshot, and it is a filesystem "
+                            "without a partition table",
+                            request.target.path),
+                "convert it with target.layout: in-place", "no-partition-table");
+}
+
+/// The disk as it is, but for a root partition that grows.
+Result<> plan_partitions(const ConversionRequest& request, const SourceImage& source, Plan& plan) {
+    AMILIFT_CHECK(require_no_new_layout(request));
+    plan.target_places = source.places();
+    plan.text.target_bytes = source.disk().size_bytes();
+    AMILIFT_TRY(plan.boot_area, modules::read_boot_area(source.disk(), source.partitions()));
+    const auto& root = source.places().front();
+    AMILIFT_TRY(
+        const auto growth,
+        modules::plan_root_growth(request.options, source.disk(), source.contents().layout,
+                                  source.partitions(), root.partition, is_own_volume(request)));
+    if (!growth) return {};
+    for (auto& place : plan.target_places) {
+        if (place.partition == growth->partition) place.filesystem.size_bytes = growth->new_bytes;
+    }
+    plan.text.target_bytes =
+        std::max(plan.text.target_bytes, std::uint64_t{request.options.size_gib} << 30);
+    return {};
 }
 
 /// A paravirtual target is the root filesystem alone.
@@ -212,16 +240,19 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
     }
 
     observer.on_stage("plan");
-    AMILIFT_TRY(const auto used, source.used_extents());
-    plan.text.used_bytes = used.used_bytes;
+    // What is edited where it lies is not copied: its maps stay unread.
+    dev::ExtentMap used;
+    if (!is_own_volume(request)) {
+        AMILIFT_TRY(used, source.used_extents());
+        plan.text.used_bytes = used.used_bytes;
+    }
     if (paravirtual) {
         plan.target_places = {bare_filesystem(source)};
         plan.text.target_bytes = inspection.filesystem.size_bytes;
     } else if (inspection.facts.disk.is_partitioned()) {
-        AMILIFT_CHECK(require_no_new_layout(request));
-        plan.target_places = source.places();
-        plan.text.target_bytes = source.disk().size_bytes();
+        AMILIFT_CHECK(plan_partitions(request, source, plan));
     } else {
+        AMILIFT_CHECK(require_in_place_layout(request));
         AMILIFT_TRY(const auto disk,
                     modules::plan_disk(request.options, inspection.filesystem, target_bytes));
         plan.target_places = new_places(source, request.options.layout, disk.root_bytes());
@@ -279,8 +310,8 @@ class Application final : public modules::ApplyContext {
                         MountedTree::mount(target_, places_, dev::Access::read_write));
             mounted_.emplace(std::move(mounted));
             if (is_own_volume(request_) && !std::exchange(notes_changes_, true)) {
-                AMILIFT_CHECK(
-                    result_.manifest.note_changes(mounted_->root(), request_.is_interrupted));
+                AMILIFT_CHECK(result_.manifest.note_changes(
+                    mounted_->root(), request_.is_interrupted, request_.target.volume_id));
             }
         }
         return &mounted_->root();
@@ -334,10 +365,9 @@ Result<> apply(const std::vector<modules::Step>& steps, Application& application
 }
 
 /// From a fresh mount, so that what is proved has been on the disk and not only in memory.
-Result<> verify(const ConversionRequest& request, const dev::BlockDevice& source,
-                const std::string& target_path, const Plan& plan, ConversionResult& result,
-                core::CommandRunner& commands, ConversionObserver& observer,
-                const core::Cancel& cancel) {
+Result<> verify(const ConversionRequest& request, const std::string& target_path, const Plan& plan,
+                ConversionResult& result, core::CommandRunner& commands,
+                ConversionObserver& observer, const core::Cancel& cancel) {
     observer.on_stage("verify");
     const auto& inspection = result.plan.inspection;
     AMILIFT_TRY(const auto target, dev::BlockDevice::open(target_path, dev::Access::read_only));
@@ -352,7 +382,7 @@ Result<> verify(const ConversionRequest& request, const dev::BlockDevice& source
                                              .manifest = result.manifest,
                                              .commands = commands,
                                              .boot_files = plan.boot_files,
-                                             .source = &source};
+                                             .boot_area = plan.boot_area};
         for (const auto* module : modules::modules_for(inspection.facts, request.options)) {
             AMILIFT_CHECK(cancel.check());
             auto proofs = module->verify(context);
@@ -410,10 +440,12 @@ image::Readiness readiness_of(const Inspection& inspection) {
 }
 
 Result<Inspection> inspect(const DiskRef& source, core::CommandRunner& /*commands*/,
-                           ConversionObserver& observer, const core::Cancel& cancel) {
+                           ConversionObserver& observer, const core::Cancel& cancel,
+                           bool may_replay_journal) {
     AMILIFT_CHECK(enter_own_mounts());
     observer.on_stage("inspect");
-    AMILIFT_TRY(auto opened, SourceImage::open(source, JournalReplay::never));
+    AMILIFT_TRY(auto opened, SourceImage::open(source, may_replay_journal ? JournalReplay::allowed
+                                                                          : JournalReplay::never));
     AMILIFT_CHECK(cancel.check());
     AMILIFT_TRY(auto inspection, inspect_content(opened, observer));
     AMILIFT_CHECK(cancel.check());
@@ -485,8 +517,7 @@ Result<ConversionResult> convert(const ConversionRequest& request, core::Command
                                 result, commands, observer, cancel);
         AMILIFT_CHECK(apply(plan.steps, application, observer, cancel));
     }
-    AMILIFT_CHECK(verify(request, source.disk(), target->disk().path(), plan, result, commands,
-                         observer, cancel));
+    AMILIFT_CHECK(verify(request, target->disk().path(), plan, result, commands, observer, cancel));
     AMILIFT_CHECK(prove_ready(request, target->disk().path(), result));
     AMILIFT_CHECK(target->keep());
     result.boots_by_uefi = can_boot_by_uefi(request.options, result.plan.inspection.facts);

@@ -28,8 +28,9 @@ struct DiskRef {
 };
 
 struct ConversionRequest {
-    /// Without a path: the target holds the source's content and is converted in place, which
-    /// takes layout in_place. It is our own volume then: a dirty journal is replayed on it.
+    /// Without a path: the target holds the source's content and is converted in place. That takes
+    /// a disk with partitions, or layout in_place. It is our own volume then: a dirty journal is
+    /// replayed on it.
     DiskRef source;
     DiskRef target;  ///< a regular file that does not exist yet is made to measure (sparse); plan()
                      ///< takes an empty path too
@@ -97,10 +98,12 @@ struct ConversionResult {
 /// (subvolumes) and "btrfs-several-devices"; and for a conversion "filesystem-full" and
 /// "path-taken". A source that is mounted or otherwise written to gives conflict.
 
-/// What is on the source. Refusals of its content are findings with severity refusal.
+/// What is on the source. Refusals of its content are findings with severity refusal. A dirty
+/// journal is replayed if the source is our own volume and `may_replay_journal` says so.
 [[nodiscard]] core::Result<Inspection> inspect(const DiskRef& source, core::CommandRunner& commands,
                                                ConversionObserver& observer,
-                                               const core::Cancel& cancel = core::Cancel());
+                                               const core::Cancel& cancel = core::Cancel(),
+                                               bool may_replay_journal = false);
 
 /// What convert() would do, without writing anywhere. A refusal of the content is an error here:
 /// Errc::refused with the id of the first finding; all findings have gone to `observer`.

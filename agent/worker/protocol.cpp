@@ -10,6 +10,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "worker/inspection_json.hpp"
+
 namespace amilift::worker {
 namespace {
 
@@ -85,6 +87,7 @@ class Fields {
         if (!value.is_object()) wrong(key, "an object");
         return Fields(value);
     }
+    Inspection inspection(const char* key) const { return inspection_from_json(at(key)); }
     template <class Choices>
     auto choice(const char* key, const Choices& choices) const {
         const auto seen = text(key);
@@ -191,6 +194,9 @@ struct Encoder {
                      {"copy_seconds", m.copy_seconds}},
                     "outcome");
     }
+    std::string operator()(const Inspection& m) const {
+        return dump({{"inspection", inspection_to_json(m)}}, "inspection");
+    }
     std::string operator()(const core::Error& m) const {
         return dump({{"code", core::to_string(m.code)},
                      {"what", m.what},
@@ -241,6 +247,7 @@ WorkerMessage message_from(const Fields& fields) {
         outcome.copy_seconds = fields.real("copy_seconds");
         return outcome;
     }
+    if (type == "inspection") return fields.inspection("inspection");
     if (type == "error") {
         return core::Error{errc_from(fields.text("code", 64)), fields.text("what"),
                            fields.text("hint"), fields.text("id", 256),
@@ -291,7 +298,9 @@ WorkerOutcome outcome_of(const ConversionResult& result) {
     return outcome;
 }
 
-std::string encode_request(const ConversionRequest& request) {
+namespace {
+
+std::string encode_conversion(const ConversionRequest& request) {
     return dump({{"source", disk_to_json(request.source)},
                  {"target", disk_to_json(request.target)},
                  {"virtualization", name_of(request.options.virtualization, kVirtualizations)},
@@ -307,12 +316,31 @@ std::string encode_request(const ConversionRequest& request) {
                 "convert");
 }
 
-Result<ConversionRequest> decode_request(std::string_view text) {
-    return decoded(text, "request to the disk worker", [](const Fields& fields) {
-        ConversionRequest request;
-        if (const auto type = fields.text("type", 64); type != "convert") {
+std::string encode_inspection(const InspectionRequest& request) {
+    return dump(
+        {{"disk", disk_to_json(request.disk)}, {"may_replay_journal", request.may_replay_journal}},
+        "inspect");
+}
+
+}  // namespace
+
+std::string encode_request(const WorkerRequest& request) {
+    const auto* conversion = std::get_if<ConversionRequest>(&request);
+    return conversion != nullptr ? encode_conversion(*conversion)
+                                 : encode_inspection(std::get<InspectionRequest>(request));
+}
+
+Result<WorkerRequest> decode_request(std::string_view text) {
+    return decoded(text, "request to the disk worker", [](const Fields& fields) -> WorkerRequest {
+        const auto type = fields.text("type", 64);
+        if (type == "inspect") {
+            return InspectionRequest{disk_from(fields.object("disk")),
+                                     fields.flag("may_replay_journal")};
+        }
+        if (type != "convert") {
             throw BadMessage(fmt::format("field 'type' has the unknown value '{}'", type));
         }
+        ConversionRequest request;
         request.source = disk_from(fields.object("source"));
         request.target = disk_from(fields.object("target"));
         request.options.virtualization = fields.choice("virtualization", kVirtualizations);

@@ -16,9 +16,9 @@ namespace amilift::worker {
 
 /// The talk between the agent and the disk worker over one stream socket. A message is its length
 /// (4 bytes, big-endian) and a JSON object {"v": 1, "type": ..., ...}. The agent sends one request;
-/// the worker answers with any number of events and ends with one outcome or one error. The worker
-/// has read a hostile disk, so the agent takes nothing from it on trust: sizes, types and ranges
-/// are checked, and a message that is not understood ends the conversion.
+/// the worker answers with any number of events and ends with one outcome, inspection or error. The
+/// worker has read a hostile disk, so the agent takes nothing from it on trust: sizes, types and
+/// ranges are checked, and a message that is not understood ends the conversion.
 inline constexpr int kProtocolVersion = 1;
 /// Longest message in bytes. A manifest of 20000 paths fits.
 inline constexpr std::size_t kMessageLimit = 8U << 20;
@@ -50,10 +50,17 @@ struct StepMessage {
     std::string text;
 };
 using WorkerMessage = std::variant<StageMessage, image::Finding, StepMessage, dev::CopyProgress,
-                                   WorkerOutcome, core::Error>;
+                                   WorkerOutcome, Inspection, core::Error>;
 
-[[nodiscard]] std::string encode_request(const ConversionRequest& request);
-[[nodiscard]] core::Result<ConversionRequest> decode_request(std::string_view json);
+/// Look at one disk, see inspect().
+struct InspectionRequest {
+    DiskRef disk;
+    bool may_replay_journal = false;
+};
+using WorkerRequest = std::variant<ConversionRequest, InspectionRequest>;
+
+[[nodiscard]] std::string encode_request(const WorkerRequest& request);
+[[nodiscard]] core::Result<WorkerRequest> decode_request(std::string_view json);
 [[nodiscard]] std::string encode(const WorkerMessage& message);
 /// Errc::corrupt says which field is missing or wrong.
 [[nodiscard]] core::Result<WorkerMessage> decode(std::string_view json);

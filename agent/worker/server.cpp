@@ -97,7 +97,7 @@ class Relay final : public ConversionObserver {
     core::Cancel& cancel_;
 };
 
-Result<WorkerOutcome> serve(const core::Fd& socket) {
+Result<WorkerMessage> serve(const core::Fd& socket) {
     AMILIFT_CHECK(enter_sandbox(socket.get()));
     MessageReader reader;
     AMILIFT_TRY(const auto text, receive_message(socket, reader, kRequestTimeout));
@@ -106,8 +106,14 @@ Result<WorkerOutcome> serve(const core::Fd& socket) {
     AMILIFT_TRY(const auto watcher, Watcher::start(socket, cancel));
     Relay relay(socket, cancel);
     core::ProcessRunner commands;
-    AMILIFT_TRY(const auto result, convert(request, commands, relay, cancel));
-    return outcome_of(result);
+    if (const auto* look = std::get_if<InspectionRequest>(&request)) {
+        AMILIFT_TRY(auto inspection,
+                    inspect(look->disk, commands, relay, cancel, look->may_replay_journal));
+        return WorkerMessage(std::move(inspection));
+    }
+    AMILIFT_TRY(const auto result,
+                convert(std::get<ConversionRequest>(request), commands, relay, cancel));
+    return WorkerMessage(outcome_of(result));
 }
 
 WorkerMessage answer(const core::Fd& socket) {

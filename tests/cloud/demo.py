@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Converts a paravirtual AMI on a Local EC2 and boots the result, telling what happens.
+"""Converts an AMI on a Local EC2 and boots the result, telling what happens.
 
 A real helper instance (QEMU) gets a job as its user-data and is left alone: no login, no
 network but the endpoints of AWS. The last line of a success is
 
   amilift demo: ami-... is HVM and booted to login in N s (helper i-... terminated, 0 volumes left)
 
-where N counts from the launch of the helper. After a failure the exit code is 1, and the message
+and with --source-type hvm, for a source that is HVM already, "runs on Nitro" in place of "is HVM".
+N counts from the launch of the helper. After a failure the exit code is 1, and the message
 says which part failed and where its logs are.
 """
 
@@ -37,12 +38,13 @@ JOB = """\
 source:
   ami: {ami}
 target:
-  name: "{{source.name}}-hvm-{{date}}"
+  name: "{{source.name}}-{suffix}-{{date}}"
   tags: {{Project: demo}}
-finish: {{on_success: terminate, on_failure: terminate}}
+{more}finish: {{on_success: terminate, on_failure: terminate}}
 """
-SOURCE_NAME = "debian-pv"
-PARTITION_OFFSET = 1 << 20
+#: Of a source that is HVM already: what it needs, and a disk that has to grow.
+JOB_OF_HVM = "  platform: nitro\n  size: 4GiB\n"
+SECTOR = 512
 POLL_SECONDS = 0.2
 SETTLE_SECONDS = 20
 SHOWN_LINES = 12
@@ -115,7 +117,13 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--helper", type=Path, required=True, help="raw root image of the helper")
     parser.add_argument("--kernel", type=Path, required=True, help="kernel of the helper")
-    parser.add_argument("--source", type=Path, required=True, help="raw paravirtual root image")
+    parser.add_argument("--source", type=Path, required=True, help="raw root image")
+    parser.add_argument(
+        "--source-type",
+        choices=["pv", "hvm"],
+        default="pv",
+        help="a paravirtual root without a partition table, or a disk that boots by itself",
+    )
     parser.add_argument("--dir", type=Path, help="keep logs here (default: a temporary directory)")
     parser.add_argument("--keep", action="store_true", help="keep the logs of a success as well")
     parser.add_argument(
@@ -133,7 +141,8 @@ def _play(cloud: LocalEc2, story: Story, options: argparse.Namespace) -> str:
     helper_image = cloud.register_helper(helper_snapshot, options.kernel)
 
     story.head(2, "launch a helper with the job in its user-data")
-    job = JOB.format(ami=source)
+    hvm = options.source_type == "hvm"
+    job = JOB.format(ami=source, suffix="nitro" if hvm else "hvm", more=JOB_OF_HVM if hvm else "")
     story.quote(job)
     launched = time.monotonic()
     helper = cloud.run_instance(helper_image, user_data=job, profile=HELPER_ROLE)
@@ -143,6 +152,8 @@ def _play(cloud: LocalEc2, story: Story, options: argparse.Namespace) -> str:
     _follow(cloud, story, ec2, helper, options.timeout)
     story.tell(f"{helper} is terminated, {time.monotonic() - launched:.0f} s after its launch.")
     _show_calls(cloud, story, helper)
+    if hvm:
+        _check_one_volume(cloud, helper)
     result = _result_of(ec2, helper)
 
     story.head(4, "the result")
@@ -158,12 +169,13 @@ def _play(cloud: LocalEc2, story: Story, options: argparse.Namespace) -> str:
     story.quote(_last_lines(cloud.console(booted)))
     ec2.terminate_instances(InstanceIds=[booted])
     cloud.wait_state(booted, "terminated", SETTLE_SECONDS)
-    _show_result(cloud, story, ec2, result)
+    _show_result(cloud, story, ec2, result, hvm)
     left = _volumes_left(cloud, ec2)
     if left:
         raise DemoFailure(f"volumes are left: {left}")
+    became = "runs on Nitro" if hvm else "is HVM"
     return (
-        f"amilift demo: {result} is HVM and booted to login in {seconds:.0f} s "
+        f"amilift demo: {result} {became} and booted to login in {seconds:.0f} s "
         f"(helper {helper} terminated, {len(left)} volumes left)"
     )
 
@@ -172,9 +184,11 @@ def _play(cloud: LocalEc2, story: Story, options: argparse.Namespace) -> str:
 
 
 def _show_source(cloud: LocalEc2, story: Story, ec2: Any, options: argparse.Namespace) -> str:
+    if options.source_type == "hvm":
+        return _show_hvm_source(cloud, story, ec2, options.source)
     story.head(1, "an AMI from the years before HVM")
     snapshot = cloud.import_image(options.source, "root of a paravirtual Debian")
-    source = cloud.register_source(snapshot, SOURCE_NAME)
+    source = cloud.register_source(snapshot, "debian-pv")
     image = ec2.describe_images(ImageIds=[source])["Images"][0]
     kernel = ec2.describe_images(ImageIds=[image["KernelId"]])["Images"][0]
     story.tell(
@@ -195,6 +209,41 @@ def _show_source(cloud: LocalEc2, story: Story, ec2: Any, options: argparse.Name
     story.tell("its fstab, with devices that only Xen hosts had:")
     story.quote(_uncommented(_file_in(options.source, "/etc/fstab")))
     return source
+
+
+def _show_hvm_source(cloud: LocalEc2, story: Story, ec2: Any, disk: Path) -> str:
+    story.head(1, "an AMI from the years before Nitro")
+    source = cloud.register_hvm_source(cloud.import_image(disk, "disk of a Debian"), "debian-xen")
+    image = ec2.describe_images(ImageIds=[source])["Images"][0]
+    story.tell(
+        f"{source} '{image['Name']}': {image['VirtualizationType']}, {image['Architecture']}, "
+        f"EnaSupport {image.get('EnaSupport', False)}"
+    )
+    _show_disk(story, disk, "its")
+    return source
+
+
+def _show_disk(story: Story, disk: Path, whose: str) -> None:
+    """Partition table, menu and fstab of a disk that boots by itself."""
+    story.tell(f"{whose} partition table:")
+    story.quote("\n".join(line.partition(" : ")[2] for line in _partition_lines(disk)))
+    root = _root_partition(disk)
+    story.tell(f"{whose} kernel line in grub.cfg:")
+    menu = _file_in(root, "/boot/grub/grub.cfg")
+    story.quote("\n".join(line.strip() for line in menu.splitlines() if "\tlinux\t" in line))
+    story.tell(f"{whose} fstab:")
+    story.quote(_uncommented(_file_in(root, "/etc/fstab")))
+
+
+def _partition_lines(disk: Path) -> list[str]:
+    return [line for line in _run("sfdisk", "--dump", str(disk)).splitlines() if " : " in line]
+
+
+def _root_partition(disk: Path) -> str:
+    """The largest partition, as debugfs names it."""
+    table = json.loads(_run("sfdisk", "--json", str(disk)))["partitiontable"]
+    root = max(table["partitions"], key=lambda partition: int(partition["size"]))
+    return f"{disk}?offset={root['start'] * SECTOR}"
 
 
 # --- chapter 3 -------------------------------------------------------------------------------
@@ -260,6 +309,13 @@ def _show_calls(cloud: LocalEc2, story: Story, helper: str) -> None:
     story.tell(f"Names that it looked up: {_counted(names)}.")
 
 
+def _check_one_volume(cloud: LocalEc2, helper: str) -> None:
+    """A disk that boots by itself is not copied: one volume is made, of the source's snapshot."""
+    made = cloud.wire.calls(lambda call: call.origin == helper and call.action == "CreateVolume")
+    if len(made) != 1 or "SnapshotId" not in made[0].params:
+        raise DemoFailure(f"expected one volume, made of a snapshot, not {made}")
+
+
 def _counted(counts: Counter[str]) -> str:
     return ", ".join(f"{n} {name}" if n > 1 else name for name, n in counts.most_common()) or "none"
 
@@ -311,21 +367,23 @@ def _volumes_left(cloud: LocalEc2, ec2: Any) -> list[str]:
     return [volume["VolumeId"] for volume in volumes()]
 
 
-def _show_result(cloud: LocalEc2, story: Story, ec2: Any, result: str) -> None:
+def _show_result(cloud: LocalEc2, story: Story, ec2: Any, result: str, hvm: bool) -> None:
     """The new disk, as the helper left it."""
     image = ec2.describe_images(ImageIds=[result])["Images"][0]
     snapshot = image["BlockDeviceMappings"][0]["Ebs"]["SnapshotId"]
     disk = cloud.directory / "result.img"
     cloud.store.export_snapshot(snapshot, disk)
     try:
+        if hvm:
+            _show_disk(story, disk, "now its")
+            return
         story.tell("its disk now:")
-        table = _run("sfdisk", "--dump", str(disk)).splitlines()
-        story.quote("\n".join(line.partition(" : ")[2] for line in table if " : " in line))
-        partition = f"{disk}?offset={PARTITION_OFFSET}"
+        story.quote("\n".join(line.partition(" : ")[2] for line in _partition_lines(disk)))
+        root = _root_partition(disk)
         story.tell("its menu.lst now, still the one that its kernel packages update:")
-        story.quote(_uncommented(_file_in(partition, "/boot/grub/menu.lst")))
+        story.quote(_uncommented(_file_in(root, "/boot/grub/menu.lst")))
         story.tell("its fstab now:")
-        story.quote(_uncommented(_file_in(partition, "/etc/fstab")))
+        story.quote(_uncommented(_file_in(root, "/etc/fstab")))
     finally:
         disk.unlink(missing_ok=True)
 

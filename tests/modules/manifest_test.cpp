@@ -197,6 +197,22 @@ TEST_F(ManifestTest, NotesChangesBeforeTheyAreDone) {
     EXPECT_FALSE(std::filesystem::exists(tree / std::string(kPendingPath)));
 }
 
+TEST_F(ManifestTest, TheManifestOfAnEarlierConversionStandsForNoNotes) {
+    write_text(tree / "changed", "old");
+    Manifest earlier;
+    ASSERT_TRUE(earlier.note_changes(root, false, "vol-1"));
+    ASSERT_TRUE(earlier.write(root, "m", "/changed", "new"));
+    ASSERT_TRUE(earlier.write_itself(root));
+
+    Manifest of_another_volume;
+    ASSERT_TRUE(of_another_volume.note_changes(root, true, "vol-2"));
+    EXPECT_TRUE(of_another_volume.entries().empty());
+    std::filesystem::remove(tree / std::string(kPendingPath));
+    Manifest of_the_same;
+    ASSERT_TRUE(of_the_same.note_changes(root, true, "vol-1"));
+    EXPECT_EQ(of_the_same.entries(), earlier.entries());
+}
+
 TEST_F(ManifestTest, NotesOfOthersAreNotTakenOver) {
     write_text(tree / std::string(kPendingPath), R"({"schema":1,"entries":[{"path":"/etc/passwd",
         "module":"m","kind":"directory","after":{"sha256":"","size_bytes":0}}]})");

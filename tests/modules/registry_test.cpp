@@ -12,10 +12,10 @@ namespace {
 TEST(Registry, OrderMakesTheDiskBootableLast) {
     std::vector<std::string_view> names;
     for (const auto& module : registry()) names.push_back(module.name);
-    const std::vector<std::string_view> wanted{"partition", "copy",      "disk-copy",  "grow",
-                                               "menu",      "arguments", "fstab",      "network",
-                                               "console",   "leftovers", "initramfs",  "bootloader",
-                                               "bare-copy", "pv-fstab",  "pv-console", "pv-grub"};
+    const std::vector<std::string_view> wanted{
+        "partition",  "copy",      "disk-copy", "grow",       "disk-grow", "menu",
+        "arguments",  "fstab",     "network",   "console",    "leftovers", "initramfs",
+        "bootloader", "bare-copy", "pv-fstab",  "pv-console", "pv-grub"};
     EXPECT_EQ(names, wanted);
 }
 
@@ -32,10 +32,11 @@ TEST(Registry, ADiskWithPartitionsKeepsItsOwnLoader) {
     };
     facts.menu_kind = image::BootMenuKind::grub_legacy;
     EXPECT_TRUE(has("partition") && has("copy") && has("bootloader") && has("menu"));
-    EXPECT_FALSE(has("disk-copy"));
+    EXPECT_FALSE(has("disk-copy") || has("disk-grow"));
     facts.disk.volumes = {{.partition = 1, .mount_point = "/", .uuid = {}, .label = {}}};
-    EXPECT_TRUE(has("disk-copy") && has("fstab") && has("console") && has("menu"));
-    EXPECT_FALSE(has("partition") || has("copy") || has("bootloader"));
+    EXPECT_TRUE(has("disk-copy") && has("disk-grow") && has("fstab") && has("console") &&
+                has("menu"));
+    EXPECT_FALSE(has("partition") || has("copy") || has("grow") || has("bootloader"));
     facts.menu_kind = image::BootMenuKind::grub2;
     EXPECT_FALSE(has("menu"));
 }

@@ -26,7 +26,10 @@ RegisterImageRequest full_image() {
     r.architecture = "x86_64";
     r.root_device_name = "/dev/xvda";
     r.ena_support = true;
-    r.boot_mode = "legacy-bios";
+    r.boot_mode = "uefi";
+    r.tpm_support = "v2.0";
+    r.imds_support = "v2.0";
+    r.sriov_net_support = "simple";
     r.tags = {{"Name", "web"}, {"amilift:job", "web-2011"}};
     BlockDeviceMapping root;
     root.device_name = "/dev/xvda";

@@ -82,7 +82,8 @@ REQUESTS = {
     "register_image_full": ("RegisterImage", {
         "Name": "web (2011) [hvm] ./-'@_", "Description": "HVM conversion of ami-1",
         "Architecture": "x86_64", "VirtualizationType": "hvm", "RootDeviceName": "/dev/xvda",
-        "EnaSupport": True, "BootMode": "legacy-bios",
+        "EnaSupport": True, "BootMode": "uefi", "TpmSupport": "v2.0", "ImdsSupport": "v2.0",
+        "SriovNetSupport": "simple",
         "BlockDeviceMappings": [
             {"DeviceName": "/dev/xvda", "Ebs": {
                 "SnapshotId": "snap-1", "VolumeSize": 11, "VolumeType": "gp3", "Iops": 3000,
@@ -300,6 +301,8 @@ def image_of(parsed):
         "kernel_id": "KernelId", "ramdisk_id": "RamdiskId", "owner_id": "OwnerId",
         "platform": "Platform", "platform_details": "PlatformDetails",
         "usage_operation": "UsageOperation", "boot_mode": "BootMode",
+        "tpm_support": "TpmSupport", "imds_support": "ImdsSupport",
+        "sriov_net_support": "SriovNetSupport",
     }
     image = {ours: parsed.get(theirs, "") for ours, theirs in names.items()}
     image["state_reason"] = parsed.get("StateReason", {}).get("Message", "")

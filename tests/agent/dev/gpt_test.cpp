@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dev/gpt.hpp"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <filesystem>
 #include <limits>
 
 #include "dev/byte_order.hpp"
 #include "dev/partition_table.hpp"
+#include "dev/partitions.hpp"
 
 namespace amilift::dev {
 namespace {
@@ -124,6 +128,87 @@ TEST(Gpt, GuidOfAnythingElseIsZero) {
     EXPECT_EQ(guid_of(""), Guid{});
     EXPECT_EQ(guid_of("0fc63daf-8483-4772-8e79"), Guid{});
     EXPECT_EQ(guid_of("xyc63daf-8483-4772-8e79-3d69d8477de4"), Guid{});
+}
+
+class GptOnDisk : public ::testing::Test {
+  protected:
+    static constexpr std::uint64_t kLonger = kSectors * 2;
+    void SetUp() override {
+        const auto tables =
+            make_gpt(guid_of(kGptTypeBiosBoot),
+                     std::array{entry(14, 34, 2047), entry(1, 2048, kSectors - 40)}, kSectors);
+        ASSERT_TRUE(tables) << tables.error().message();
+        write(tables->front, 0);
+        write(tables->back, kSectors * 512 - tables->back.size());
+        std::filesystem::resize_file(path_, kLonger * 512);
+    }
+    void TearDown() override { std::filesystem::remove(path_); }
+    void write(std::span<const std::byte> bytes, std::uint64_t at) const {
+        const core::Fd fd(::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+        ASSERT_TRUE(core::write_all_at(fd, bytes, at, path_.string()));
+    }
+    [[nodiscard]] core::Result<BlockDevice> open() const {
+        return BlockDevice::open(path_.string(), Access::read_write);
+    }
+    const std::filesystem::path path_ =
+        std::filesystem::temp_directory_path() / ("amilift-gpt-" + std::to_string(::getpid()));
+};
+
+TEST_F(GptOnDisk, BothCopiesTellOfTheLongerPartition) {
+    const auto disk = open();
+    ASSERT_TRUE(disk);
+    const auto table = read_gpt_copy(*disk, 1);
+    ASSERT_TRUE(table) << table.error().message();
+    const auto written = write_longer_gpt(*disk, *table, 1, kLonger - 2048);
+    ASSERT_TRUE(written) << written.error().message();
+    const auto first = read_gpt_copy(*disk, 1);
+    const auto second = read_gpt_copy(*disk, kLonger - 1);
+    ASSERT_TRUE(first) << first.error().message();
+    ASSERT_TRUE(second) << second.error().message();
+    EXPECT_EQ(first->entries, second->entries);
+    EXPECT_EQ(second->entries_sector, kLonger - 33);
+    EXPECT_EQ(load_le<std::uint64_t>(std::span(first->header), 32), kLonger - 1);
+    EXPECT_EQ(load_le<std::uint64_t>(std::span(first->header), 48), kLonger - 34);
+    EXPECT_EQ(load_le<std::uint64_t>(first->entry(0), 40), kLonger - 2049);
+    EXPECT_EQ(load_le<std::uint64_t>(first->entry(13), 40), 2047U);
+    std::array<std::byte, 512> record{};
+    ASSERT_TRUE(core::read_exactly_at(disk->fd(), record, 0, "disk"));
+    EXPECT_EQ(load_le<std::uint32_t>(std::span<const std::byte>(record), 446 + 12), kLonger - 1);
+}
+
+TEST_F(GptOnDisk, EitherCopyAloneIsEnoughAtEveryMoment) {
+    const auto disk = open();
+    ASSERT_TRUE(disk);
+    const auto table = read_gpt_copy(*disk, 1);
+    ASSERT_TRUE(table);
+    std::array<std::byte, 34 * 512> front{};
+    ASSERT_TRUE(core::read_exactly_at(disk->fd(), front, 0, "disk"));
+    ASSERT_TRUE(write_longer_gpt(*disk, *table, 1, kLonger - 2048));
+    // The writing stopped in the middle of the first copy: new entries, the old header.
+    write(std::span(front).subspan(512, 512), 512);
+    EXPECT_FALSE(read_gpt_copy(*disk, 1));
+    const auto partitions = read_partitions(*disk, DiskLayout::gpt);
+    ASSERT_TRUE(partitions) << partitions.error().message();
+    EXPECT_EQ(partitions->back().size_bytes, (kLonger - 4096) * 512);
+    // From the second copy, the first is written again.
+    const auto second = read_gpt_copy(*disk, kLonger - 1);
+    ASSERT_TRUE(second);
+    ASSERT_TRUE(write_longer_gpt(*disk, *second, 1, kLonger - 2048));
+    EXPECT_TRUE(read_gpt_copy(*disk, 1));
+}
+
+TEST_F(GptOnDisk, NothingIsWrittenForAnEndThatDoesNotFit) {
+    const auto disk = open();
+    ASSERT_TRUE(disk);
+    const auto table = read_gpt_copy(*disk, 1);
+    ASSERT_TRUE(table);
+    for (const std::uint64_t end : {std::uint64_t{2048}, kLonger - 32, kLonger}) {
+        EXPECT_FALSE(write_longer_gpt(*disk, *table, 1, end)) << end;
+    }
+    EXPECT_FALSE(write_longer_gpt(*disk, *table, 129, kLonger - 2048));
+    const auto still = read_gpt_copy(*disk, 1);
+    ASSERT_TRUE(still);
+    EXPECT_EQ(still->entries, table->entries);
 }
 
 }  // namespace

@@ -133,6 +133,12 @@ class FlowTest : public ::testing::Test {
 
     void TearDown() override { std::filesystem::remove_all(directory_); }
 
+    /// An HVM AMI, and a job that takes one.
+    void make_source_hvm() {
+        ec2.images.at(kSource).virtualization_type = "hvm";
+        job.conversion.platform = job::Platform::nitro;
+    }
+
     [[nodiscard]] flow::Services services() {
         return flow::Services{
             ec2,

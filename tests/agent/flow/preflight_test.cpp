@@ -82,6 +82,27 @@ TEST(Preflight, BillingCodesStayWithAVolumeOfTheSnapshotOnly) {
     EXPECT_EQ(check_source(image, in_place).error().id, "product-codes");
 }
 
+TEST(Preflight, AnHvmSourceIsEditedWhereItLies) {
+    auto image = pv_image();
+    EXPECT_FALSE(converts_in_place(image, {}));
+    job::ConversionOptions in_place;
+    in_place.layout = job::Layout::in_place;
+    EXPECT_TRUE(converts_in_place(image, in_place));
+
+    image.virtualization_type = "hvm";
+    auto nitro = for_platform(job::Platform::nitro);
+    EXPECT_TRUE(converts_in_place(image, nitro));
+    image.usage_operation = "RunInstances:0010";
+    EXPECT_TRUE(check_source(image, nitro)) << "its volume keeps the billing codes";
+    nitro.size_gib = 8;
+    EXPECT_TRUE(check_source(image, nitro));
+    nitro.size_gib = 7;
+    EXPECT_EQ(check_source(image, nitro).error().id, "size-too-small");
+    nitro.size_gib = 0;
+    nitro.layout = job::Layout::gpt;
+    EXPECT_EQ(check_source(image, nitro).error().id, "layout-of-partitions");
+}
+
 TEST(Preflight, TakesAnHvmImageForAParavirtualTarget) {
     auto image = pv_image();
     image.virtualization_type = "hvm";

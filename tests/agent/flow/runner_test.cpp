@@ -120,6 +120,73 @@ TEST_F(FlowTest, InPlaceTellsTheWorkerOfAnInterruptedConversion) {
     EXPECT_EQ(worker.orders[0].target_volume, worker.orders[1].target_volume);
 }
 
+TEST_F(FlowTest, AnHvmSourceIsConvertedOnOneVolumeOfItsSnapshot) {
+    make_source_hvm();
+    auto& source = ec2.images.at(kSource);
+    source.boot_mode = "uefi-preferred";
+    source.imds_support = "v2.0";
+    source.sriov_net_support = "simple";
+    const auto record = run();
+    ASSERT_TRUE(record) << record.error().message();
+    EXPECT_EQ(record->outcome, Outcome::succeeded) << record->error;
+    EXPECT_EQ(ec2.count("CreateVolume"), 1);
+    const auto& order = worker.orders.at(0);
+    EXPECT_EQ(order.source_path, "");
+    EXPECT_TRUE(order.target_is_untouched);
+    EXPECT_EQ(order.options.layout, job::Layout::mbr) << "what the job says of other sources";
+    const auto& created = ec2.created.at(order.target_volume);
+    EXPECT_EQ(created.snapshot_id, "snap-0000000000000000c");
+    EXPECT_EQ(created.size_gib, std::nullopt);
+    const auto& registered = ec2.registered.at(0);
+    EXPECT_EQ(registered.boot_mode, "uefi-preferred");
+    EXPECT_EQ(registered.imds_support, "v2.0");
+    EXPECT_EQ(registered.sriov_net_support, "simple");
+    EXPECT_EQ(registered.tpm_support, "");
+    EXPECT_EQ(registered.ena_support, true);
+    EXPECT_EQ(registered.block_devices.at(0).volume_size_gib, 8);
+    EXPECT_EQ(ec2.volumes.size(), 0U);
+    EXPECT_EQ(ec2.snapshots.size(), 1U);
+}
+
+TEST_F(FlowTest, AnHvmSourceGetsALargerVolumeOfItsSnapshot) {
+    make_source_hvm();
+    job.conversion.size_gib = 20;
+    const auto record = run();
+    ASSERT_TRUE(record) << record.error().message();
+    EXPECT_EQ(record->outcome, Outcome::succeeded) << record->error;
+    const auto& created = ec2.created.at(worker.orders.at(0).target_volume);
+    EXPECT_EQ(created.snapshot_id, "snap-0000000000000000c");
+    EXPECT_EQ(created.size_gib, 20);
+    EXPECT_EQ(worker.orders.at(0).options.size_gib, 20U);
+    EXPECT_EQ(ec2.registered.at(0).block_devices.at(0).volume_size_gib, 20);
+}
+
+TEST_F(FlowTest, AUefiSourceKeepsItsBootModeAndIsWarnedOf) {
+    make_source_hvm();
+    ec2.images.at(kSource).boot_mode = "uefi";
+    ec2.images.at(kSource).tpm_support = "v2.0";
+    const auto record = run();
+    ASSERT_TRUE(record) << record.error().message();
+    EXPECT_EQ(record->outcome, Outcome::succeeded) << record->error;
+    EXPECT_EQ(ec2.registered.at(0).boot_mode, "uefi");
+    EXPECT_EQ(ec2.registered.at(0).tpm_support, "v2.0");
+    ASSERT_FALSE(observer.warnings.empty());
+    EXPECT_NE(observer.warnings[0].find("boot mode uefi"), std::string::npos);
+}
+
+TEST_F(FlowTest, AnHvmSourceKeepsItsBillingCodes) {
+    make_source_hvm();
+    ec2.images.at(kSource).usage_operation = "RunInstances:0010";
+    ec2.hook = [this](const std::string& action, bool before) -> core::Result<> {
+        if (action != "RegisterImage" || before) return {};
+        for (auto& [id, image] : ec2.images) image.usage_operation = "RunInstances:0010";
+        return {};
+    };
+    const auto kept = run();
+    ASSERT_TRUE(kept);
+    EXPECT_EQ(kept->outcome, Outcome::succeeded) << kept->error;
+}
+
 class ParavirtualFlowTest : public FlowTest {
   protected:
     void SetUp() override {
@@ -570,22 +637,27 @@ TEST_F(FlowTest, LooksForWhatALostAnswerHadCreated) {
     EXPECT_EQ(ec2.registered.size(), 1U);
 }
 
-class FlowOfEachLayout : public FlowTest, public ::testing::WithParamInterface<job::Layout> {
+/// How many volumes a job makes of its source.
+enum class Way { copy, in_place, hvm };
+
+class FlowOfEachWay : public FlowTest, public ::testing::WithParamInterface<Way> {
   protected:
     void SetUp() override {
         FlowTest::SetUp();
-        job.conversion.layout = GetParam();
+        if (GetParam() == Way::in_place) job.conversion.layout = job::Layout::in_place;
+        if (GetParam() == Way::hvm) make_source_hvm();
     }
 };
-INSTANTIATE_TEST_SUITE_P(Layouts, FlowOfEachLayout,
-                         ::testing::Values(job::Layout::mbr, job::Layout::in_place),
-                         [](const auto& layout) {
-                             return layout.param == job::Layout::mbr ? "mbr" : "in_place";
+INSTANTIATE_TEST_SUITE_P(Ways, FlowOfEachWay, ::testing::Values(Way::copy, Way::in_place, Way::hvm),
+                         [](const auto& way) {
+                             return way.param == Way::copy       ? "copy"
+                                    : way.param == Way::in_place ? "in_place"
+                                                                 : "hvm";
                          });
 
 /// The agent dies at every single API call, once before the call has an effect and once after;
 /// restarted, it ends with the same result and nothing twice.
-TEST_P(FlowOfEachLayout, SurvivesACrashAtEveryApiCall) {
+TEST_P(FlowOfEachWay, SurvivesACrashAtEveryApiCall) {
     ASSERT_TRUE(run());
     const auto total = static_cast<int>(ec2.calls.size());
     ASSERT_GT(total, 15);
@@ -625,7 +697,7 @@ TEST_P(FlowOfEachLayout, SurvivesACrashAtEveryApiCall) {
 }
 
 /// Every API call fails for good once: the job says so, ends the helper, and leaves nothing behind.
-TEST_P(FlowOfEachLayout, LeavesNothingBehindWhenAnyCallIsRefused) {
+TEST_P(FlowOfEachWay, LeavesNothingBehindWhenAnyCallIsRefused) {
     ASSERT_TRUE(run());
     const auto total = static_cast<int>(ec2.calls.size());
     for (int at = 0; at < total; ++at) {

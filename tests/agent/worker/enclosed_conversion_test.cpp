@@ -57,11 +57,12 @@ class EnclosedConversion : public ::testing::Test {
         EXPECT_EQ(test::loops_on(work.path()), std::vector<std::string>{});
         EXPECT_EQ(test::image_mounts(), std::vector<std::string>{});
     }
-    core::Result<WorkerOutcome> run() {
+    static WorkerClient client() {
         WorkerProgram worker;
         worker.argv = {program(), "disk-worker"};
-        return WorkerClient(worker).convert(request, notes, cancel);
+        return WorkerClient(worker);
     }
+    core::Result<WorkerOutcome> run() { return client().convert(request, notes, cancel); }
     test::TemporaryDirectory work;
     ConversionRequest request;
     Notes notes;
@@ -107,6 +108,23 @@ TEST_F(EnclosedConversion, MakesAGptAndGrowsTheRoot) {
         commands.run({.argv = {"e2fsck", "-fn", request.target.path + "?offset=1048576"}});
     ASSERT_TRUE(fsck);
     EXPECT_EQ(fsck->exit_code, 0) << fsck->out;
+}
+
+TEST_F(EnclosedConversion, AnInspectionTellsTheSameAsTheOneInThisProcess) {
+    const auto seen = client().inspect({{work / "source.img", ""}, false}, notes, cancel);
+    ASSERT_TRUE(seen) << seen.error().message();
+    core::ProcessRunner commands;
+    Notes ignored;
+    const auto direct = inspect({work / "source.img", ""}, commands, ignored, cancel);
+    ASSERT_TRUE(direct) << direct.error().message();
+    EXPECT_EQ(encode(*seen), encode(*direct));
+    EXPECT_EQ(seen->facts.os_pretty_name, "CentOS release 6.10 (Final)");
+    EXPECT_EQ(seen->facts.menu.entries.size(), direct->facts.menu.entries.size());
+    EXPECT_FALSE(seen->facts.kernels.empty());
+
+    const auto none = client().inspect({{work / "nothing.img", ""}, false}, notes, cancel);
+    ASSERT_FALSE(none);
+    EXPECT_TRUE(none.error().is(Errc::not_found)) << none.error().message();
 }
 
 TEST_F(EnclosedConversion, MergesABootPartitionForPvGrub) {

@@ -2,16 +2,12 @@
 // Conversions that leave the filesystem where it is, on loop devices. Needs root.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <csignal>
-#include <map>
-#include <set>
 
-#include "dev/mount.hpp"
 #include "modules/in_place.hpp"
+#include "tests/agent/worker/interrupted.hpp"
 #include "tests/agent/worker/pv_image.hpp"
 #include "worker/conversion.hpp"
 
@@ -19,8 +15,6 @@ namespace amilift::worker {
 namespace {
 
 namespace fs = std::filesystem;
-using core::Errc;
-using test::describe_tree;
 using test::make_ext_image;
 using test::read_text;
 using test::TestMount;
@@ -90,40 +84,6 @@ class InPlace : public ::testing::Test {
     Steps observer;
 };
 
-/// Path -> the rest of its line, without what every writing changes: times, and the number of links
-/// of a directory.
-std::map<std::string, std::string> tree_of(const std::string& image) {
-    const TestMount mounted(image, 0);
-    std::map<std::string, std::string> tree;
-    for (auto line : describe_tree(mounted.path())) {
-        for (const std::string field : {" links=", " mtime="}) {
-            const auto at = line.find(field);
-            line.erase(at, line.find(' ', at + 1) - at);
-        }
-        const auto end = line.find(" mode=");
-        tree[line.substr(0, end)] = line.substr(end);
-    }
-    return tree;
-}
-
-std::vector<std::string> differing_paths(const std::map<std::string, std::string>& a,
-                                         const std::map<std::string, std::string>& b) {
-    std::set<std::string> paths;
-    for (const auto& [path, line] : a) {
-        if (!b.contains(path) || b.at(path) != line) paths.insert(path);
-    }
-    for (const auto& [path, line] : b) {
-        if (!a.contains(path)) paths.insert(path);
-    }
-    return {paths.begin(), paths.end()};
-}
-
-std::vector<std::string> listed_paths(const modules::Manifest& manifest) {
-    std::set<std::string> paths{std::string(modules::kManifestPath)};
-    for (const auto& entry : manifest.entries()) paths.insert(entry.path);
-    return {paths.begin(), paths.end()};
-}
-
 TEST_F(InPlace, LocalConversionCopiesFirstAndLeavesTheSource) {
     make_volume("ext4", {});
     const auto before = read_text(volume);
@@ -134,8 +94,8 @@ TEST_F(InPlace, LocalConversionCopiesFirstAndLeavesTheSource) {
     EXPECT_TRUE(before == read_text(volume));
     EXPECT_EQ(fs::file_size(work / "output.img"), 48U << 20);
     expect_clean(work / "output.img");
-    EXPECT_EQ(differing_paths(tree_of(volume), tree_of(work / "output.img")),
-              listed_paths(result->manifest));
+    EXPECT_EQ(test::differing_paths(test::tree_of(volume), test::tree_of(work / "output.img")),
+              test::listed_paths(result->manifest));
     const auto proofs = fmt::format("{}", fmt::join(result->proofs, "\n"));
     EXPECT_NE(proofs.find("sector 0 starts /boot/amilift/core.img"), std::string::npos) << proofs;
     EXPECT_NE(proofs.find("grub-fstest reads /boot/vmlinuz-2.6.32-754.el6.x86_64 (crc32 "),
@@ -150,13 +110,13 @@ TEST_F(InPlace, VolumeOfTheSnapshotIsEditedWhereItLies) {
           std::pair{"ext4", std::vector<std::string>{}}}) {
         SCOPED_TRACE(type);
         make_volume(type, options);
-        const auto before = tree_of(volume);
+        const auto before = test::tree_of(volume);
         const auto result = run(on(volume));
         ASSERT_TRUE(result) << result.error().message();
         EXPECT_EQ(result->copy.written_bytes, 0U);
         expect_clean(volume);
-        const auto after = tree_of(volume);
-        EXPECT_EQ(differing_paths(before, after), listed_paths(result->manifest));
+        const auto after = test::tree_of(volume);
+        EXPECT_EQ(test::differing_paths(before, after), test::listed_paths(result->manifest));
         EXPECT_FALSE(after.contains(std::string(modules::kPendingPath)));
         const TestMount mounted(volume, 0);
         const auto menu = read_text(mounted.path() + "/boot/grub/grub.conf");
@@ -247,69 +207,22 @@ TEST_F(InPlace, KilledAtAnyStepEndsInTheSame) {
     fs::copy_file(volume, work / "pristine.img");
     const auto whole = run(on(volume));
     ASSERT_TRUE(whole) << whole.error().message();
-    const auto wanted = tree_of(volume);
+    const auto wanted = test::tree_of(volume);
     const auto steps = observer.steps.size();
     ASSERT_GT(steps, 5U);
-    const auto entries_of = [](const modules::Manifest& manifest) {
-        std::map<std::string, std::string> entries;
-        for (const auto& entry : manifest.entries()) {
-            // Where the loader lies is part of it, and may be elsewhere.
-            const bool placed = entry.path == modules::kCorePath;
-            entries[entry.path] = fmt::format("{} {} {} -> {}", entry.module, entry.kind,
-                                              entry.before ? entry.before->sha256 : "nothing",
-                                              !entry.after ? "nothing"
-                                              : placed     ? "loader"
-                                                           : entry.after->sha256);
-        }
-        return entries;
-    };
-
-    class Killer : public ConversionObserver {
-      public:
-        explicit Killer(std::size_t at) : at_(at) {}
-        void on_step(std::size_t index, std::size_t, const std::string&) override {
-            if (index == at_) (void)::kill(::getpid(), SIGKILL);
-        }
-        void on_stage(const std::string& stage) override {
-            if (stage == "verify") (void)::kill(::getpid(), SIGKILL);
-        }
-
-      private:
-        std::size_t at_;
-    };
-    const auto runtime = [] {
-        std::set<fs::path> names;
-        std::error_code error;
-        for (const auto& entry : fs::directory_iterator("/run/amilift", error)) names.insert(entry);
-        return names;
-    };
-    const auto places = runtime();
     for (std::size_t at = 0; at <= steps; ++at) {
         SCOPED_TRACE(fmt::format("killed at step {} of {}", at, steps));
         fs::copy_file(work / "pristine.img", volume, fs::copy_options::overwrite_existing);
-        const pid_t child = ::fork();
-        if (child == 0) {
-            if (!dev::enter_private_mount_namespace()) ::_exit(1);
-            Killer killer(at);
-            core::Cancel never;
-            (void)convert(on(volume), commands, killer, never);
-            ::_exit(0);
-        }
-        int status = 0;
-        ASSERT_EQ(::waitpid(child, &status, 0), child);
-        ASSERT_TRUE(WIFSIGNALED(status));
-        for (const auto& name : runtime()) {
-            if (!places.contains(name)) fs::remove(name);
-        }
+        ASSERT_TRUE(test::convert_and_die(on(volume), at));
         auto again = on(volume);
         again.is_interrupted = true;
         const auto result = run(again);
         ASSERT_TRUE(result) << result.error().message();
-        auto differing = differing_paths(wanted, tree_of(volume));
+        auto differing = test::differing_paths(wanted, test::tree_of(volume));
         std::erase(differing, modules::kCorePath);
         std::erase(differing, modules::kManifestPath);
         EXPECT_EQ(differing, std::vector<std::string>{});
-        EXPECT_EQ(entries_of(result->manifest), entries_of(whole->manifest));
+        EXPECT_EQ(test::entries_of(result->manifest), test::entries_of(whole->manifest));
         expect_clean(volume);
     }
 }
@@ -374,7 +287,7 @@ TEST_F(InPlace, NoSourceTakesLayoutInPlace) {
     make_volume();
     auto r = on(volume);
     r.options.layout = job::Layout::mbr;
-    EXPECT_TRUE(failure(r).is(Errc::invalid_input));
+    EXPECT_EQ(failure(r).id, "no-partition-table");
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include <array>
+#include <functional>
 #include <random>
 #include <thread>
 
@@ -48,8 +49,10 @@ ConversionRequest sample_request() {
 }
 
 TEST(Protocol, RequestArrivesAsItWasSent) {
-    const auto request = decode_request(encode_request(sample_request()));
-    ASSERT_TRUE(request) << request.error().message();
+    const auto decoded = decode_request(encode_request(sample_request()));
+    ASSERT_TRUE(decoded) << decoded.error().message();
+    const auto* request = std::get_if<ConversionRequest>(&*decoded);
+    ASSERT_NE(request, nullptr);
     EXPECT_EQ(request->source.path, "/dev/nvme1n1");
     EXPECT_EQ(request->source.volume_id, "vol-0123456789abcdef0");
     EXPECT_EQ(request->target.path, "/dev/nvme2n1");
@@ -64,6 +67,85 @@ TEST(Protocol, RequestArrivesAsItWasSent) {
     EXPECT_TRUE(request->may_replay_source_journal);
     EXPECT_EQ(request->target_content, dev::TargetContent::zeros);
     EXPECT_TRUE(request->is_interrupted);
+}
+
+Inspection sample_inspection() {
+    Inspection seen;
+    seen.disk.layout = dev::DiskLayout::gpt;
+    seen.filesystem.type = dev::Filesystem::xfs;
+    seen.filesystem.size_bytes = 1ULL << 40;
+    auto& partition = seen.partitions.emplace_back();
+    partition.number = 15;
+    partition.content = dev::PartitionContent::fat;
+    partition.content_uuid = "1234-ABCD";
+    auto& facts = seen.facts;
+    facts.disk.volumes = {{.partition = 1, .mount_point = "/", .uuid = "u", .label = "l"}};
+    facts.disk.code = image::BootCode::grub2;
+    facts.os_id = "debian";
+    facts.init = image::InitSystem::systemd;
+    facts.menu_kind = image::BootMenuKind::grub_legacy;
+    facts.menu_text = "default 0\ntitle one\n kernel /vmlinuz\n";
+    facts.boot_entries.push_back({.title = "one",
+                                  .where = "/boot/grub/menu.lst:2",
+                                  .kernel = "/vmlinuz",
+                                  .initrds = {"/a", "/b"},
+                                  .arguments = "ro"});
+    facts.boot_order = {0};
+    facts.boot_entry = 0;
+    facts.kernel_of_entry = {0};
+    auto& kernel = facts.kernels.emplace_back();
+    kernel.path = "/vmlinuz";
+    kernel.format = image::KernelFormat::elf;
+    kernel.cannot_boot_hvm = "because";
+    kernel.starts_on_efi = false;
+    kernel.nvme.place = "built in";
+    kernel.initramfs.builder = image::InitramfsBuilder::dracut;
+    kernel.initramfs.segments = {"cpio", "zstd cpio"};
+    kernel.nvme_timeout = image::NvmeTimeout{"nvme.io_timeout", 255};
+    facts.fstab_text = "LABEL=l / ext4\n";
+    facts.findings.push_back({image::Severity::warning, "id", "where", "seen", "then", "do"});
+    return seen;
+}
+
+TEST(Protocol, InspectionsAreAskedForAndArriveWhole) {
+    const auto request =
+        decode_request(encode_request(InspectionRequest{{"/dev/x", "vol-1"}, true}));
+    ASSERT_TRUE(request) << request.error().message();
+    const auto& look = std::get<InspectionRequest>(*request);
+    EXPECT_EQ(look.disk.path, "/dev/x");
+    EXPECT_EQ(look.disk.volume_id, "vol-1");
+    EXPECT_TRUE(look.may_replay_journal);
+
+    const auto text = encode(sample_inspection());
+    const auto message = decode(text);
+    ASSERT_TRUE(message) << message.error().message();
+    const auto& seen = std::get<Inspection>(*message);
+    EXPECT_EQ(encode(seen), text) << "what is sent again is what has arrived";
+    EXPECT_EQ(seen.facts.kernels.at(0).cannot_boot_hvm, "because");
+    EXPECT_EQ(seen.facts.kernels.at(0).starts_on_efi, false);
+    EXPECT_EQ(seen.facts.kernels.at(0).starts_on_xen_pv, std::nullopt);
+    EXPECT_EQ(seen.facts.kernels.at(0).nvme_timeout->largest, 255U);
+    EXPECT_EQ(seen.partitions.at(0).content, dev::PartitionContent::fat);
+    EXPECT_EQ(seen.facts.boot_entries.at(0).initrds, (std::vector<std::string>{"/a", "/b"}));
+    ASSERT_EQ(seen.facts.menu.entries.size(), 1U) << "the menu's text is parsed again";
+    EXPECT_EQ(seen.facts.menu.entries[0].title, "one");
+}
+
+TEST(Protocol, NoIndexOfAnInspectionIsTakenOnTrust) {
+    const std::vector<std::function<void(image::ImageFacts&)>> lies{
+        [](auto& f) { f.boot_entry = 1; },
+        [](auto& f) { f.boot_order = {0, 7}; },
+        [](auto& f) { f.kernel_of_entry = {1}; },
+        [](auto& f) { f.kernel_of_entry = {0, 0}; },
+        [](auto& f) { f.menu_kind = static_cast<image::BootMenuKind>(99); },
+        [](auto& f) { f.menu_text = std::string(image::kTextLimit + 1, 'x'); }};
+    for (std::size_t i = 0; i < lies.size(); ++i) {
+        auto inspection = sample_inspection();
+        lies[i](inspection.facts);
+        const auto message = decode(encode(inspection));
+        ASSERT_FALSE(message) << i;
+        EXPECT_TRUE(message.error().is(Errc::corrupt));
+    }
 }
 
 TEST(Protocol, EveryKindOfMessageArrivesAsItWasSent) {

@@ -344,6 +344,15 @@ class LocalEc2:
             },
         ).id
 
+    def register_hvm_source(self, snapshot_id: str, name: str, **fields: Any) -> str:
+        """Register an HVM image as they were before Nitro: no EnaSupport, started by BIOS."""
+        return self._register(
+            name,
+            snapshot_id,
+            "/dev/xvda",
+            **{"Architecture": "x86_64", "VirtualizationType": "hvm", **fields},
+        ).id
+
     def register_foreign(self, name: str, **fields: Any) -> str:
         """Register an image without checks: instance-store images, product codes and the like.
 

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "app/ami_inspection.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "app/account.hpp"
+#include "app/disk_worker.hpp"
+#include "app/helper_control.hpp"
+#include "app/local_instance.hpp"
+#include "app/output.hpp"
+#include "app/version.hpp"
+#include "core/command.hpp"
+#include "flow/look.hpp"
+#include "flow/preflight.hpp"
+#include "worker/client.hpp"
+
+namespace amilift::app {
+namespace {
+
+using core::Errc;
+using core::Result;
+
+/// On standard error: standard output is for the report.
+class Narrator final : public flow::Observer {
+  public:
+    void on_update(const flow::Record& /*record*/, const flow::Update& update) override {
+        if (update.kind == flow::Update::Kind::progress) return;
+        fmt::print(stderr, "amilift: {}\n", printable(update.text));
+    }
+};
+
+Result<flow::HelperIdentity> this_instance(aws::Imds& imds, const std::string& ami) {
+    auto helper = identify_helper(imds);
+    if (helper) return helper;
+    return core::fail(
+        Errc::invalid_input,
+        fmt::format("'{}' can be inspected on an EC2 instance only, and this is none: {}", ami,
+                    helper.error().what),
+        "run this on an instance in the AMI's Region that has the permissions of amilift's "
+        "helper policy, or inspect a copy of the disk");
+}
+
+std::string look_id(const std::string& instance, const core::Clock& clock) {
+    const auto now =
+        std::chrono::duration_cast<std::chrono::seconds>(clock.wall().time_since_epoch());
+    return fmt::format("inspect-{}-{}-{}", instance, now.count(), ::getpid());
+}
+
+std::string setting(std::string_view name, const std::string& value) {
+    return value.empty() ? std::string() : fmt::format(", {} {}", name, value);
+}
+
+}  // namespace
+
+bool is_ami_id(std::string_view text) {
+    if (!text.starts_with("ami-")) return false;
+    text.remove_prefix(4);
+    return (text.size() == 8 || text.size() == 17) && std::ranges::all_of(text, [](char c) {
+               return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+           });
+}
+
+Result<AmiInspection> inspect_ami(const InspectOptions& options, const core::Cancel& cancel) {
+    core::SystemClock clock;
+    // Removing the volume needs EC2 after Ctrl-C, too; a second one ends the process.
+    const core::Cancel never;
+    Account account(clock, never, {"", options.endpoint, options.imds_url});
+    AMILIFT_TRY(const auto helper, this_instance(account.imds(), options.source));
+    AMILIFT_CHECK(account.open());
+
+    LateDeviceMonitor devices;
+    SandboxedDiskWorker worker;
+    core::ProcessRunner commands;
+    core::Cancel no_deadline;
+    SystemHelperControl control(commands, no_deadline, "");
+    Narrator narrator;
+    flow::Services services{
+        account.ec2(),
+        devices,
+        worker,
+        control,
+        clock,
+        never,
+        cancel,
+        narrator,
+        []() -> Result<job::Job> { return core::fail(Errc::internal, "an inspection has no job"); },
+        helper,
+        "",
+        std::string(kVersion),
+        false,
+        {}};
+    const auto id = look_id(helper.instance_id, clock);
+    fmt::print(stderr, "amilift: its volume has the tag amilift:job={}\n", id);
+    std::optional<AmiInspection> seen;
+    AMILIFT_CHECK(flow::look_at_root(
+        services, options.source, id, [&](const flow::AttachedRoot& root) -> Result<> {
+            worker::ConversionObserver silent;
+            worker::WorkerClient client;
+            AMILIFT_TRY(auto inspection,
+                        client.inspect({{root.path, root.volume}, true}, silent, cancel));
+            seen = AmiInspection{root.image, std::move(inspection)};
+            return {};
+        }));
+    return *std::move(seen);
+}
+
+std::vector<image::Finding> ami_findings(const aws::Image& ami, const image::ImageFacts& facts) {
+    using image::Severity;
+    std::vector<image::Finding> findings;
+    const auto add = [&](Severity severity, const char* id, std::string seen,
+                         const char* consequence, const char* action) {
+        findings.push_back({severity, id, ami.id, std::move(seen), consequence, action});
+    };
+    const auto* kernel = facts.boot_kernel();
+    const bool has_ena =
+        kernel != nullptr && kernel->ena.exists() && kernel->ena.blocked_by.empty();
+    const bool is_hvm = ami.virtualization_type == "hvm";
+    if (is_hvm && has_ena && !ami.ena_support) {
+        add(Severity::warning, "ena-not-set",
+            "the kernel that boots has the ENA driver, the AMI has no EnaSupport",
+            "EC2 starts it on no Nitro instance type", "a converted AMI gets EnaSupport");
+    }
+    if (ami.ena_support && kernel != nullptr && !has_ena) {
+        add(Severity::warning, "ena-not-proven",
+            "the AMI has EnaSupport, the kernel that boots has no ENA driver",
+            "its instances cannot be reached on Nitro instance types",
+            "a converted AMI gets no EnaSupport");
+    }
+    if (flow::has_billing_codes(ami)) {
+        add(Severity::info, "billing-codes",
+            fmt::format("billed as '{}' ({})", ami.usage_operation, ami.platform_details),
+            "only a volume that is made from its snapshot keeps that",
+            is_hvm ? "an HVM AMI is converted on such a volume"
+                   : "convert with target.layout: in-place");
+    }
+    if (!ami.kernel_id.empty()) {
+        add(Severity::info, "kernel-id", fmt::format("the AMI has the kernel {}", ami.kernel_id),
+            "if that is no PV-GRUB, the kernel that runs is not in the image", "");
+    }
+    if (!ami.ramdisk_id.empty()) {
+        add(Severity::warning, "ramdisk-id",
+            fmt::format("the AMI has the ramdisk {}", ami.ramdisk_id),
+            "its kernel is an AKI and not in the image: another one boots after a conversion",
+            "boot the image's own kernel through PV-GRUB first");
+    }
+    if (ami.boot_mode.starts_with("uefi") && !facts.disk.has_system_partition) {
+        add(Severity::warning, "uefi-without-partition",
+            fmt::format("the AMI has the boot mode {}, its root no EFI system partition",
+                        ami.boot_mode),
+            "UEFI has nothing to start", "register the AMI with another boot mode");
+    }
+    return findings;
+}
+
+std::string describe_ami(const aws::Image& ami) {
+    return fmt::format(
+        "'{}', {}, {}{}{}{}{}{}", printable(ami.name), printable(ami.virtualization_type),
+        printable(ami.architecture), setting("kernel", printable(ami.kernel_id)),
+        setting("boot mode", printable(ami.boot_mode)), setting("TPM", printable(ami.tpm_support)),
+        setting("IMDS", printable(ami.imds_support)),
+        ami.ena_support ? ", EnaSupport" : ", no EnaSupport");
+}
+
+}  // namespace amilift::app

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "app/commands.hpp"
+#include "aws/ec2.hpp"
+#include "core/clock.hpp"
+#include "core/result.hpp"
+#include "image/facts.hpp"
+#include "worker/conversion.hpp"
+
+namespace amilift::app {
+
+/// "ami-" and 8 or 17 hexadecimal digits.
+[[nodiscard]] bool is_ami_id(std::string_view text);
+
+struct AmiInspection {
+    aws::Image ami;
+    worker::Inspection root;
+};
+
+/// Inspects the root of an AMI on a volume of its snapshot, which is attached to this instance and
+/// removed again, also after `cancel`. The disk is read by a sandboxed child. What happens is told
+/// on standard error. Errors: invalid_input when this is no EC2 instance; those of
+/// flow::look_at_root() and worker::inspect().
+[[nodiscard]] core::Result<AmiInspection> inspect_ami(const InspectOptions& options,
+                                                      const core::Cancel& cancel);
+
+/// What the AMI's settings say against what its root has. Ids: "ena-not-set", "ena-not-proven",
+/// "billing-codes", "kernel-id", "ramdisk-id", "uefi-without-partition".
+[[nodiscard]] std::vector<image::Finding> ami_findings(const aws::Image& ami,
+                                                       const image::ImageFacts& facts);
+
+/// "'web', hvm, x86_64, boot mode uefi-preferred, EnaSupport".
+[[nodiscard]] std::string describe_ami(const aws::Image& ami);
+
+}  // namespace amilift::app

@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: Apache-2.0
+// Conversions of a disk with partitions where it lies: what the agent does with a volume that it
+// made from an HVM source's snapshot. Needs root.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <gmock/gmock.h>
+#include <linux/capability.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <array>
+#include <fstream>
+#include <limits>
+
+#include "dev/partitions.hpp"
+#include "tests/agent/worker/interrupted.hpp"
+#include "tests/agent/worker/partitioned_disk.hpp"
+
+namespace amilift::worker {
+namespace {
+
+using namespace test::disk;
+using test::read_text;
+using test::TestMount;
+using test::write_text;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+constexpr std::uint64_t kBootAt = 1 * kMiB;
+constexpr std::uint64_t kRootAt = 17 * kMiB;
+
+class Steps final : public ConversionObserver {
+  public:
+    void on_step(std::size_t /*index*/, std::size_t /*count*/, const std::string& text) override {
+        steps.push_back(text);
+    }
+    std::vector<std::string> steps;
+};
+
+/// What the kernel wants of who grows a mounted ext filesystem; containers often lack it.
+bool may_grow_mounted_ext() {
+    std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> sets{};
+    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+    if (::syscall(SYS_capget, &header, sets.data()) != 0) return false;
+    return (sets[0].effective & (1U << CAP_SYS_RESOURCE)) != 0;
+}
+
+class OwnVolume : public PartitionedDisk {
+  protected:
+    static ConversionRequest on(const std::string& disk) {
+        ConversionRequest r;
+        r.target.path = disk;
+        r.options.platform = std::nullopt;
+        return r;
+    }
+    core::Result<ConversionResult> run(const ConversionRequest& r) {
+        return convert(r, commands, observer, cancel);
+    }
+    core::Error failure(const ConversionRequest& r) {
+        const auto before = get(source, 0, 64 * kMiB);
+        const auto result = run(r);
+        EXPECT_FALSE(result);
+        EXPECT_TRUE(before == get(source, 0, 64 * kMiB)) << "refused after the first write";
+        return result ? core::Error{} : result.error();
+    }
+    /// /boot (ext2) and the root behind it, which may grow; 64 MiB.
+    void make_growing_disk(const std::string& table, const std::string& type = "ext4") {
+        make_disk(64, table);
+        write_trees(work / "root", work / "boot");
+        add_ext(kBootAt, 16, work / "boot", "ext2", kBootUuid, "boot");
+        add_ext(kRootAt, 46, work / "root", type, kRootUuid, "root");
+        if (table.find("gpt") == std::string::npos) add_grub2();
+    }
+    static bool knows_xfs() {
+        std::ifstream filesystems("/proc/filesystems");
+        const std::string known{std::istreambuf_iterator<char>(filesystems), {}};
+        return known.find("xfs") != std::string::npos;
+    }
+    /// The same with an XFS root; 384 MiB.
+    void make_xfs_disk() {
+        make_disk(384,
+                  "label: dos\nstart=1MiB, size=16MiB, type=83, bootable\n"
+                  "start=17MiB, size=360MiB, type=83\n");
+        write_trees(work / "root", work / "boot");
+        add_ext(kBootAt, 16, work / "boot", "ext2", kBootUuid, "boot");
+        const auto part = work / "xfs.img";
+        modules::test::make_file(part, 360 * kMiB);
+        ASSERT_TRUE(commands.run_ok(
+            {.argv = {"mkfs.xfs", "-q", "-m", fmt::format("uuid={}", kRootUuid), part}}));
+        {
+            const TestMount filled(part, 0, "rw");
+            ASSERT_TRUE(commands.run_ok({.argv = {"cp", "-a", work / "root/.", filled.path()}}));
+        }
+        put(source, kRootAt, read_text(part));
+        add_grub2();
+    }
+    void expect_clean(std::uint64_t offset) {
+        const auto fsck =
+            commands.run({.argv = {"e2fsck", "-fn", fmt::format("{}?offset={}", source, offset)}});
+        ASSERT_TRUE(fsck);
+        EXPECT_EQ(fsck->exit_code, 0) << fsck->out;
+    }
+    /// Path -> description, of both filesystems.
+    std::map<std::string, std::string> trees() const {
+        auto all = test::tree_of(source, kRootAt);
+        for (auto& [path, line] : test::tree_of(source, kBootAt)) all["/boot" + path] = line;
+        return all;
+    }
+    std::vector<dev::Partition> partitions() const {
+        const auto disk = dev::BlockDevice::open(source, dev::Access::read_only);
+        if (!disk) return {};
+        const auto contents = dev::read_disk_contents(*disk);
+        if (!contents) return {};
+        return dev::read_partitions(*disk, contents->layout)
+            .value_or(std::vector<dev::Partition>{});
+    }
+    Steps observer;
+};
+
+constexpr const char* kGrowingMbr =
+    "label: dos\nlabel-id: 0x11223344\nstart=1MiB, size=16MiB, type=83, bootable\n"
+    "start=17MiB, size=46MiB, type=83\n";
+constexpr const char* kGrowingGpt =
+    "label: gpt\nfirst-lba: 34\nlabel-id: 6f0ab1c4-4a7b-4d7e-9c58-1f3b1f2e5d10\n"
+    "start=34, size=2014, type=21686148-6449-6E6F-744E-656564454649\n"
+    "start=17MiB, size=46MiB, type=0FC63DAF-8483-4772-8E79-3D69D8477DE4\n"
+    "start=1MiB, size=16MiB, type=0FC63DAF-8483-4772-8E79-3D69D8477DE4\n";
+
+TEST_F(OwnVolume, IsEditedWhereItLies) {
+    make_usual_disk();
+    const auto before = trees();
+    const auto area = get(source, 0, kMiB);
+    const auto result = run(on(source));
+    ASSERT_TRUE(result) << result.error().message();
+    EXPECT_EQ(result->copy.written_bytes, 0U);
+    EXPECT_TRUE(area == get(source, 0, kMiB));
+    EXPECT_THAT(get(source, 57 * kMiB, 32), HasSubstr("inside of the swap area"));
+    EXPECT_THAT(get(source, 70 * kMiB, 32), HasSubstr("raw bytes of a logical partition"));
+    expect_clean(kBootAt);
+    expect_clean(kRootAt);
+    const auto after = trees();
+    EXPECT_EQ(test::differing_paths(before, after), test::listed_paths(result->manifest));
+    EXPECT_FALSE(after.contains(std::string(modules::kPendingPath)));
+    const TestMount boot(source, kBootAt);
+    EXPECT_THAT(read_text(boot.path() + "/grub/grub.cfg"),
+                HasSubstr(fmt::format("root=UUID={} ro console=tty0", kRootUuid)));
+    const auto proofs = fmt::format("{}", fmt::join(result->proofs, "\n"));
+    EXPECT_THAT(proofs, HasSubstr("grub-fstest reads /boot/vmlinuz-6.1"));
+    EXPECT_THAT(proofs, HasSubstr("hold the partition table and boot code of the source"));
+}
+
+TEST_F(OwnVolume, ConvertedAgainHasNothingToDo) {
+    make_growing_disk(kGrowingMbr);
+    ASSERT_TRUE(run(on(source)));
+    auto in_place = on(source);
+    in_place.options.layout = job::Layout::in_place;
+    const auto again = run(in_place);
+    ASSERT_TRUE(again) << again.error().message();
+    EXPECT_THAT(again->manifest.entries(), IsEmpty()) << again->manifest.to_json();
+}
+
+TEST_F(OwnVolume, DirtyJournalIsReplayed) {
+    make_growing_disk(kGrowingMbr);
+    {
+        const TestMount mounted(source, kRootAt, "rw,sizelimit=48234496");
+        write_text(mounted.path() + "/written", "before the crash");
+        ::sync();
+        fs::copy_file(source, work / "crashed.img");
+    }
+    fs::rename(work / "crashed.img", source);
+    const auto result = run(on(source));
+    ASSERT_TRUE(result) << result.error().message();
+    const TestMount after(source, kRootAt);
+    EXPECT_EQ(read_text(after.path() + "/written"), "before the crash");
+}
+
+/// The helper dies at each step; another one ends in what a conversion without a crash gives.
+class Interrupted : public OwnVolume {
+  protected:
+    /// `request` is for a volume that is larger than the disk, the snapshot.
+    /// Killed at the first `rounds` steps.
+    void expect_the_same(const ConversionRequest& request,
+                         std::size_t rounds = std::numeric_limits<std::size_t>::max()) {
+        fs::rename(source, work / "pristine.img");
+        const auto renew = [&] {
+            fs::remove(source);
+            ASSERT_TRUE(commands.run_ok(
+                {.argv = {"cp", "--sparse=always", work / "pristine.img", source}}));
+            if (request.options.size_gib != 0) fs::resize_file(source, 1024 * kMiB);
+        };
+        renew();
+        const auto whole = run(request);
+        ASSERT_TRUE(whole) << whole.error().message();
+        const auto wanted = trees();
+        const auto wanted_partitions = partitions();
+        const auto steps = observer.steps.size();
+        ASSERT_GE(steps, 2U);
+        for (std::size_t at = 0; at <= std::min(steps, rounds); ++at) {
+            SCOPED_TRACE(fmt::format("killed at step {} of {}", at, steps));
+            renew();
+            ASSERT_TRUE(test::convert_and_die(request, at));
+            auto again = request;
+            again.is_interrupted = true;
+            const auto result = run(again);
+            ASSERT_TRUE(result) << result.error().message();
+            auto differing = test::differing_paths(wanted, trees());
+            std::erase(differing, modules::kManifestPath);
+            EXPECT_THAT(differing, IsEmpty());
+            EXPECT_EQ(test::entries_of(result->manifest), test::entries_of(whole->manifest));
+            const auto seen = partitions();
+            ASSERT_EQ(seen.size(), wanted_partitions.size());
+            EXPECT_EQ(seen.back().size_bytes, wanted_partitions.back().size_bytes);
+            EXPECT_EQ(seen.back().filesystem.size_bytes,
+                      wanted_partitions.back().filesystem.size_bytes);
+            expect_clean(kBootAt);
+            if (dev::is_ext(seen.back().filesystem.type)) expect_clean(kRootAt);
+        }
+    }
+};
+
+TEST_F(Interrupted, AtAnyStepEndsInTheSame) {
+    make_growing_disk(kGrowingMbr);
+    expect_the_same(on(source));
+}
+
+TEST_F(Interrupted, AtAnyStepWhileAnExt4GrowsEndsInTheSame) {
+    if (!may_grow_mounted_ext()) GTEST_SKIP() << "needs CAP_SYS_RESOURCE";
+    make_growing_disk(kGrowingMbr);
+    auto request = on(source);
+    request.options.size_gib = 1;
+    expect_the_same(request);
+    EXPECT_THAT(observer.steps.at(0), HasSubstr("lengthen partition 2 from 0.04 to 0.98 GiB"));
+    EXPECT_THAT(observer.steps.at(1), HasSubstr("grow ext4"));
+}
+
+TEST_F(Interrupted, AtAnyStepWhileAnXfsGrowsEndsInTheSame) {
+    if (!knows_xfs()) GTEST_SKIP() << "this kernel cannot mount XFS";
+    make_xfs_disk();
+    auto request = on(source);
+    request.options.size_gib = 1;
+    // Before, between and after the two that grow it; the others are those of the other tests.
+    expect_the_same(request, 2);
+    EXPECT_THAT(observer.steps.at(1), HasSubstr("grow xfs"));
+    EXPECT_GT(partitions().back().filesystem.size_bytes, 900 * kMiB);
+}
+
+TEST_F(OwnVolume, ACopyGrowsBehindABootPartitionOfAGpt) {
+    make_growing_disk(kGrowingGpt);
+    // A boot record as GRUB 2 writes it, and the begin of its core image.
+    put(source, 0, std::string("\xeb\x63\x90", 3));
+    put(source, 0x5c, std::string("\x22\x00\x00\x00\x00\x00\x00\x00", 8));
+    put(source, 0x180, "GRUB ");
+    put(source, 34 * 512 + 0x100, "loading");
+    const auto before = partitions();
+    ASSERT_EQ(before.size(), 3U);
+    auto request = on(output);
+    request.source.path = source;
+    request.options.size_gib = 1;
+    const auto result = run(request);
+    ASSERT_TRUE(result) << result.error().message();
+    fs::rename(output, source);
+    const auto after = partitions();
+    ASSERT_EQ(after.size(), 3U);
+    EXPECT_EQ(after[2].number, 2);
+    EXPECT_EQ(after[2].uuid, before[2].uuid);
+    EXPECT_EQ(after[2].size_bytes, (1024 - 17 - 1) * kMiB);
+    EXPECT_GT(after[2].filesystem.size_bytes, 900 * kMiB);
+    EXPECT_EQ(after[2].filesystem.uuid, kRootUuid);
+    expect_clean(kRootAt);
+    const auto checked = commands.run_ok({.argv = {"sfdisk", "--verify", source}});
+    ASSERT_TRUE(checked) << checked.error().message();
+    EXPECT_THAT(checked->out + checked->err, HasSubstr("No errors detected"));
+}
+
+TEST_F(OwnVolume, WhatCannotGrowIsRefusedBeforeTheFirstWrite) {
+    make_usual_disk();
+    auto request = on(source);
+    request.options.size_gib = 1;
+    fs::resize_file(source, 1024 * kMiB);
+    const auto not_last = failure(request);
+    EXPECT_EQ(not_last.id, "root-cannot-grow") << not_last.message();
+    EXPECT_THAT(not_last.what, HasSubstr("partition 3 lies behind it"));
+
+    fs::remove(source);
+    make_growing_disk(kGrowingMbr, "ext2");
+    const auto no_journal = failure(request);
+    EXPECT_EQ(no_journal.id, "root-cannot-grow") << no_journal.message();
+    EXPECT_THAT(no_journal.what, HasSubstr("no journal"));
+
+    fs::remove(source);
+    make_growing_disk(kGrowingMbr);
+    fs::resize_file(source, 2048 * kMiB);
+    EXPECT_EQ(failure(request).id, "size-too-small");
+    auto gpt = on(source);
+    gpt.options.layout = job::Layout::gpt;
+    EXPECT_EQ(failure(gpt).id, "layout-of-partitions");
+}
+
+TEST_F(OwnVolume, ALocalConversionGrowsTheCopy) {
+    make_growing_disk(kGrowingMbr, "ext2");
+    const auto before = read_text(source);
+    auto request = on(output);
+    request.source.path = source;
+    request.options.size_gib = 1;
+    const auto result = run(request);
+    ASSERT_TRUE(result) << result.error().message();
+    EXPECT_TRUE(before == read_text(source));
+    EXPECT_EQ(fs::file_size(output), 1024 * kMiB);
+    fs::rename(output, source);
+    EXPECT_EQ(partitions().back().size_bytes, (1024 - 17) * kMiB);
+    EXPECT_GT(partitions().back().filesystem.size_bytes, 900 * kMiB);
+    expect_clean(kRootAt);
+    const auto proofs = fmt::format("{}", fmt::join(result->proofs, "\n"));
+    EXPECT_THAT(proofs, HasSubstr("GiB of partition 2's 0.98 GiB"));
+}
+
+}  // namespace
+}  // namespace amilift::worker
