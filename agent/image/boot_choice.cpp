@@ -377,16 +377,18 @@ BootEntry boot_entry_of(ImageFacts& facts, const MenuEntry& entry) {
             if (out.other_disk.empty()) out.other_disk = device;
             return path;
         }
-        auto in_tree = tree_path(*volume, path);
-        if (!in_tree && path.starts_with("/boot/")) {
-            in_tree = tree_path(*volume, path, SubvolumeView::default_subvolume);
-            facts.needs_boot_link = facts.needs_boot_link || in_tree == path;
-            if (in_tree != path) in_tree.reset();
+        if (const auto in_tree = tree_path(*volume, path)) return *in_tree;
+        if (path.starts_with("/boot/")) {
+            const auto linked = tree_path(*volume, path, SubvolumeView::default_subvolume);
+            if (linked && *linked == path) {
+                facts.needs_boot_link = true;
+                return path;
+            }
         }
-        if (!in_tree && !volume->subvolumes.empty() && out.other_disk.empty()) {
+        if (!volume->subvolumes.empty() && out.other_disk.empty()) {
             out.other_disk = fmt::format("'{}' at the top level of the btrfs", path);
         }
-        return in_tree.value_or(path);
+        return path;
     };
     if (!entry.kernel.empty()) out.kernel = place(entry.kernel_device, entry.kernel);
     if (!entry.initrd.empty()) out.initrds.push_back(place(entry.initrd_device, entry.initrd));
