@@ -95,8 +95,8 @@ struct ImageFacts {
     std::vector<Kernel> kernels;  ///< of the entries whose kernel file exists, in entry order
     std::vector<std::optional<std::size_t>> kernel_of_entry;  ///< entry index -> index in kernels
 
-    /// Of an image that is to be a paravirtual guest, see choose_pv_boot(): the entries that PV-GRUB
-    /// boots, boot_entry first, and the console of the kernel of that.
+    /// Of an image that is to be a paravirtual guest, see choose_pv_boot(): the entries that
+    /// PV-GRUB boots, boot_entry first, and the console of the kernel of that.
     std::vector<std::size_t> pv_entries;
     std::string pv_console;
 

@@ -281,9 +281,9 @@ TEST_F(PartitionedDisk, WithoutAReadableRootIsRefusedByName) {
         std::string_view bytes;
         const char* id;
     };
-    for (const auto& c :
-         {Case{512, "LABELONE", "lvm-root"}, Case{0, "LUKS\xba\xbe", "luks-root"},
-          Case{4096, "\xfc\x4e\x2b\xa9", "raid-root"}, Case{0x10040, "_BHRfS_M", "filesystem-has-errors"}}) {
+    for (const auto& c : {Case{512, "LABELONE", "lvm-root"}, Case{0, "LUKS\xba\xbe", "luks-root"},
+                          Case{4096, "\xfc\x4e\x2b\xa9", "raid-root"},
+                          Case{0x10040, "_BHRfS_M", "filesystem-has-errors"}}) {
         put(source, kMiB + c.offset, c.bytes);
         EXPECT_EQ(refusal(), c.id);
         put(source, kMiB + c.offset, std::string(c.bytes.size(), '\0'));
