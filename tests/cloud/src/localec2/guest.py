@@ -247,6 +247,8 @@ class Guest:
             f"user,id=net0,ipv6=off,net={network},host={network[1]},dns={network[2]},"
             f"dhcpstart={spec.private_ip}",
             "-device", "virtio-net-pci,netdev=net0,romfile=,addr=0x3",
+            # As instances have: GRUB 2 with gfxterm waits for ever for a card that is not there.
+            "-device", "VGA,addr=0x2,vgamem_mb=8",
         ]
         # fmt: on
         for port in range(settings.guest_slots):
