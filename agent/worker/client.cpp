@@ -212,8 +212,9 @@ class Conversation {
         while (!final_) {
             AMILIFT_TRY(const auto text, reader_.next());
             if (!text) break;
-            AMILIFT_TRY(auto message, decode(*text));
-            AMILIFT_CHECK(std::visit([this](auto& m) { return take(m); }, message));
+            auto message = decode(*text);
+            if (!message) return std::unexpected(std::move(message).error());
+            AMILIFT_CHECK(std::visit([this](auto& m) { return take(m); }, *message));
         }
         return {};
     }
