@@ -172,15 +172,7 @@ Result<std::vector<Partition>> read_gpt(const BlockDevice& disk) {
         return fail(Errc::corrupt, fmt::format("'{}' is too short for a GPT", disk.path()));
     auto partitions = read_gpt_at(disk, 1);
     if (partitions) return partitions;
-    if (read_gpt_at(disk, sectors - 1)) {
-        // Neither GRUB nor the kernel, unless it is told to, reads the second copy.
-        return fail(Errc::refused,
-                    fmt::format("the GPT of '{}' is damaged, only its copy at the end of the disk "
-                                "is whole: {}",
-                                disk.path(), partitions.error().what),
-                    "write the table anew with gdisk (v, then w), then make the image again",
-                    "gpt-damaged");
-    }
+    if (auto backup = read_gpt_at(disk, sectors - 1)) return backup;
     if (disk.size_bytes() >= 8192) {
         AMILIFT_TRY(const auto sector, read_sector(disk, 8));
         if (has_text(sector, 0, "EFI PART")) {

@@ -46,10 +46,10 @@ inline constexpr std::string_view kGptEfiSystem = "c12a7328-f81f-11d2-ba4b-00a0c
 inline constexpr std::string_view kGptBiosBoot = "21686148-6449-6e6f-744e-656564454649";
 
 /// All partitions of a disk with layout mbr or gpt, in order of their place. Logical partitions
-/// are followed at most 64 links far. Errors: corrupt (no readable table, partitions that overlap
-/// or reach behind the end of the disk), refused (id "sector-size": a GPT for sectors of 4096
-/// bytes; "gpt-damaged": only the second copy of a GPT is whole). Source:
-/// block/partitions/{msdos,efi}.c of the kernel; UEFI specification 2.10, 5.3.
+/// are followed at most 64 links far; of a GPT whose first copy is damaged the one at the end of
+/// the disk is read. Errors: corrupt (no readable table, partitions that overlap or reach behind
+/// the end of the disk), refused (id "sector-size": a GPT for sectors of 4096 bytes).
+/// Source: block/partitions/{msdos,efi}.c of the kernel; UEFI specification 2.10, 5.3.
 [[nodiscard]] core::Result<std::vector<Partition>> read_partitions(const BlockDevice& disk,
                                                                    DiskLayout layout);
 

@@ -214,7 +214,7 @@ class Conversation {
             if (!text) break;
             auto message = decode(*text);
             if (!message) return std::unexpected(std::move(message).error());
-            AMILIFT_CHECK(std::visit([this](auto& m) { return take(m); }, *message));
+            AMILIFT_CHECK(std::visit([this](auto& m) { return this->take(m); }, *message));
         }
         return {};
     }

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "image/kernel_arguments.hpp"
@@ -401,31 +402,38 @@ Result<> verify(const ConversionRequest& request, const std::string& target_path
 /// What the AMI is registered for.
 std::vector<image::Platform> wanted_platforms(const job::ConversionOptions& options,
                                               const image::ImageFacts& facts) {
-    if (is_paravirtual(options)) return {image::Platform::pv};
     if (options.platform == job::Platform::xen) return {image::Platform::xen};
     if (!can_boot_by_uefi(options, facts)) return {image::Platform::nitro};
     return {image::Platform::nitro, image::Platform::nitro_uefi};
 }
 
+/// What keeps the kernel from its root, and that every conversion mends.
+bool keeps_from_booting(const image::Reason& reason) {
+    constexpr std::array<std::string_view, 4> kIds{
+        "default-entry-does-not-boot", "no-bootable-entry", "resume-device", "root-device-name"};
+    return reason.verdict != image::Verdict::ready &&
+           std::ranges::find(kIds, reason.id) != kIds.end();
+}
+
 /// The modules have proved what they did. Whether that is all that was needed, the result tells,
 /// looked at like any other disk: what a menu does is more than the lines that an editor knows.
-Result<> prove_ready(const ConversionRequest& request, const std::string& target_path,
-                     ConversionResult& result) {
+Result<> prove_default_entry(const ConversionRequest& request, const std::string& target_path,
+                             ConversionResult& result) {
     AMILIFT_TRY(auto image, SourceImage::open({target_path, {}}, JournalReplay::never));
     ConversionObserver silent;
     AMILIFT_TRY(const auto inspection, inspect_content(image, silent, &request.options));
     AMILIFT_CHECK(image.unmount());
     const auto readiness = readiness_of(inspection);
     for (const auto platform : wanted_platforms(request.options, result.plan.inspection.facts)) {
-        const auto& verdict = readiness.on(platform);
-        if (verdict.verdict != image::Verdict::ready) {
-            const auto& reason = verdict.reasons.front();
+        for (const auto& reason : readiness.on(platform).reasons) {
+            if (!keeps_from_booting(reason)) continue;
             return fail(Errc::refused,
                         fmt::format("the result would not run on {}: '{}': {}",
                                     image::title_of(platform), reason.where, reason.seen),
                         "change that in the source image, then convert it again", "not-ready");
         }
-        result.proofs.push_back(fmt::format("result: ready for {}", image::title_of(platform)));
+        result.proofs.push_back(fmt::format(
+            "result: the default entry names its root as {} needs it", image::title_of(platform)));
     }
     return {};
 }
@@ -518,8 +526,13 @@ Result<ConversionResult> convert(const ConversionRequest& request, core::Command
         AMILIFT_CHECK(apply(plan.steps, application, observer, cancel));
     }
     AMILIFT_CHECK(verify(request, target->disk().path(), plan, result, commands, observer, cancel));
-    AMILIFT_CHECK(prove_ready(request, target->disk().path(), result));
-    AMILIFT_CHECK(target->keep());
+    const auto path = target->disk().path();
+    // A device that we hold open is in use for whoever looks at it.
+    if (target->disk().is_block_device()) target.reset();
+    if (!is_paravirtual(request.options)) {
+        AMILIFT_CHECK(prove_default_entry(request, path, result));
+    }
+    if (target) AMILIFT_CHECK(target->keep());
     result.boots_by_uefi = can_boot_by_uefi(request.options, result.plan.inspection.facts);
     return result;
 }

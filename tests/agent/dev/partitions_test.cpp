@@ -4,7 +4,6 @@
 #include <gmock/gmock.h>
 
 #include "dev/byte_order.hpp"
-#include "dev/gpt.hpp"
 #include "disk_fixture.hpp"
 
 namespace amilift::dev {
@@ -104,33 +103,6 @@ TEST_F(Partitions, OutsideOfTheirExtendedOneAreDamage) {
     const auto partitions = read();
     ASSERT_FALSE(partitions);
     EXPECT_TRUE(partitions.error().is(Errc::corrupt));
-}
-
-TEST_F(Partitions, AGptOfWhichOnlyTheSecondCopyIsWholeIsRefused) {
-    GptEntry entry;
-    entry.type = guid_of(kGptTypeLinux);
-    entry.id = guid_of("00112233-4455-6677-8899-aabbccddeeff");
-    entry.first_sector = 2048;
-    entry.last_sector = 4095;
-    const auto tables = make_gpt({}, std::array{entry}, kBytes / 512);
-    ASSERT_TRUE(tables) << tables.error().message();
-    const auto text = [](std::span<const std::byte> bytes) {
-        std::string out;
-        for (const auto b : bytes) out += static_cast<char>(b);
-        return out;
-    };
-    put(0, text(tables->front));
-    put(kBytes - tables->back.size(), text(tables->back));
-    const auto whole = read_partitions(disk(), DiskLayout::gpt);
-    ASSERT_TRUE(whole) << whole.error().message();
-    ASSERT_EQ(whole->size(), 1U);
-    EXPECT_EQ(whole->front().uuid, "00112233-4455-6677-8899-aabbccddeeff");
-
-    put(1024, "x");
-    const auto damaged = read_partitions(disk(), DiskLayout::gpt);
-    ASSERT_FALSE(damaged);
-    EXPECT_TRUE(damaged.error().is(Errc::refused)) << damaged.error().message();
-    EXPECT_EQ(damaged.error().id, "gpt-damaged");
 }
 
 TEST_F(Partitions, AreToldByWhatTheyHold) {

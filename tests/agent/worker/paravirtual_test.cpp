@@ -84,6 +84,7 @@ class Paravirtual : public ::testing::Test {
         return image::packed(
             "gzip", image::cpio_of(
                         {{"init", "#!/bin/sh\n"},
+                         {"usr/lib/dracut/build-parameter.txt", "--no-hostonly"},
                          {"lib/modules/" + std::string(kVersion) + "/modules.dep", "old index"}}));
     }
     /// What anaconda made of a disk: /boot, / and swap on a partition each.

@@ -82,6 +82,7 @@ void write_pv_tree(const std::string& tree) {
                    "\tinitrd /boot/initramfs-" +
                    kernel + ".img\n");
     fs::create_symlink("./grub.conf", tree + "/boot/grub/menu.lst");
+    write_text(tree + "/sbin/init", "ELF");
     write_text(tree + "/etc/fstab",
                "# made by hand\n"
                "LABEL=/      /         ext3    defaults,noatime  1 1\n"
