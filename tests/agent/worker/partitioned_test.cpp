@@ -6,6 +6,7 @@
 
 #include "tests/agent/worker/partitioned_disk.hpp"
 #include "worker/fstab_volumes.hpp"
+#include "worker/target_disk.hpp"
 
 namespace amilift::worker {
 namespace {
@@ -88,6 +89,24 @@ TEST_F(PartitionedDisk, IsCopiedAsItIsAndEditedInPlace) {
     const auto again = run();
     ASSERT_TRUE(again) << again.error().message();
     EXPECT_TRUE(again->manifest.entries().empty()) << again->manifest.to_json();
+}
+
+/// GRUB puts the root together from a variable, which no editor of lines sees.
+TEST_F(PartitionedDisk, WhoseResultWouldNotFindItsRootIsNoResult) {
+    make_usual_disk();
+    write_text(work / "boot/grub/grub.cfg",
+               fmt::format("search --no-floppy --fs-uuid --set=root {}\n"
+                           "set where=/dev/sda2\n"
+                           "menuentry 'Linux' {{\n linux /vmlinuz-6.1 root=$where ro\n"
+                           " initrd /initrd-6.1\n}}\n",
+                           kBootUuid));
+    add_ext(1 * kMiB, 16, work / "boot", "ext2", kBootUuid, "boot");
+    const auto result = run();
+    ASSERT_FALSE(result);
+    EXPECT_EQ(result.error().id, "not-ready");
+    EXPECT_THAT(result.error().message(), HasSubstr("/boot/grub/grub.cfg:3"));
+    EXPECT_FALSE(fs::exists(output));
+    EXPECT_FALSE(fs::exists(partial_name(output)));
 }
 
 TEST_F(PartitionedDisk, MayBeWhatAnEarlierConversionMade) {
