@@ -124,7 +124,7 @@ run_demo() {
     as_root "$python" "$root/tests/cloud/demo.py" --helper "$helper_image" --kernel "$helper_kernel" --source "$source_image" "$@"
 }
 
-gates=() failures=0 failed=()
+gates=() failures=0 failed_logs=()
 # gate WHAT COMMAND...: run with its output shown and kept, remember how it ended, and go on. `failures` counts the bad ends.
 gate() {
     local what=$1 start=$SECONDS log
@@ -138,7 +138,7 @@ gate() {
     else
         gates+=("$(printf 'FAILED  %4d s  %s (exit code %d)' $((SECONDS - start)) "$what" "$status")")
         failures=$((failures + 1))
-        failed+=("$log")
+        failed_logs+=("$log")
     fi
 }
 show_and_keep() {
@@ -150,7 +150,7 @@ show_and_keep() {
 # verdict: what the failed gates complained of, then the closing lines; the exit code of the whole.
 verdict() {
     local log
-    for log in "${failed[@]}"; do
+    for log in "${failed_logs[@]}"; do
         printf '\n==== from %s\n' "${log#"$root"/}"
         { grep -E 'error:|warning:|FAILED|Failed|SKIPPED' -- "$log" || tail -n 20 -- "$log"; } | tail -n 20
     done
