@@ -94,7 +94,7 @@ EditedText set_in_grub_cfg(std::string_view text, std::string_view choice) {
 }
 
 EditedText set_in_environment(std::string_view block, std::string_view choice) {
-    const EditedText same{std::string(block), {}};
+    EditedText same{std::string(block), {}};
     if (block.size() != kBlockBytes || !block.starts_with(kBlockHead)) return same;
     const auto last = block.find_last_not_of('#');
     if (last == std::string_view::npos) return same;
