@@ -96,7 +96,7 @@ class Walk {
             if (++count_ > kMaxTreeFiles) {
                 return not_copyable(fmt::format("more than {} names", kMaxTreeFiles));
             }
-            const auto inside = path.empty() ? name : path + "/" + name;
+            const auto inside = path.empty() ? name : fmt::format("{}/{}", path, name);
             struct stat status{};
             if (::fstatat(directory.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
                 return failed(errno, "cannot look at", inside);
