@@ -104,7 +104,11 @@ void read_netplan_child(const std::vector<Line>& lines, std::size_t i, const Yam
     const auto range = range_of(lines, i, key.indent);
     const auto scalar = yaml_scalar(key.value);
     if (key.key == "match") {
+        // Of two the last one counts.
         entry.match = range;
+        entry.match_mac.reset();
+        entry.match_has_more = false;
+        entry.match_is_odd = false;
         if (key.value.starts_with('{')) {
             entry.match_is_odd = !is_one_mapping(key.value);
             if (key.value.find("macaddress") != std::string_view::npos) entry.match_mac = i;

@@ -208,6 +208,11 @@ class Editor {
         const bool at_end = first_title == lines_.size();
         const int number = at_end ? static_cast<int>(lines_.size()) : lines_[first_title].number;
         add_change(number, fmt::format("add '{}'", wanted));
+        if (at_end && !lines_.empty() && lines_.back().ending.empty()) {
+            auto& before = lines_.back();
+            if (before.body.ends_with('\\')) before.body += ' ';
+            before.ending = "\n";
+        }
         lines_.insert(lines_.begin() + static_cast<std::ptrdiff_t>(first_title),
                       MenuLine{number, 1, false, wanted, "\n"});
     }

@@ -60,6 +60,13 @@ TEST(PvMenu, MakesOneFilesystemOfThreePartitions) {
     EXPECT_TRUE(again.changes.empty());
 }
 
+TEST(PvMenu, AddsALineBehindOneWithoutAnEnd) {
+    const auto edit = edit_of_three_partitions();
+    const auto once = edit_pv_menu("initrd /boot/i", edit);
+    EXPECT_EQ(once.text, "initrd /boot/i\ntimeout 0\n");
+    EXPECT_EQ(edit_pv_menu(once.text, edit).text, once.text);
+}
+
 TEST(PvMenu, LeavesAMenuOfEc2Alone) {
     constexpr std::string_view kText =
         "default 0\ntimeout 0\nhiddenmenu\n\ntitle Linux\n\troot (hd0)\n"
