@@ -102,6 +102,7 @@ class Lister {
         }
         AMILIFT_CHECK(begin_segment(fmt::format("{} cpio", to_string(*compression)), compression));
         const auto left = limit_ - std::min(limit_, contents_.unpacked_bytes);
+        const auto before = contents_.unpacked_bytes;
         AMILIFT_TRY(const auto taken,
                     unpack(bytes, *compression, left,
                            [this](std::string_view piece) { return feed(piece); }));
@@ -109,7 +110,10 @@ class Lister {
             return fail(Errc::corrupt, fmt::format("the archive in its {} stream is cut",
                                                    to_string(*compression)));
         }
-        if (taken == 0) return fail(Errc::corrupt, "a packed stream of no bytes");
+        if (taken == 0 || contents_.unpacked_bytes == before) {
+            return fail(Errc::corrupt,
+                        fmt::format("its {} stream holds nothing", to_string(*compression)));
+        }
         return taken;
     }
 
