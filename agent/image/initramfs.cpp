@@ -52,10 +52,14 @@ class Lister {
         std::size_t at = 0;
         while (true) {
             // Zeros may stand between archives and behind the last one, not within one.
+            const auto zeros_at = at;
             if (!contents_.has_open_archive) {
                 at = std::min(bytes.find_first_not_of('\0', at), bytes.size());
             }
-            if (at == bytes.size()) break;
+            if (at == bytes.size()) {
+                contents_.has_zeros_at_end = at != zeros_at;
+                break;
+            }
             if (contents_.has_open_archive && (bytes[at] != '0' || contents_.last)) {
                 return fail(Errc::corrupt,
                             fmt::format("the cpio archive before byte {} has no end mark", at));
@@ -223,8 +227,9 @@ std::string module_directory(const InitramfsContents& contents, std::string_view
 }
 
 bool can_be_extended(const InitramfsContents& contents) {
-    return contents.problem.empty() && !contents.has_open_archive &&
-           contents.last != Compression::lzma;
+    if (!contents.problem.empty() || contents.has_open_archive) return false;
+    if (contents.last == Compression::lz4_legacy && contents.has_zeros_at_end) return false;
+    return contents.last != Compression::lzma;
 }
 
 Result<std::string> make_addition(const InitramfsContents& contents, std::uint64_t file_bytes,

@@ -30,6 +30,7 @@ struct InitramfsContents {
     std::optional<Compression> last;  ///< how the last segment is packed; absent: not
     bool has_gzip = false;            ///< a segment is packed by gzip
     bool has_open_archive = false;    ///< the last archive has no end mark
+    bool has_zeros_at_end = false;    ///< of the last file
     std::uint64_t unpacked_bytes = 0;
 };
 
@@ -62,8 +63,8 @@ using InitramfsFiles = std::map<std::string, std::string>;
                                                       bool gzip_is_known);
 
 /// May bytes be appended, and will the kernel read them? Behind an archive without an end mark the
-/// kernel stops, and behind an lzma stream they are not safe: where it ends is not told the same by
-/// all kernels.
+/// kernel stops, kernels before 5.13 take zeros behind an lz4 stream for a broken block, and behind
+/// an lzma stream bytes are not safe: where it ends is not told the same by all kernels.
 [[nodiscard]] bool can_be_extended(const InitramfsContents& contents);
 
 }  // namespace amilift::image

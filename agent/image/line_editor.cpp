@@ -79,7 +79,7 @@ LineEditor::LineEditor(std::string_view text) : lines_(split_lines(text)) {
 }
 
 void LineEditor::replace(std::size_t i, std::string body) {
-    if (bodies_[i]) return;
+    if (bodies_[i] || body == lines_[i].body) return;
     note(i, fmt::format("'{}' -> '{}'", printable(trim(lines_[i].body), 80),
                         printable(trim(body), 80)));
     bodies_[i] = std::move(body);

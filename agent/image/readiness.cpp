@@ -65,13 +65,16 @@ std::optional<std::string> obstacle_to_repair(const Kernel& kernel) {
             "load a module that is added",
             printable(kernel.initrd));
     }
-    if (initramfs.has_open_archive) {
-        return fmt::format("{} ends with an archive without an end mark, where the kernel stops",
-                           printable(kernel.initrd));
-    }
     if (!initramfs.segments.empty() && initramfs.segments.back() == "lzma cpio") {
         return fmt::format(
             "{} ends with an lzma stream, behind which not every kernel goes on reading",
+            printable(kernel.initrd));
+    }
+    if (!initramfs.can_be_extended) {
+        return fmt::format(
+            "{} ends with an archive without an end mark, or with zeros behind an lz4 stream, "
+            "where "
+            "kernels stop",
             printable(kernel.initrd));
     }
     return std::nullopt;

@@ -173,6 +173,15 @@ TEST(Initramfs, IsNotExtendedBehindAnArchiveWithoutAnEndMark) {
     EXPECT_EQ(read_initramfs(open + whole).problem, "");
 }
 
+/// Older kernels take the zeros for a block of lz4.
+TEST(Initramfs, IsNotExtendedBehindZerosAfterLz4) {
+    const auto archive = cpio_of({{"init", "x"}});
+    const auto lz4 = packed("lz4", archive);
+    EXPECT_TRUE(can_be_extended(read_initramfs(lz4)));
+    EXPECT_FALSE(can_be_extended(read_initramfs(lz4 + std::string(4, '\0'))));
+    EXPECT_TRUE(can_be_extended(read_initramfs(packed("gzip", archive) + std::string(4, '\0'))));
+}
+
 TEST(Initramfs, StopsAtTheLimit) {
     Sample sample = kTools;
     sample["big"] = std::string(4 << 20, 'x');
