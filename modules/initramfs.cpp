@@ -145,12 +145,6 @@ Result<> add_missing(const image::SafeRoot& root, const Boot& boot,
     return {};
 }
 
-/// Can what the initramfs lacks be appended so that its own programs load it?
-bool is_repairable(const image::InitramfsContents& contents) {
-    return contents.builder != image::InitramfsBuilder::mkinitrd_nash &&
-           contents.builder != image::InitramfsBuilder::unknown && image::can_be_extended(contents);
-}
-
 /// Does the kernel's config say that it unpacks gzip?
 Result<bool> knows_gzip(const image::SafeRoot& root, const image::Kernel& kernel) {
     if (kernel.config_path.empty()) return false;
@@ -230,7 +224,7 @@ Result<std::vector<Repair>> find_repairs(const image::SafeRoot& root,
             AMILIFT_TRY(const bool known, knows_gzip(root, kernel));
             gzip_is_known = gzip_is_known && known;
         }
-        if (!files.empty() && is_repairable(contents)) {
+        if (!files.empty() && image::obstacle_to_addition(contents).empty()) {
             AMILIFT_TRY(repair.addition,
                         image::make_addition(contents, bytes->size(), files, gzip_is_known));
             repair.sha256 = image::sha256_hex(*bytes);
@@ -437,12 +431,8 @@ class PlatformCheck {
             why = "the kernel boots without an initramfs, and the driver is a module";
         } else if (!initramfs.problem.empty()) {
             why = fmt::format("it cannot be read to its end: {}", initramfs.problem);
-        } else if (initramfs.builder == image::InitramfsBuilder::mkinitrd_nash) {
-            why =
-                "it was made by mkinitrd with nash, whose /init loads the modules that it names "
-                "and no others";
-        } else if (!initramfs.segments.empty() && initramfs.segments.back() == "lzma cpio") {
-            why = "it ends with an lzma stream, behind which not every kernel goes on reading";
+        } else if (!initramfs.obstacle.empty()) {
+            why = fmt::format("it {}", initramfs.obstacle);
         } else {
             return;
         }

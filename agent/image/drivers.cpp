@@ -223,7 +223,7 @@ Result<> DriverFinder::look(Kernel& kernel, const std::vector<std::string>& init
         found.initramfs.builder = contents.builder;
         found.initramfs.segments = contents.segments;
         found.initramfs.problem = contents.problem;
-        found.initramfs.can_be_extended = can_be_extended(contents);
+        found.initramfs.obstacle = obstacle_to_addition(contents);
         for (const auto& [name, text] : contents.settings) {
             found.rules.add_settings(text, fmt::format("{}:/{}", found.initramfs.path, name));
         }

@@ -51,7 +51,7 @@ struct Initramfs {
     std::vector<std::string> segments;  ///< "cpio", "zstd cpio", in file order
     /// Why it could not be read to its end; its drivers are not known then. Empty: it could.
     std::string problem;
-    bool can_be_extended = true;  ///< by a further archive; see image::can_be_extended()
+    std::string obstacle;  ///< obstacle_to_addition()
 };
 
 struct Kernel;

@@ -188,6 +188,18 @@ InitramfsBuilder builder_of(const InitramfsContents& contents) {
     return InitramfsBuilder::unknown;
 }
 
+/// What keeps the kernel from reading what is put behind the file.
+std::string_view obstacle_behind(const InitramfsContents& contents) {
+    if (contents.has_open_archive) return "ends without an end mark, where the kernel stops";
+    if (contents.last == Compression::lzma) {
+        return "ends with an lzma stream, behind which not every kernel goes on reading";
+    }
+    if (contents.last == Compression::lz4_legacy && contents.has_zeros_at_end) {
+        return "has zeros behind an lz4 stream, which kernels before 5.13 take for a broken block";
+    }
+    return {};
+}
+
 }  // namespace
 
 void read_further_initramfs(std::string_view bytes, std::uint64_t unpacked_limit,
@@ -227,9 +239,19 @@ std::string module_directory(const InitramfsContents& contents, std::string_view
 }
 
 bool can_be_extended(const InitramfsContents& contents) {
-    if (!contents.problem.empty() || contents.has_open_archive) return false;
-    if (contents.last == Compression::lz4_legacy && contents.has_zeros_at_end) return false;
-    return contents.last != Compression::lzma;
+    return contents.problem.empty() && obstacle_behind(contents).empty();
+}
+
+std::string_view obstacle_to_addition(const InitramfsContents& contents) {
+    if (contents.builder == InitramfsBuilder::mkinitrd_nash) {
+        return "was made by mkinitrd with nash, which loads the modules that its script names and "
+               "no others";
+    }
+    if (contents.builder == InitramfsBuilder::unknown) {
+        return "was made by a program that amilift does not know, and perhaps nothing in it would "
+               "load a module that is added";
+    }
+    return obstacle_behind(contents);
 }
 
 Result<std::string> make_addition(const InitramfsContents& contents, std::uint64_t file_bytes,

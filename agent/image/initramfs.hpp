@@ -67,4 +67,8 @@ using InitramfsFiles = std::map<std::string, std::string>;
 /// an lzma stream bytes are not safe: where it ends is not told the same by all kernels.
 [[nodiscard]] bool can_be_extended(const InitramfsContents& contents);
 
+/// Why a module in a further archive behind the file would not be loaded, as the end of a sentence
+/// about the file ("ends with ..."); empty: nothing speaks against it.
+[[nodiscard]] std::string_view obstacle_to_addition(const InitramfsContents& contents);
+
 }  // namespace amilift::image

@@ -109,7 +109,7 @@ EditedText LineEditor::take() {
     for (std::size_t i = 0; i < lines_.size(); ++i) {
         if (inserted_[i]) {
             out.text += *inserted_[i];
-            out.text += lines_[i].ending.empty() ? "\n" : lines_[i].ending;
+            out.text += lines_[i].ending.ends_with('\n') ? lines_[i].ending : "\n";
         }
         if (std::ranges::find(removed_, i) != removed_.end()) continue;
         out.text += bodies_[i] ? std::string_view(*bodies_[i]) : lines_[i].body;

@@ -10,64 +10,6 @@
 
 namespace amilift::image {
 
-namespace menu_detail {
-
-namespace {
-bool is_blank(char c) {
-    return c == ' ' || c == '\t' || c == '\r' || c == '\v' || c == '\f';
-}
-}  // namespace
-
-std::vector<MenuLine> split_menu(std::string_view text) {
-    std::vector<MenuLine> lines;
-    bool joined = false;
-    for (const auto& line : split_lines(text)) {
-        if (joined) {
-            lines.back().body += line.body;
-            lines.back().ending = line.ending;
-            ++lines.back().line_count;
-        } else {
-            lines.push_back(
-                {line.number, 1, false, std::string(line.body), std::string(line.ending)});
-        }
-        joined = !line.ending.empty() && line.body.ends_with('\\');
-        if (!joined) continue;
-        lines.back().body.back() = ' ';
-        lines.back().continued = true;
-    }
-    return lines;
-}
-
-std::size_t next_word(std::string_view body, std::size_t at) {
-    while (at < body.size() && is_blank(body[at])) ++at;
-    return at;
-}
-
-std::size_t word_end(std::string_view body, std::size_t at) {
-    while (at < body.size() && !is_blank(body[at])) ++at;
-    return at;
-}
-
-std::optional<Command> command_of(std::string_view body) {
-    const auto begin = next_word(body, 0);
-    if (begin == body.size() || body[begin] == '#') return std::nullopt;
-    auto end = begin;
-    while (end < body.size() && !is_blank(body[end]) && body[end] != '=') ++end;
-    auto arguments = end;
-    while (arguments < body.size() && (is_blank(body[arguments]) || body[arguments] == '=')) {
-        ++arguments;
-    }
-    return Command{body.substr(begin, end - begin), arguments};
-}
-
-std::size_t kernel_file_at(std::string_view body, std::size_t arguments_at) {
-    auto at = next_word(body, arguments_at);
-    while (body.substr(at).starts_with("--")) at = next_word(body, word_end(body, at));
-    return at;
-}
-
-}  // namespace menu_detail
-
 namespace {
 
 using menu_detail::next_word;

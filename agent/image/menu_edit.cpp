@@ -74,19 +74,16 @@ std::string name_first_partition(std::string_view text) {
 class Editor {
   public:
     Editor(std::string_view text, const MenuEdit& edit)
-        : edit_(edit), menu_(parse_menu(text)), lines_(menu_detail::split_menu(text)) {}
+        : edit_(edit), menu_(parse_menu(text)), text_(text) {}
 
     EditedText run() {
         study();
-        for (auto& line : lines_) edit_line(line);
-        set_default();
-        EditedText result;
-        for (const auto& line : lines_) {
-            result.text += line.body;
-            result.text += line.ending;
+        for (auto& line : text_.lines()) edit_line(line);
+        if (edit_.default_entry && *edit_.default_entry < menu_.entries.size() &&
+            (default_entry(menu_) != edit_.default_entry || menu_.default_saved)) {
+            text_.set_global("default", fmt::format("{}", *edit_.default_entry));
         }
-        result.changes = std::move(changes_);
-        return result;
+        return text_.take();
     }
 
   private:
@@ -103,7 +100,7 @@ class Editor {
             }
         }
         all_have_initrd_ = any_with_initrd && !any_without;
-        for (const auto& line : lines_) {
+        for (const auto& line : text_.lines()) {
             const auto found = template_of(line.body);
             if (!found || (!found->key.starts_with("kopt") && found->key != "defoptions")) continue;
             const auto value = std::string_view(line.body).substr(found->value_at);
@@ -138,10 +135,8 @@ class Editor {
                                   line.line_count);
         }
         if (reason.empty()) return;
-        changes_.push_back({line.number, fmt::format("{}: {}", printable(what, 40), reason)});
-        line.body = std::string(kept) + after;
-        // What stood behind this backslash is gone: it must not join the next line now.
-        if (line.body.ends_with('\\') && !line.ending.empty()) line.body += ' ';
+        text_.replace(line, std::string(kept) + after,
+                      fmt::format("{}: {}", printable(what, 40), reason));
     }
 
     [[nodiscard]] std::string edited_arguments(std::string_view body,
@@ -189,48 +184,9 @@ class Editor {
             is_kopt ? WhenNoArgument::add : WhenNoArgument::keep, all_have_initrd_);
     }
 
-    void set_default() {
-        if (!edit_.default_entry || *edit_.default_entry >= menu_.entries.size()) return;
-        if (default_entry(menu_) == edit_.default_entry && !menu_.default_saved) return;
-        const auto wanted = fmt::format("{}", *edit_.default_entry);
-        MenuLine* last_default = nullptr;
-        std::size_t first_title = 0;
-        for (std::size_t i = 0; i < lines_.size(); ++i) {
-            const auto command = menu_detail::command_of(lines_[i].body);
-            if (command && command->name == "title") {
-                first_title = i;
-                break;
-            }
-            if (command && command->name == "default") last_default = &lines_[i];
-        }
-        if (last_default != nullptr) {
-            auto& body = last_default->body;
-            const auto at = menu_detail::command_of(body)->arguments_at;
-            const auto value = std::string(trim(std::string_view(body).substr(at)));
-            const bool bare = at == body.size() && !body.ends_with('=') && !body.ends_with(' ');
-            body = body.substr(0, at) + (bare ? " " : "") + wanted;
-            add_in_order({last_default->number,
-                          fmt::format("default: '{}' -> '{}'", printable(value, 40), wanted)});
-            return;
-        }
-        const auto& title = lines_[first_title];
-        MenuLine line{title.number, 1, false, "default " + wanted, title.ending};
-        if (line.ending.empty()) line.ending = "\n";
-        add_in_order(
-            {title.number, fmt::format("add 'default {}' before the first title", wanted)});
-        lines_.insert(lines_.begin() + static_cast<std::ptrdiff_t>(first_title), std::move(line));
-    }
-
-    /// The lines are edited from top to bottom, and the default last.
-    void add_in_order(TextChange change) {
-        const auto behind = std::ranges::upper_bound(changes_, change.line, {}, &TextChange::line);
-        changes_.insert(behind, std::move(change));
-    }
-
     const MenuEdit& edit_;
     Menu menu_;
-    std::vector<MenuLine> lines_;
-    std::vector<TextChange> changes_;
+    menu_detail::MenuText text_;
     std::size_t entry_ = 0;  ///< number of titles seen
     bool all_have_initrd_ = false;
     bool templates_name_console_ = false;

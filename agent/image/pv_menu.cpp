@@ -97,22 +97,16 @@ std::string edit_pv_arguments(std::string_view arguments, const PvMenuEdit& edit
 class Editor {
   public:
     Editor(std::string_view text, const PvMenuEdit& edit)
-        : edit_(edit), menu_(parse_menu(text)), lines_(menu_detail::split_menu(text)) {}
+        : edit_(edit), menu_(parse_menu(text)), text_(text) {}
 
     EditedText run() {
-        for (auto& line : lines_) edit_line(line);
+        for (auto& line : text_.lines()) edit_line(line);
         if (edit_.default_entry && *edit_.default_entry < menu_.entries.size() &&
             (default_entry(menu_) != edit_.default_entry || menu_.default_saved)) {
-            set_global("default", fmt::format("{}", *edit_.default_entry));
+            text_.set_global("default", fmt::format("{}", *edit_.default_entry));
         }
-        if (!has_timeout_) set_global("timeout", "0");
-        EditedText result;
-        for (const auto& line : lines_) {
-            result.text += line.body;
-            result.text += line.ending;
-        }
-        result.changes = std::move(changes_);
-        return result;
+        if (!has_timeout_) text_.set_global("timeout", "0");
+        return text_.take();
     }
 
   private:
@@ -132,11 +126,9 @@ class Editor {
                     edited_arguments(std::string_view(before).substr(*options), true);
         }
         if (after == before && !line.continued) return;
-        changes_.push_back({line.number, fmt::format("'{}' -> '{}'", printable(trim(before), 400),
-                                                     printable(trim(after), 400))});
-        line.body = std::move(after);
-        // What stood behind this backslash is gone: it must not join the next line now.
-        if (line.body.ends_with('\\') && !line.ending.empty()) line.body += ' ';
+        const auto change =
+            fmt::format("'{}' -> '{}'", printable(trim(before), 400), printable(trim(after), 400));
+        text_.replace(line, std::move(after), change);
     }
 
     std::string edited_command(const std::string& body, const Command& command) {
@@ -189,43 +181,9 @@ class Editor {
         return edit_pv_arguments(arguments, edit_, has_initrd);
     }
 
-    /// Changes the last such line before the first title, or adds one there.
-    void set_global(std::string_view name, const std::string& value) {
-        std::size_t first_title = lines_.size();
-        MenuLine* last = nullptr;
-        for (std::size_t i = 0; i < lines_.size() && first_title == lines_.size(); ++i) {
-            const auto command = menu_detail::command_of(lines_[i].body);
-            if (command && command->name == "title") first_title = i;
-            if (command && command->name == name) last = &lines_[i];
-        }
-        const auto wanted = fmt::format("{} {}", name, value);
-        if (last != nullptr) {
-            add_change(last->number,
-                       fmt::format("'{}' -> '{}'", printable(trim(last->body), 80), wanted));
-            last->body = wanted;
-            return;
-        }
-        const bool at_end = first_title == lines_.size();
-        const int number = at_end ? static_cast<int>(lines_.size()) : lines_[first_title].number;
-        add_change(number, fmt::format("add '{}'", wanted));
-        if (at_end && !lines_.empty() && lines_.back().ending.empty()) {
-            auto& before = lines_.back();
-            if (before.body.ends_with('\\')) before.body += ' ';
-            before.ending = "\n";
-        }
-        lines_.insert(lines_.begin() + static_cast<std::ptrdiff_t>(first_title),
-                      MenuLine{number, 1, false, wanted, "\n"});
-    }
-
-    void add_change(int line, std::string text) {
-        const auto place = std::ranges::upper_bound(changes_, line, {}, &TextChange::line);
-        changes_.insert(place, TextChange{line, std::move(text)});
-    }
-
     const PvMenuEdit& edit_;
     Menu menu_;
-    std::vector<MenuLine> lines_;
-    std::vector<TextChange> changes_;
+    menu_detail::MenuText text_;
     std::size_t entry_ = 0;  ///< number of titles seen
     bool has_timeout_ = false;
 };

@@ -53,29 +53,8 @@ std::optional<std::string> obstacle_to_repair(const Kernel& kernel) {
         return fmt::format("{} cannot be read to its end: {}", printable(kernel.initrd),
                            printable(initramfs.problem));
     }
-    if (initramfs.builder == InitramfsBuilder::mkinitrd_nash) {
-        return fmt::format(
-            "{} was made by mkinitrd with nash, which loads the modules that its script names and "
-            "no others",
-            printable(kernel.initrd));
-    }
-    if (initramfs.builder == InitramfsBuilder::unknown) {
-        return fmt::format(
-            "{} was made by a program that amilift does not know, and perhaps nothing in it would "
-            "load a module that is added",
-            printable(kernel.initrd));
-    }
-    if (!initramfs.segments.empty() && initramfs.segments.back() == "lzma cpio") {
-        return fmt::format(
-            "{} ends with an lzma stream, behind which not every kernel goes on reading",
-            printable(kernel.initrd));
-    }
-    if (!initramfs.can_be_extended) {
-        return fmt::format(
-            "{} ends with an archive without an end mark, or with zeros behind an lz4 stream, "
-            "where "
-            "kernels stop",
-            printable(kernel.initrd));
+    if (!initramfs.obstacle.empty()) {
+        return fmt::format("{} {}", printable(kernel.initrd), initramfs.obstacle);
     }
     return std::nullopt;
 }

@@ -18,9 +18,7 @@ std::vector<Line> split_lines(std::string_view text) {
         const auto newline = text.find('\n');
         const auto size = newline == std::string_view::npos ? text.size() : newline + 1;
         auto body_size = newline == std::string_view::npos ? text.size() : newline;
-        while (newline != std::string_view::npos && body_size > 0 && text[body_size - 1] == '\r') {
-            --body_size;
-        }
+        while (body_size > 0 && text[body_size - 1] == '\r') --body_size;
         lines.push_back(
             {++number, text.substr(0, body_size), text.substr(body_size, size - body_size)});
         text.remove_prefix(size);

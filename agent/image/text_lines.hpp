@@ -23,7 +23,7 @@ struct EditedText {
 struct Line {
     int number = 0;  ///< 1-based
     std::string_view body;
-    std::string_view ending;  ///< "\n", "\r\n", "" at the end of a text without final newline
+    std::string_view ending;  ///< "\n", "\r\n"; at the end of a text without final newline "", "\r"
 };
 
 /// All lines of `text`; they point into it. No line for the nothing behind a final newline.

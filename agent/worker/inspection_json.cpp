@@ -248,7 +248,7 @@ void members(A& a, T& x)
     a("path", x.path);
     a.choice("builder", x.builder, image::InitramfsBuilder::mkinitrd_suse);
     a("segments", x.segments);
-    a("can_be_extended", x.can_be_extended);
+    a("obstacle", x.obstacle);
     a("problem", x.problem);
 }
 

@@ -112,7 +112,7 @@ TEST_F(InitramfsModule, JudgesAParavirtualTargetByTheDriversOfXen) {
     auto& kernel = facts.kernels.at(facts.kernel_of_entry.at(facts.boot_entry.value()).value());
     kernel.xen_netfront.place = "built in";
     EXPECT_THAT(ids(paravirtual_findings(facts)), IsEmpty());
-    kernel.initramfs.builder = image::InitramfsBuilder::mkinitrd_nash;
+    kernel.initramfs.obstacle = "ends with something odd";
     EXPECT_THAT(ids(paravirtual_findings(facts)), ElementsAre("refusal initramfs-not-repairable"));
     kernel.xen_blkfront = {};
     EXPECT_THAT(ids(paravirtual_findings(facts)), ElementsAre("refusal no-xen-blkfront-driver"));

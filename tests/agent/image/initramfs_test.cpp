@@ -182,6 +182,20 @@ TEST(Initramfs, IsNotExtendedBehindZerosAfterLz4) {
     EXPECT_TRUE(can_be_extended(read_initramfs(packed("gzip", archive) + std::string(4, '\0'))));
 }
 
+/// Whatever can be appended must also be loaded by what is in there.
+TEST(Initramfs, SaysWhatSpeaksAgainstAnAddition) {
+    const Sample tools{{"conf/initramfs.conf", "x"}, {"init", "#!/bin/sh\n"}};
+    const auto obstacle = [](std::string_view bytes) {
+        return std::string(obstacle_to_addition(read_initramfs(bytes)));
+    };
+    EXPECT_EQ(obstacle(cpio_of(tools)), "");
+    EXPECT_THAT(obstacle(packed("lzma", cpio_of(tools))), HasSubstr("lzma"));
+    EXPECT_THAT(obstacle(packed("lz4", cpio_of(tools)) + std::string(8, '\0')),
+                HasSubstr("zeros behind an lz4 stream"));
+    EXPECT_THAT(obstacle(cpio_of({{"init", "#!/bin/nash\n"}})), HasSubstr("nash"));
+    EXPECT_THAT(obstacle(cpio_of({{"init", "#!/bin/sh\n"}})), HasSubstr("does not know"));
+}
+
 TEST(Initramfs, StopsAtTheLimit) {
     Sample sample = kTools;
     sample["big"] = std::string(4 << 20, 'x');
