@@ -187,12 +187,16 @@ Step boot_area_step(std::string text, std::uint64_t core_sector,
 }
 
 Step file_step(std::string text, std::string path, std::string contents) {
-    return {"bootloader", std::move(text),
-            [path = std::move(path),
-             contents = std::move(contents)](ApplyContext& context) -> Result<> {
-                AMILIFT_TRY(const auto* root, context.target_root());
-                return context.manifest().write(*root, "bootloader", path, contents);
-            }};
+    Step step;
+    step.module = "bootloader";
+    step.text = std::move(text);
+    step.path = path;
+    step.apply = [path = std::move(path),
+                  contents = std::move(contents)](ApplyContext& context) -> Result<> {
+        AMILIFT_TRY(const auto* root, context.target_root());
+        return context.manifest().write(*root, "bootloader", path, contents);
+    };
+    return step;
 }
 
 /// Calls `use` with the top level of the target's btrfs, mounted.

@@ -343,6 +343,7 @@ Result<std::vector<Step>> plan(const PlanContext& context) {
         step.added_bytes = repair.addition.size();
         // The new file is written beside the old one.
         step.passing_bytes = repair.size_bytes;
+        step.path = repair.path;
         step.apply = [repair = std::move(repair)](ApplyContext& apply_context) {
             return append(apply_context, repair);
         };

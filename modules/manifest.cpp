@@ -23,10 +23,7 @@ constexpr std::size_t kDocumentLimit = 16U << 20;
 constexpr std::size_t kEntryLimit = 100000;
 constexpr std::size_t kOverwriteLimit = 16U << 20;
 
-std::string parent_of(std::string_view path) {
-    const auto slash = path.rfind('/');
-    return slash == 0 || slash == std::string_view::npos ? "/" : std::string(path.substr(0, slash));
-}
+using image::parent_of;
 
 std::string joined(const std::string& directory, std::string_view name) {
     return directory == "/" ? fmt::format("/{}", name) : fmt::format("{}/{}", directory, name);
@@ -143,6 +140,15 @@ Result<> Manifest::require_place(const SafeRoot& root, std::string_view path) {
         if (itself.kind != FileKind::missing) return taken(directory, "no directory");
     }
     return {};
+}
+
+Result<> Manifest::require_unprotected(const SafeRoot& root, std::string_view path) {
+    AMILIFT_TRY(const auto by, root.protection(path));
+    if (by.empty()) return {};
+    return fail(
+        Errc::refused,
+        fmt::format("amilift has to write '{}', but '{}' is immutable or append-only", path, by),
+        "take the attribute away in the source image: chattr -i -a", "protected-file");
 }
 
 Result<> Manifest::make_parents(const SafeRoot& root, std::string_view module,

@@ -77,6 +77,11 @@ class Manifest {
     [[nodiscard]] static core::Result<> require_place(const image::SafeRoot& root,
                                                       std::string_view path);
 
+    /// For plans: Errc::refused (id "protected-file") when the path, or the directory that holds it,
+    /// is immutable or append-only.
+    [[nodiscard]] static core::Result<> require_unprotected(const image::SafeRoot& root,
+                                                            std::string_view path);
+
     [[nodiscard]] const std::vector<ManifestEntry>& entries() const { return entries_; }
     /// The document of kManifestPath (schema version, tool version, the volume if one was named,
     /// entries). The same entries give the same bytes.

@@ -73,6 +73,7 @@ struct Step {
     std::uint64_t added_bytes = 0;    ///< by which the target's filesystem is fuller afterwards
     std::uint64_t added_files = 0;    ///< and by how many inodes, where they are many
     std::uint64_t passing_bytes = 0;  ///< that it takes besides, and gives back at its end
+    std::string path{};               ///< of the image's file that it replaces, makes or removes
 };
 
 /// A file that the boot loader loads, as the source has it.

@@ -50,6 +50,7 @@ Step step_of(std::string_view module, PathEdit edit) {
     Step step;
     step.module = module;
     step.text = edit.text;
+    step.path = edit.path;
     step.apply = [name = step.module, edit = std::move(edit)](ApplyContext& context) {
         return apply_edit(context, name, edit);
     };

@@ -557,6 +557,34 @@ Result<bool> SafeRoot::is_immutable(std::string_view path) const {
     return (flags & FS_IMMUTABLE_FL) != 0;
 }
 
+std::string parent_of(std::string_view path) {
+    const auto slash = path.rfind('/');
+    return slash == 0 || slash == std::string_view::npos ? "/" : std::string(path.substr(0, slash));
+}
+
+Result<std::string> SafeRoot::protection(std::string_view path) const {
+    std::string at(path);
+    AMILIFT_TRY(auto found, link_status(at));
+    if (found.kind == FileKind::symlink) {
+        AMILIFT_TRY(found, status(at));
+        if (found.kind == FileKind::missing) return std::string();
+        AMILIFT_TRY(at, resolve(at));
+    }
+    // Missing directories are made in the first one that is there.
+    for (;; at = parent_of(at)) {
+        AMILIFT_TRY(const auto here, status(at));
+        if (here.kind == FileKind::missing) continue;
+        if (here.kind != FileKind::regular && here.kind != FileKind::directory)
+            return std::string();
+        AMILIFT_TRY(const Fd fd, open(at, O_RDONLY | O_NONBLOCK));
+        int flags = 0;
+        // Not every filesystem has them.
+        if (::ioctl(fd.get(), FS_IOC_GETFLAGS, &flags) != 0) return std::string();
+        if ((static_cast<unsigned>(flags) & (FS_IMMUTABLE_FL | FS_APPEND_FL)) != 0) return at;
+        if (here.kind == FileKind::directory) return std::string();
+    }
+}
+
 Result<> SafeRoot::set_immutable(std::string_view path, bool immutable) const {
     AMILIFT_TRY(const Fd fd, open_regular(path));
     AMILIFT_TRY(const auto flags, inode_flags(fd, path));

@@ -92,6 +92,9 @@ class SafeRoot {
     /// write, rename, remove or defragment it. Needs CAP_LINUX_IMMUTABLE.
     [[nodiscard]] core::Result<> set_immutable(std::string_view path, bool immutable) const;
     [[nodiscard]] core::Result<bool> is_immutable(std::string_view path) const;
+    /// What keeps everybody from replacing or removing the file, or from making one there: the path
+    /// of the file or directory that is immutable or append-only (chattr(1)). Empty: nothing.
+    [[nodiscard]] core::Result<std::string> protection(std::string_view path) const;
     /// Makes a directory and its missing parents (0755 root:root); fine if it exists.
     [[nodiscard]] core::Result<std::vector<std::string>> make_directories(
         std::string_view path) const;  ///< the directories that were made, outermost first
@@ -114,6 +117,9 @@ class SafeRoot {
 
     core::Fd root_;
 };
+
+/// The directory that holds `path`: "/boot" of "/boot/grub"; "/" of itself.
+[[nodiscard]] std::string parent_of(std::string_view path);
 
 /// Is an error of SafeRoot the image's own fault? Else the filesystem cannot be read, which is no
 /// finding.

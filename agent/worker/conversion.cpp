@@ -236,6 +236,7 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
     AMILIFT_CHECK(require_convertible(inspection.facts));
     if (paravirtual) AMILIFT_CHECK(source.require_one_filesystem(inspection.facts.fstab_text));
     AMILIFT_CHECK(modules::Manifest::require_place(source.root(), modules::kManifestPath));
+    AMILIFT_CHECK(modules::Manifest::require_unprotected(source.root(), modules::kManifestPath));
     if (is_own_volume(request) && !request.is_interrupted) {
         AMILIFT_CHECK(require_no_notes(source.root()));
     }
@@ -275,6 +276,9 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
         auto steps = module->plan(context);
         if (!steps) return std::unexpected(std::move(steps).error());
         for (auto& step : *steps) {
+            if (!step.path.empty()) {
+                AMILIFT_CHECK(modules::Manifest::require_unprotected(source.root(), step.path));
+            }
             plan.text.steps.push_back(fmt::format("{}: {}", step.module, step.text));
             plan.steps.push_back(std::move(step));
         }

@@ -588,6 +588,25 @@ TEST_F(Conversion, PlacesThatAreTakenAreRefusedBeforeAnyByteIsWritten) {
     }
 }
 
+TEST_F(Conversion, ProtectedFilesAreRefusedBeforeAnyByteIsWritten) {
+    const std::pair<const char*, const char*> protections[] = {{"+i", "etc/securetty"},
+                                                               {"+a", "boot/grub/grub.conf"},
+                                                               {"+i", "boot"},
+                                                               {"+a", "boot/grub"}};
+    for (const auto& [flag, path] : protections) {
+        make_source();
+        {
+            const TestMount mounted(source, 0, "rw");
+            ASSERT_TRUE(commands.run_ok({.argv = {"chattr", flag, mounted.path() + "/" + path}}));
+        }
+        const auto error = failure();
+        EXPECT_EQ(error.id, "protected-file") << path;
+        const auto named = std::string("'/") + path + "' is immutable";
+        EXPECT_NE(error.message().find(named), std::string::npos) << error.message();
+        EXPECT_TRUE(notes.steps.empty());
+    }
+}
+
 TEST_F(Conversion, FullFilesystemIsRefusedBeforeAnyByteIsWritten) {
     make_source();
     {

@@ -52,7 +52,10 @@ work=
 # make_work: create `work`, a directory that vanishes with the script.
 make_work() {
     mkdir -p -- "$cache"
-    local old
+    local old works
+    # From here to the lock below a directory could look like one that was left behind.
+    exec {works}>"$cache/works.lock"
+    flock "$works"
     for old in "$cache"/work.*; do
         # A build that was killed leaves its work behind; its lock is free, a running build's lock is not.
         if [[ -d $old ]]; then
@@ -62,6 +65,7 @@ make_work() {
     work=$(mktemp -d -- "$cache/work.XXXXXX")
     exec {work_lock}<"$work"
     flock "$work_lock"
+    exec {works}>&-
     trap remove_work EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
