@@ -79,10 +79,7 @@ class Planner {
             is_default_set_ = true;
             chain(result, image::set_default_entry(result.text, *default_edit_));
         }
-        if (result.changes.empty()) return;
-        auto text = image::describe_edit(file.path, result.changes);
-        edits_.push_back(
-            {std::move(file.path), std::move(file.text), std::move(result.text), std::move(text)});
+        add_edit(edits_, std::move(file), std::move(result));
     }
 
     [[nodiscard]] bool is_known(const std::string& path) const {

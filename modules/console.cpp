@@ -20,7 +20,6 @@ using image::FileKind;
 using image::SafeRoot;
 
 constexpr std::string_view kName = "console";
-constexpr std::size_t kFileLimit = 256U << 10;
 
 /// "serial-getty@hvc0.service" -> "hvc0"; empty for other units.
 std::string_view getty_instance(std::string_view unit) {
@@ -47,29 +46,18 @@ class Planner {
         if (port_) {
             AMILIFT_CHECK(remove_systemd_mask());
             AMILIFT_CHECK(edit_file(
-                "/etc/inittab", [&](std::string_view text) { return edit_inittab(text, *port_); }));
+                root_, "/etc/inittab",
+                [&](std::string_view text) { return edit_inittab(text, *port_); }, edits_));
             AMILIFT_CHECK(move_upstart_jobs());
             AMILIFT_CHECK(edit_sysconfig());
-            AMILIFT_CHECK(edit_file("/etc/securetty", [&](std::string_view text) {
-                return edit_securetty(text, *port_);
-            }));
+            AMILIFT_CHECK(edit_file(
+                root_, "/etc/securetty",
+                [&](std::string_view text) { return edit_securetty(text, *port_); }, edits_));
         }
         return std::move(edits_);
     }
 
   private:
-    template <class Edit>
-    Result<> edit_file(std::string_view path, const Edit& edit) {
-        AMILIFT_TRY(auto file, editable_file(root_, path, kFileLimit));
-        if (!file) return {};
-        TextResult result = edit(file->text);
-        if (result.changes.empty()) return {};
-        auto text = image::describe_edit(file->path, result.changes);
-        edits_.push_back({std::move(file->path), std::move(file->text), std::move(result.text),
-                          std::move(text)});
-        return {};
-    }
-
     Result<> remove_systemd_links() {
         for (const std::string_view directory : {"/etc/systemd/system/getty.target.wants",
                                                  "/etc/systemd/system/multi-user.target.wants",
@@ -131,7 +119,7 @@ class Planner {
                 AMILIFT_TRY(const auto overridden,
                             link_kind(root_, fmt::format("{}/{}.override", directory, device)));
                 if (overridden != FileKind::missing) continue;
-                AMILIFT_TRY(auto job, editable_file(root_, path, kFileLimit));
+                AMILIFT_TRY(auto job, editable_file(root_, path, image::kConfigFileLimit));
                 if (!job) continue;
                 const auto new_path = fmt::format("{}/{}{}", directory, port_->device, suffix);
                 AMILIFT_TRY(const auto there, link_kind(root_, new_path));
@@ -174,9 +162,10 @@ class Planner {
         AMILIFT_TRY(const auto serial, file_kind(root_, "/etc/init/serial.conf"));
         const auto item =
             serial == FileKind::missing ? PvConsoleItem::replace : PvConsoleItem::drop;
-        return edit_file("/etc/sysconfig/init", [&](std::string_view text) {
-            return edit_active_consoles(text, *port_, item);
-        });
+        return edit_file(
+            root_, "/etc/sysconfig/init",
+            [&](std::string_view text) { return edit_active_consoles(text, *port_, item); },
+            edits_);
     }
 
     const SafeRoot& root_;
@@ -199,7 +188,7 @@ Result<std::vector<std::string>> verify(const VerifyContext& context) {
     std::vector<std::string> proofs{"no login waits for a PV console"};
     const auto port = serial_port(context.options.consoles);
     AMILIFT_TRY(const auto securetty,
-                editable_file(context.target_root, "/etc/securetty", kFileLimit));
+                editable_file(context.target_root, "/etc/securetty", image::kConfigFileLimit));
     if (port && securetty) {
         proofs.push_back(fmt::format("{} lists {}", securetty->path, port->device));
     }

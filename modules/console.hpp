@@ -28,22 +28,17 @@ struct SerialPort {
 };
 [[nodiscard]] std::optional<SerialPort> serial_port(const std::vector<std::string>& consoles);
 
-struct TextResult {
-    std::string text;
-    std::vector<image::TextChange> changes;
-};
-
 /// inittab(5): active lines whose process names hvc0 or xvc0 name the port, at its speed; when a
 /// line has a login there already, they are commented out. Editing twice changes nothing.
-[[nodiscard]] TextResult edit_inittab(std::string_view text, const SerialPort& port);
+[[nodiscard]] image::EditedText edit_inittab(std::string_view text, const SerialPort& port);
 
 /// ACTIVE_CONSOLES of RHEL 6's /etc/sysconfig/init. `drop` when another job serves the serial port.
 enum class PvConsoleItem { replace, drop };
-[[nodiscard]] TextResult edit_active_consoles(std::string_view text, const SerialPort& port,
-                                              PvConsoleItem item);
+[[nodiscard]] image::EditedText edit_active_consoles(std::string_view text, const SerialPort& port,
+                                                     PvConsoleItem item);
 
 /// securetty(5) with the port in it.
-[[nodiscard]] TextResult edit_securetty(std::string_view text, const SerialPort& port);
+[[nodiscard]] image::EditedText edit_securetty(std::string_view text, const SerialPort& port);
 
 /// All changes that the image needs; none for an image that was converted. A job without a serial
 /// console only loses the systemd links.

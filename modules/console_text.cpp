@@ -93,13 +93,13 @@ std::optional<SerialPort> serial_port(const std::vector<std::string>& consoles) 
     return port;
 }
 
-TextResult edit_inittab(std::string_view text, const SerialPort& port) {
+image::EditedText edit_inittab(std::string_view text, const SerialPort& port) {
     const auto lines = split_lines(text);
     bool served = std::ranges::any_of(lines, [&](const image::Line& line) {
         const auto parsed = inittab_line(line.body);
         return parsed && names_device(line.body.substr(parsed->process_at), port.device);
     });
-    TextResult result;
+    image::EditedText result;
     for (const auto& line : lines) {
         const auto parsed = inittab_line(line.body);
         const auto process = parsed ? line.body.substr(parsed->process_at) : std::string_view();
@@ -127,8 +127,9 @@ TextResult edit_inittab(std::string_view text, const SerialPort& port) {
     return result;
 }
 
-TextResult edit_active_consoles(std::string_view text, const SerialPort& port, PvConsoleItem item) {
-    TextResult result;
+image::EditedText edit_active_consoles(std::string_view text, const SerialPort& port,
+                                       PvConsoleItem item) {
+    image::EditedText result;
     for (const auto& line : split_lines(text)) {
         std::string body(line.body);
         if (trim(line.body).starts_with("ACTIVE_CONSOLES=")) {
@@ -167,8 +168,8 @@ TextResult edit_active_consoles(std::string_view text, const SerialPort& port, P
     return result;
 }
 
-TextResult edit_securetty(std::string_view text, const SerialPort& port) {
-    TextResult result{std::string(text), {}};
+image::EditedText edit_securetty(std::string_view text, const SerialPort& port) {
+    image::EditedText result{std::string(text), {}};
     const auto lines = split_lines(text);
     for (const auto& line : lines) {
         if (trim(line.body) == port.device) return result;

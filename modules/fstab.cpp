@@ -58,23 +58,17 @@ Result<std::vector<PathEdit>> edits_for(const image::SafeRoot& root, const image
     if (files.crypttab) edit.missing_mappings = image::unstable_mappings(files.crypttab->text);
 
     std::vector<PathEdit> edits;
-    const auto add = [&edits](EditableFile& file, image::EditedText result) {
-        if (result.changes.empty()) return;
-        auto text = image::describe_edit(file.path, result.changes);
-        edits.push_back(
-            {std::move(file.path), std::move(file.text), std::move(result.text), std::move(text)});
-    };
     std::vector<std::string> swaps;
     if (files.fstab) {
         swaps = swap_specs(files.fstab->text);
-        add(*files.fstab, image::edit_fstab(files.fstab->text, edit));
+        add_edit(edits, *files.fstab, image::edit_fstab(files.fstab->text, edit));
     }
     if (files.crypttab && edit.missing_device == image::MissingDevice::nofail) {
-        add(*files.crypttab, image::edit_crypttab(files.crypttab->text));
+        add_edit(edits, *files.crypttab, image::edit_crypttab(files.crypttab->text));
     }
     if (files.resume) {
-        add(*files.resume,
-            image::edit_initramfs_resume(files.resume->text, swaps, filesystem.uuid));
+        add_edit(edits, *files.resume,
+                 image::edit_initramfs_resume(files.resume->text, swaps, filesystem.uuid));
     }
     return edits;
 }

@@ -27,13 +27,7 @@ Result<std::vector<PathEdit>> edits_for(const image::SafeRoot& root, job::Virtua
         AMILIFT_TRY(paths, image::modprobe_files(root));
     }
     for (const auto& path : paths) {
-        AMILIFT_TRY(auto file, editable_file(root, path, image::kConfigFileLimit));
-        if (!file) continue;
-        auto result = image::edit_modprobe(file->text);
-        if (result.changes.empty()) continue;
-        auto text = image::describe_edit(file->path, result.changes);
-        edits.push_back({std::move(file->path), std::move(file->text), std::move(result.text),
-                         std::move(text)});
+        AMILIFT_CHECK(edit_file(root, path, image::edit_modprobe, edits));
     }
     AMILIFT_TRY(const auto links, image::kudzu_links(root));
     for (const auto& link : links) {

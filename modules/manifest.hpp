@@ -77,8 +77,8 @@ class Manifest {
     [[nodiscard]] static core::Result<> require_place(const image::SafeRoot& root,
                                                       std::string_view path);
 
-    /// For plans: Errc::refused (id "protected-file") when the path, or the directory that holds it,
-    /// is immutable or append-only.
+    /// For plans: Errc::refused (id "protected-file") when the path, or the directory that holds
+    /// it, is immutable or append-only.
     [[nodiscard]] static core::Result<> require_unprotected(const image::SafeRoot& root,
                                                             std::string_view path);
 

@@ -79,9 +79,7 @@ Result<std::vector<Step>> plan(const PlanContext& context) {
         if (menu.is_live && context.options.layout == job::Layout::in_place) {
             AMILIFT_CHECK(require_in_place_entry(context.facts, result.text));
         }
-        if (result.changes.empty()) continue;
-        edits.push_back({menu.path, std::move(menu.text), std::move(result.text),
-                         image::describe_edit(menu.path, result.changes)});
+        add_edit(edits, {menu.path, std::move(menu.text)}, std::move(result));
     }
     return steps_of(kName, std::move(edits));
 }

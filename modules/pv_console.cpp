@@ -18,7 +18,6 @@ using core::Result;
 using image::FileKind;
 
 constexpr std::string_view kName = "pv-console";
-constexpr std::size_t kFileLimit = 256U << 10;
 
 /// "id:runlevels:action:process": the process of a line that starts one; empty for other lines.
 std::string_view process_of(std::string_view body) {
@@ -66,32 +65,22 @@ class Planner {
     Result<std::vector<PathEdit>> run() {
         AMILIFT_CHECK(edit_inittab());
         AMILIFT_CHECK(add_upstart_job());
-        AMILIFT_CHECK(edit_file("/etc/securetty", [&](std::string_view text) {
-            return edit_securetty(text, SerialPort{device_, ""});
-        }));
+        AMILIFT_CHECK(edit_file(
+            root_, "/etc/securetty",
+            [&](std::string_view text) { return edit_securetty(text, SerialPort{device_, ""}); },
+            edits_));
         return std::move(edits_);
     }
 
   private:
-    template <class Edit>
-    Result<> edit_file(std::string_view path, const Edit& edit) {
-        AMILIFT_TRY(auto file, editable_file(root_, path, kFileLimit));
-        if (!file) return {};
-        TextResult result = edit(file->text);
-        if (result.changes.empty()) return {};
-        auto text = image::describe_edit(file->path, result.changes);
-        edits_.push_back({std::move(file->path), std::move(file->text), std::move(result.text),
-                          std::move(text)});
-        return {};
-    }
-
     Result<> edit_inittab() {
         for (const std::string_view getty : {"/sbin/agetty", "/sbin/getty"}) {
             AMILIFT_TRY(const bool there, is_program(root_, getty));
             if (!there) continue;
-            return edit_file("/etc/inittab", [&](std::string_view text) {
-                return add_inittab_login(text, device_, getty);
-            });
+            return edit_file(
+                root_, "/etc/inittab",
+                [&](std::string_view text) { return add_inittab_login(text, device_, getty); },
+                edits_);
         }
         return {};
     }
@@ -146,9 +135,9 @@ constexpr Module kModule{kName, plan, verify};
 
 }  // namespace
 
-TextResult add_inittab_login(std::string_view text, std::string_view device,
-                             std::string_view getty) {
-    TextResult result{std::string(text), {}};
+image::EditedText add_inittab_login(std::string_view text, std::string_view device,
+                                    std::string_view getty) {
+    image::EditedText result{std::string(text), {}};
     const auto lines = image::split_lines(text);
     bool starts_something = false;
     for (const auto& line : lines) {

@@ -17,8 +17,8 @@ namespace amilift::modules {
 
 /// inittab(5) with a login on `device` ("hvc0") by `getty` ("/sbin/agetty"): none is added to an
 /// inittab that starts nothing (that of upstart has only its default runlevel).
-[[nodiscard]] TextResult add_inittab_login(std::string_view text, std::string_view device,
-                                           std::string_view getty);
+[[nodiscard]] image::EditedText add_inittab_login(std::string_view text, std::string_view device,
+                                                  std::string_view getty);
 
 /// All changes that the image needs; none for an image that was converted.
 [[nodiscard]] core::Result<std::vector<PathEdit>> pv_console_edits(const image::SafeRoot& root,

@@ -68,12 +68,6 @@ std::optional<LeftOut> left_out_of(const image::ImageFacts& facts) {
 Result<std::vector<PathEdit>> edits_for(const image::SafeRoot& root, const image::ImageFacts& facts,
                                         const dev::FilesystemInfo& filesystem) {
     std::vector<PathEdit> edits;
-    const auto add = [&edits](EditableFile file, image::EditedText result) {
-        if (result.changes.empty()) return;
-        auto text = image::describe_edit(file.path, result.changes);
-        edits.push_back(
-            {std::move(file.path), std::move(file.text), std::move(result.text), std::move(text)});
-    };
     image::FstabEdit edit;
     edit.root_devices = image::old_root_devices(facts);
     edit.root_spec = root_spec(filesystem);
@@ -92,17 +86,17 @@ Result<std::vector<PathEdit>> edits_for(const image::SafeRoot& root, const image
         for (auto& entry : image::parse_fstab(result.text)) {
             if (entry.type == "swap") swaps.push_back(std::move(entry.spec));
         }
-        add(*std::move(fstab), std::move(result));
+        add_edit(edits, *std::move(fstab), std::move(result));
     }
     if (crypttab && edit.missing_device == image::MissingDevice::nofail) {
         auto result = image::edit_crypttab(crypttab->text);
-        add(*std::move(crypttab), std::move(result));
+        add_edit(edits, *std::move(crypttab), std::move(result));
     }
     AMILIFT_TRY(auto resume,
                 editable_file(root, "/etc/initramfs-tools/conf.d/resume", image::kTextLimit));
     if (resume && left_out) {
         auto result = image::edit_initramfs_resume(resume->text, swaps, filesystem.uuid);
-        add(*std::move(resume), std::move(result));
+        add_edit(edits, *std::move(resume), std::move(result));
     }
     return edits;
 }

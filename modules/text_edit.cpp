@@ -63,6 +63,23 @@ std::vector<Step> steps_of(std::string_view module, std::vector<PathEdit> edits)
     return steps;
 }
 
+void add_edit(std::vector<PathEdit>& edits, EditableFile file, image::EditedText result) {
+    if (result.changes.empty()) return;
+    auto text = image::describe_edit(file.path, result.changes);
+    edits.push_back(
+        {std::move(file.path), std::move(file.text), std::move(result.text), std::move(text)});
+}
+
+Result<> edit_file(const image::SafeRoot& root, std::string_view path,
+                   const std::function<image::EditedText(std::string_view)>& edit,
+                   std::vector<PathEdit>& edits) {
+    AMILIFT_TRY(auto file, editable_file(root, path, image::kConfigFileLimit));
+    if (!file) return {};
+    auto result = edit(file->text);
+    add_edit(edits, *std::move(file), std::move(result));
+    return {};
+}
+
 std::string root_spec(const dev::FilesystemInfo& filesystem) {
     if (is_plain_word(filesystem.uuid)) return "UUID=" + filesystem.uuid;
     if (is_plain_word(filesystem.label)) return "LABEL=" + filesystem.label;

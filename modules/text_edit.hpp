@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -27,6 +28,15 @@ struct PathEdit {
 [[nodiscard]] Step step_of(std::string_view module, PathEdit edit);
 
 [[nodiscard]] std::vector<Step> steps_of(std::string_view module, std::vector<PathEdit> edits);
+
+/// Adds the change that an editor makes of `file` to `edits`; nothing if it changes nothing.
+void add_edit(std::vector<PathEdit>& edits, image::EditableFile file, image::EditedText result);
+
+/// The same for the configuration file at `path`, if there is one. Errors: those of
+/// editable_file().
+[[nodiscard]] core::Result<> edit_file(
+    const image::SafeRoot& root, std::string_view path,
+    const std::function<image::EditedText(std::string_view)>& edit, std::vector<PathEdit>& edits);
 
 using image::editable_file;
 using image::EditableFile;

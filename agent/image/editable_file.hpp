@@ -11,6 +11,9 @@
 
 namespace amilift::image {
 
+/// The largest of the guest's small configuration files that are read, in bytes.
+inline constexpr std::size_t kConfigFileLimit = std::size_t{256} << 10;
+
 /// Contents of the regular file that `path` leads to, at most `limit` bytes, and its resolved path.
 /// Absent if there is none, if it is larger, or if links lead out of the image: not a file to edit.
 struct EditableFile {

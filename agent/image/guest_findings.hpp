@@ -22,7 +22,4 @@ namespace amilift::image {
 /// Files of modprobe's configuration that exist, resolved.
 [[nodiscard]] core::Result<std::vector<std::string>> modprobe_files(const SafeRoot& root);
 
-/// The largest of the guest's small configuration files that are read, in bytes.
-inline constexpr std::size_t kConfigFileLimit = std::size_t{256} << 10;
-
 }  // namespace amilift::image

@@ -2,49 +2,17 @@
 // Menus of GRUB 2, with an environment block and an entry of the boot loader specification, and of
 // extlinux: whatever they say, they are read within bounds and the choice is one of the entries.
 // The input is cut at bytes 0 into grub.cfg, grubenv and the entry.
-#include <fcntl.h>
-
 #include <array>
-#include <filesystem>
-#include <fstream>
 #include <string>
 
-#include "core/fd.hpp"
 #include "fuzz.hpp"
 #include "image/boot_menu.hpp"
+#include "tests/agent/image/temporary_root.hpp"
 
 namespace fuzz = amilift::fuzz;
 namespace image = amilift::image;
 
 namespace {
-
-/// The tree of the image; gone when the fuzzer ends in peace.
-class Tree {
-  public:
-    Tree() {
-        auto pattern = (std::filesystem::temp_directory_path() / "amilift-fuzz.XXXXXX").string();
-        fuzz::require(::mkdtemp(pattern.data()) != nullptr);
-        path_ = pattern;
-        std::filesystem::create_directories(path_ / "boot/grub");
-        std::filesystem::create_directories(path_ / "boot/loader/entries");
-    }
-    Tree(const Tree&) = delete;
-    Tree& operator=(const Tree&) = delete;
-    ~Tree() {
-        std::error_code ignored;
-        std::filesystem::remove_all(path_, ignored);
-    }
-    void file(std::string_view inside, std::string_view text) const {
-        std::ofstream(path_ / inside, std::ios::binary) << text;
-    }
-    [[nodiscard]] image::SafeRoot open() const {
-        return image::SafeRoot(
-            amilift::core::Fd(::open(path_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)));
-    }
-
-  private:
-    std::filesystem::path path_;
-};
 
 void is_bounded(const image::BootMenu& menu) {
     fuzz::require(menu.entries.size() <= image::kMaxSimulatedEntries);
@@ -55,7 +23,7 @@ void is_bounded(const image::BootMenu& menu) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    static const Tree tree;
+    static const image::TemporaryRoot tree;
     static const auto root = tree.open();
     auto rest = fuzz::as_text(data, size);
     std::array<std::string_view, 3> parts{};
@@ -63,10 +31,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         part = rest.substr(0, rest.find('\0'));
         rest.remove_prefix(std::min(part.size() + 1, rest.size()));
     }
-    tree.file("boot/grub/grub.cfg", parts[0]);
-    tree.file("boot/grub/grubenv", parts[1]);
-    tree.file("boot/loader/entries/a.conf", parts[2]);
-    tree.file("boot/extlinux.conf", parts[0]);
+    tree.file("/boot/grub/grub.cfg", parts[0]);
+    tree.file("/boot/grub/grubenv", parts[1]);
+    tree.file("/boot/loader/entries/a.conf", parts[2]);
+    tree.file("/boot/extlinux.conf", parts[0]);
 
     image::BootDisk disk;
     disk.volumes = {{.partition = 1, .mount_point = "/", .uuid = "0b5e7a52", .label = "root"}};

@@ -13,41 +13,24 @@
 #include "modules/boot_area.hpp"
 #include "modules/grub2_image.hpp"
 #include "modules/partition.hpp"
-#include "tests/agent/worker/pv_image.hpp"
-#include "worker/conversion.hpp"
+#include "tests/agent/worker/conversion_fixture.hpp"
 
 namespace amilift::worker {
 namespace {
 
 namespace fs = std::filesystem;
 using test::describe_tree;
+using test::kMiB;
 using test::read_text;
 using test::TestMount;
 using test::write_text;
 using testing::HasSubstr;
 
-constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
 constexpr std::uint64_t kFilesystemBytes = 192 * kMiB;
 constexpr const char* kUuid = "0b5e7a52-6d3c-4f0a-9a35-0d9d3f1a7c31";
 
-class Findings final : public ConversionObserver {
-  public:
-    void on_finding(const image::Finding& finding) override { ids.push_back(finding.id); }
-    std::vector<std::string> ids;
-};
-
-class BtrfsSystem : public ::testing::Test {
+class BtrfsSystem : public test::ConversionFixture {
   protected:
-    void SetUp() override {
-        if (::geteuid() != 0) GTEST_SKIP() << "needs root for loop devices and mounts";
-        source = work / "source.img";
-        output = work / "output.img";
-    }
-    void TearDown() override {
-        EXPECT_EQ(test::loops_on(work.path()), std::vector<std::string>{});
-        EXPECT_EQ(test::image_mounts(), std::vector<std::string>{});
-    }
-
     void run_program(const std::vector<std::string>& argv, const std::string& input = {}) {
         const auto done = commands.run_ok({.argv = argv, .input = input});
         ASSERT_TRUE(done) << done.error().message();
@@ -109,7 +92,7 @@ class BtrfsSystem : public ::testing::Test {
         request.source.path = source;
         request.target.path = output;
         request.options = std::move(options);
-        return convert(request, commands, findings, cancel);
+        return convert(request, commands, notes, cancel);
     }
     std::string refusal(job::ConversionOptions options = {}) {
         const auto result = run(std::move(options));
@@ -153,13 +136,6 @@ class BtrfsSystem : public ::testing::Test {
         EXPECT_THAT(differing, testing::IsEmpty());
         EXPECT_GT(old_lines.size(), 5U);
     }
-
-    test::TemporaryDirectory work;
-    std::string source;
-    std::string output;
-    core::ProcessRunner commands;
-    core::Cancel cancel;
-    Findings findings;
 };
 
 TEST_F(BtrfsSystem, InASubvolumeThatFstabNames) {

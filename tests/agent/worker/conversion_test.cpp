@@ -16,7 +16,7 @@
 
 #include "dev/mount.hpp"
 #include "modules/partition.hpp"
-#include "tests/agent/worker/pv_image.hpp"
+#include "tests/agent/worker/conversion_fixture.hpp"
 
 namespace amilift::worker {
 namespace {
@@ -26,41 +26,13 @@ using core::Errc;
 using modules::kRootOffset;
 using test::describe_tree;
 using test::make_ext_image;
+using test::Notes;
 using test::read_text;
 using test::TestMount;
 using test::write_text;
 
-class Notes final : public ConversionObserver {
-  public:
-    void on_stage(const std::string& stage) override { stages.push_back(stage); }
-    void on_finding(const image::Finding& finding) override { findings.push_back(finding.id); }
-    void on_step(std::size_t index, std::size_t count, const std::string& text) override {
-        EXPECT_EQ(index, steps.size());
-        EXPECT_LT(index, count);
-        steps.push_back(text);
-        if (cancel != nullptr && index == cancel_at) cancel->request("the test says so");
-    }
-    void on_progress(const dev::CopyProgress& p) override { last = p; }
-    std::vector<std::string> stages;
-    std::vector<std::string> findings;
-    std::vector<std::string> steps;
-    dev::CopyProgress last;
-    core::Cancel* cancel = nullptr;
-    std::size_t cancel_at = 0;
-};
-
-class Conversion : public ::testing::Test {
+class Conversion : public test::ConversionFixture {
   protected:
-    void SetUp() override {
-        if (::geteuid() != 0) GTEST_SKIP() << "needs root for loop devices and mounts";
-        source = work / "source.img";
-        output = work / "output.img";
-    }
-    void TearDown() override {
-        EXPECT_EQ(test::loops_on(work.path()), std::vector<std::string>{});
-        EXPECT_EQ(test::image_mounts(), std::vector<std::string>{});
-    }
-
     void make_source(const std::string& type = "ext3",
                      const std::vector<std::string>& options = {"-b", "4096", "-I", "128"}) {
         if (!fs::exists(work / "tree")) test::write_pv_tree(work / "tree");
@@ -90,13 +62,6 @@ class Conversion : public ::testing::Test {
         return result ? core::Error{} : result.error();
     }
     core::Error failure() { return failure(request()); }
-
-    test::TemporaryDirectory work;
-    std::string source;
-    std::string output;
-    core::ProcessRunner commands;
-    core::Cancel cancel;
-    Notes notes;
 };
 
 /// What the manifest says must be exactly what differs between the two trees.

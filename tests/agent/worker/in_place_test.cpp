@@ -7,9 +7,8 @@
 #include <algorithm>
 
 #include "modules/in_place.hpp"
+#include "tests/agent/worker/conversion_fixture.hpp"
 #include "tests/agent/worker/interrupted.hpp"
-#include "tests/agent/worker/pv_image.hpp"
-#include "worker/conversion.hpp"
 
 namespace amilift::worker {
 namespace {
@@ -20,25 +19,8 @@ using test::read_text;
 using test::TestMount;
 using test::write_text;
 
-class Steps final : public ConversionObserver {
-  public:
-    void on_step(std::size_t /*index*/, std::size_t /*count*/, const std::string& text) override {
-        steps.push_back(text);
-    }
-    std::vector<std::string> steps;
-};
-
-class InPlace : public ::testing::Test {
+class InPlace : public test::ConversionFixture {
   protected:
-    void SetUp() override {
-        if (::geteuid() != 0) GTEST_SKIP() << "needs root for loop devices and mounts";
-        volume = work / "volume.img";
-    }
-    void TearDown() override {
-        // A file that nobody can remove would keep the directory.
-        EXPECT_EQ(test::loops_on(work.path()), std::vector<std::string>{});
-        EXPECT_EQ(test::image_mounts(), std::vector<std::string>{});
-    }
     void make_volume(const std::string& type = "ext3",
                      const std::vector<std::string>& options = {"-b", "4096", "-I", "128"}) {
         if (!fs::exists(work / "tree")) test::write_pv_tree(work / "tree");
@@ -52,7 +34,7 @@ class InPlace : public ::testing::Test {
         return r;
     }
     core::Result<ConversionResult> run(const ConversionRequest& r) {
-        return convert(r, commands, observer, cancel);
+        return convert(r, commands, notes, cancel);
     }
     core::Error failure(const ConversionRequest& r) {
         const auto before = read_text(volume);
@@ -77,11 +59,7 @@ class InPlace : public ::testing::Test {
         EXPECT_EQ(fsck->exit_code, 0) << fsck->out;
     }
 
-    test::TemporaryDirectory work;
-    std::string volume;
-    core::ProcessRunner commands;
-    core::Cancel cancel;
-    Steps observer;
+    const std::string& volume = source;
 };
 
 TEST_F(InPlace, LocalConversionCopiesFirstAndLeavesTheSource) {
@@ -208,7 +186,7 @@ TEST_F(InPlace, KilledAtAnyStepEndsInTheSame) {
     const auto whole = run(on(volume));
     ASSERT_TRUE(whole) << whole.error().message();
     const auto wanted = test::tree_of(volume);
-    const auto steps = observer.steps.size();
+    const auto steps = notes.steps.size();
     ASSERT_GT(steps, 5U);
     for (std::size_t at = 0; at <= steps; ++at) {
         SCOPED_TRACE(fmt::format("killed at step {} of {}", at, steps));

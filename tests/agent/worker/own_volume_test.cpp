@@ -29,14 +29,6 @@ using testing::IsEmpty;
 constexpr std::uint64_t kBootAt = 1 * kMiB;
 constexpr std::uint64_t kRootAt = 17 * kMiB;
 
-class Steps final : public ConversionObserver {
-  public:
-    void on_step(std::size_t /*index*/, std::size_t /*count*/, const std::string& text) override {
-        steps.push_back(text);
-    }
-    std::vector<std::string> steps;
-};
-
 /// What the kernel wants of who grows a mounted ext filesystem; containers often lack it.
 bool may_grow_mounted_ext() {
     std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> sets{};
@@ -54,7 +46,7 @@ class OwnVolume : public PartitionedDisk {
         return r;
     }
     core::Result<ConversionResult> run(const ConversionRequest& r) {
-        return convert(r, commands, observer, cancel);
+        return convert(r, commands, notes, cancel);
     }
     core::Error failure(const ConversionRequest& r) {
         const auto before = get(source, 0, 64 * kMiB);
@@ -114,7 +106,6 @@ class OwnVolume : public PartitionedDisk {
         return dev::read_partitions(*disk, contents->layout)
             .value_or(std::vector<dev::Partition>{});
     }
-    Steps observer;
 };
 
 constexpr const char* kGrowingMbr =
@@ -193,7 +184,7 @@ class Interrupted : public OwnVolume {
         ASSERT_TRUE(whole) << whole.error().message();
         const auto wanted = trees();
         const auto wanted_partitions = partitions();
-        const auto steps = observer.steps.size();
+        const auto steps = notes.steps.size();
         ASSERT_GE(steps, 2U);
         for (std::size_t at = 0; at <= std::min(steps, rounds); ++at) {
             SCOPED_TRACE(fmt::format("killed at step {} of {}", at, steps));
@@ -229,8 +220,8 @@ TEST_F(Interrupted, AtAnyStepWhileAnExt4GrowsEndsInTheSame) {
     auto request = on(source);
     request.options.size_gib = 1;
     expect_the_same(request);
-    EXPECT_THAT(observer.steps.at(0), HasSubstr("lengthen partition 2 from 0.04 to 0.98 GiB"));
-    EXPECT_THAT(observer.steps.at(1), HasSubstr("grow ext4"));
+    EXPECT_THAT(notes.steps.at(0), HasSubstr("lengthen partition 2 from 0.04 to 0.98 GiB"));
+    EXPECT_THAT(notes.steps.at(1), HasSubstr("grow ext4"));
 }
 
 TEST_F(Interrupted, AtAnyStepWhileAnXfsGrowsEndsInTheSame) {
@@ -240,7 +231,7 @@ TEST_F(Interrupted, AtAnyStepWhileAnXfsGrowsEndsInTheSame) {
     request.options.size_gib = 1;
     // Before, between and after the two that grow it; the others are those of the other tests.
     expect_the_same(request, 2);
-    EXPECT_THAT(observer.steps.at(1), HasSubstr("grow xfs"));
+    EXPECT_THAT(notes.steps.at(1), HasSubstr("grow xfs"));
     EXPECT_GT(partitions().back().filesystem.size_bytes, 900 * kMiB);
 }
 

@@ -14,36 +14,24 @@
 #include "image/initramfs.hpp"
 #include "tests/agent/image/initramfs_samples.hpp"
 #include "tests/agent/image/pv_kernel_samples.hpp"
-#include "tests/agent/worker/pv_image.hpp"
-#include "worker/conversion.hpp"
+#include "tests/agent/worker/conversion_fixture.hpp"
 
 namespace amilift::worker {
 namespace {
 
 namespace fs = std::filesystem;
 using test::describe_tree;
+using test::kMiB;
+using test::put;
 using test::read_text;
 using test::TestMount;
 using test::write_text;
 using testing::Contains;
 using testing::HasSubstr;
 
-constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
 constexpr const char* kRootUuid = "0b5e7a52-6d3c-4f0a-9a35-0d9d3f1a7c11";
 constexpr const char* kBootUuid = "0b5e7a52-6d3c-4f0a-9a35-0d9d3f1a7c22";
 constexpr const char* kVersion = "2.6.32-71.el6.x86_64";
-
-class Findings final : public ConversionObserver {
-  public:
-    void on_finding(const image::Finding& finding) override { ids.push_back(finding.id); }
-    std::vector<std::string> ids;
-};
-
-void put(const std::string& disk, std::uint64_t offset, std::string_view bytes) {
-    const core::Fd fd(::open(disk.c_str(), O_WRONLY | O_CLOEXEC));
-    ASSERT_EQ(::pwrite(fd.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset)),
-              static_cast<ssize_t>(bytes.size()));
-}
 
 /// All bytes of an image; read_text() takes seconds for that.
 std::string disk(const std::string& path) {
@@ -59,18 +47,12 @@ bool is_parent_of_one(const std::string& path, const std::set<std::string>& touc
     return next != touched.end() && next->starts_with(path + "/");
 }
 
-class Paravirtual : public ::testing::Test {
+class Paravirtual : public test::ConversionFixture {
   protected:
     void SetUp() override {
-        if (::geteuid() != 0) GTEST_SKIP() << "needs root for loop devices and mounts";
-        source = work / "source.img";
-        output = work / "output.img";
+        ConversionFixture::SetUp();
         options.virtualization = job::Virtualization::paravirtual;
         options.architecture = "x86_64";
-    }
-    void TearDown() override {
-        EXPECT_EQ(test::loops_on(work.path()), std::vector<std::string>{});
-        EXPECT_EQ(test::image_mounts(), std::vector<std::string>{});
     }
 
     static std::string kernel(const std::string& notes) {
@@ -164,7 +146,7 @@ class Paravirtual : public ::testing::Test {
         request.source.path = from;
         request.target.path = to;
         request.options = options;
-        return convert(request, commands, findings, cancel);
+        return convert(request, commands, notes, cancel);
     }
     /// A second conversion writes nothing.
     void expect_no_change(const std::string& image) {
@@ -183,13 +165,7 @@ class Paravirtual : public ::testing::Test {
         return result ? "" : result.error().id;
     }
 
-    test::TemporaryDirectory work;
-    std::string source;
-    std::string output;
     job::ConversionOptions options;
-    core::ProcessRunner commands;
-    core::Cancel cancel;
-    Findings findings;
 };
 
 TEST_F(Paravirtual, MakesOneFilesystemOfThreePartitions) {

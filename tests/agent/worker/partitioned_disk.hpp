@@ -13,50 +13,22 @@
 
 #include "modules/boot_area.hpp"
 #include "modules/grub2_image.hpp"
-#include "tests/agent/worker/pv_image.hpp"
-#include "worker/conversion.hpp"
+#include "tests/agent/worker/conversion_fixture.hpp"
 
 /// A disk with partitions, made in a file.
 namespace amilift::worker::test::disk {
 
 namespace fs = std::filesystem;
 
-inline constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
+using test::get;
+using test::kMiB;
+using test::put;
+
 inline constexpr const char* kRootUuid = "0b5e7a52-6d3c-4f0a-9a35-0d9d3f1a7c11";
 inline constexpr const char* kBootUuid = "0b5e7a52-6d3c-4f0a-9a35-0d9d3f1a7c22";
 
-class Findings final : public ConversionObserver {
-  public:
-    void on_finding(const image::Finding& finding) override { ids.push_back(finding.id); }
-    std::vector<std::string> ids;
-};
-
-inline void put(const std::string& disk, std::uint64_t offset, std::string_view bytes) {
-    const core::Fd fd(::open(disk.c_str(), O_WRONLY | O_CLOEXEC));
-    ASSERT_EQ(::pwrite(fd.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset)),
-              static_cast<ssize_t>(bytes.size()));
-}
-
-inline std::string get(const std::string& disk, std::uint64_t offset, std::size_t count) {
-    std::string bytes(count, '\0');
-    const core::Fd fd(::open(disk.c_str(), O_RDONLY | O_CLOEXEC));
-    EXPECT_EQ(::pread(fd.get(), bytes.data(), count, static_cast<off_t>(offset)),
-              static_cast<ssize_t>(count));
-    return bytes;
-}
-
-class PartitionedDisk : public ::testing::Test {
+class PartitionedDisk : public ConversionFixture {
   protected:
-    void SetUp() override {
-        if (::geteuid() != 0) GTEST_SKIP() << "needs root for loop devices and mounts";
-        source = work / "source.img";
-        output = work / "output.img";
-    }
-    void TearDown() override {
-        EXPECT_EQ(test::loops_on(work.path()), std::vector<std::string>{});
-        EXPECT_EQ(test::image_mounts(), std::vector<std::string>{});
-    }
-
     void make_disk(unsigned mebibytes, const std::string& table) {
         modules::test::make_file(source, mebibytes * kMiB);
         const auto done =
@@ -125,12 +97,12 @@ class PartitionedDisk : public ::testing::Test {
         put(source, 70 * kMiB, "raw bytes of a logical partition");
         add_grub2();
     }
-    core::Result<Inspection> look() { return inspect({source, ""}, commands, findings); }
+    core::Result<Inspection> look() { return inspect({source, ""}, commands, notes); }
     core::Result<ConversionResult> run() {
         ConversionRequest request;
         request.source.path = source;
         request.target.path = output;
-        return convert(request, commands, findings, cancel);
+        return convert(request, commands, notes, cancel);
     }
     std::string refusal() {
         const auto before = read_text(source);
@@ -140,13 +112,6 @@ class PartitionedDisk : public ::testing::Test {
         EXPECT_TRUE(before == read_text(source)) << "source changed";
         return result ? "" : result.error().id;
     }
-
-    test::TemporaryDirectory work;
-    std::string source;
-    std::string output;
-    core::ProcessRunner commands;
-    core::Cancel cancel;
-    Findings findings;
 };
 
 }  // namespace amilift::worker::test::disk
