@@ -87,14 +87,14 @@ TEST_F(Drivers, InTheInitramfsWithAllThatItNeeds) {
     EXPECT_FALSE(look("", "6.1.0").nvme.in_initramfs);
 }
 
-TEST_F(Drivers, NashHasModulesAtTheTopAndNoIndex) {
+TEST_F(Drivers, F40_NashHasModulesAtTheTopAndNoIndex) {
     have_modules();
     have_initramfs({{"init", "#!/bin/nash\n"}, {"lib/nvme.ko", "x"}, {"lib/nvme-core.ko", "x"}});
     EXPECT_TRUE(look().nvme.in_initramfs);
     EXPECT_EQ(look().initramfs.builder, InitramfsBuilder::mkinitrd_nash);
 }
 
-TEST_F(Drivers, FollowsALinkToTheInitramfsAndSaysWhatIsWrongWithIt) {
+TEST_F(Drivers, F40_FollowsALinkToTheInitramfsAndSaysWhatIsWrongWithIt) {
     have_modules();
     image_.link("/boot/initrd", "real-initrd");
     put("/boot/real-initrd", packed("gzip", cpio_of({{"init", "x"}})).substr(0, 60));

@@ -35,7 +35,7 @@ std::string with_zeros_to(std::string text, std::size_t multiple) {
 
 class InitramfsFormats : public testing::TestWithParam<const char*> {};
 
-TEST_P(InitramfsFormats, IsListedBehindMicrocode) {
+TEST_P(InitramfsFormats, F40_IsListedBehindMicrocode) {
     const auto bytes =
         with_zeros_to(cpio_of(kMicrocode), 512) + packed(GetParam(), cpio_of(kTools));
     const auto contents = read_initramfs(bytes);
@@ -50,7 +50,7 @@ TEST_P(InitramfsFormats, IsListedBehindMicrocode) {
     EXPECT_EQ(module_directory(contents, "6.1.0"), "usr/lib/modules/6.1.0");
 }
 
-TEST_P(InitramfsFormats, CutAnywhereIsAProblemAndNoCrash) {
+TEST_P(InitramfsFormats, F40_CutAnywhereIsAProblemAndNoCrash) {
     const auto bytes = packed(GetParam(), cpio_of(kTools));
     for (std::size_t size = 1; size + 8 < bytes.size(); size += 7) {
         const auto contents = read_initramfs(std::string_view(bytes).substr(0, size));
