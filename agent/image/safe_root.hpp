@@ -77,11 +77,12 @@ class SafeRoot {
 
     /// Replaces or creates a regular file atomically: temporary file in the same directory, write,
     /// fsync, rename, fsync of the directory. A file of several names (hard links) is rewritten
-    /// where it lies instead, which is not atomic, so that it stays one file. Keeps mode, owner and
-    /// extended attributes of a replaced file (a new one gets `mode_if_new`, root:root, and the
-    /// directory's SELinux label if it has one), and keeps the directory's timestamps. Links are
-    /// followed inside the image: the file that the link names is replaced, the link stays. Fails
-    /// if the target is no regular file (corrupt) and if a link dangles (not_found).
+    /// where it lies instead, which is not atomic, so that it stays one file. Keeps mode, owner,
+    /// extended attributes and the flags d, A and S (chattr(1)) of a replaced file (a new one gets
+    /// `mode_if_new`, root:root, and the directory's SELinux label if it has one), and keeps the
+    /// directory's timestamps. Links are followed inside the image: the file that the link names is
+    /// replaced, the link stays. Fails if the target is no regular file (corrupt) and if a link
+    /// dangles (not_found).
     [[nodiscard]] core::Result<> write(std::string_view path, std::string_view contents,
                                        std::uint32_t mode_if_new = 0644) const;
     /// Overwrites bytes of a regular file where they lie: its size and its blocks stay, and they

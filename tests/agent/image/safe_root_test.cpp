@@ -3,6 +3,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
@@ -171,6 +173,19 @@ TEST_F(SafeRootTest, ListsSortedAndBounded) {
     EXPECT_FALSE(root_.list("/d/a").has_value());
 }
 
+int flags_of(const std::string& path) {
+    const core::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    int flags = 0;
+    return ::ioctl(fd.get(), FS_IOC_GETFLAGS, &flags) == 0 ? flags : 0;
+}
+
+/// Not every filesystem knows them.
+bool set_flags(const std::string& path, int flags) {
+    const core::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    flags |= flags_of(path);
+    return ::ioctl(fd.get(), FS_IOC_SETFLAGS, &flags) == 0;
+}
+
 TEST_F(SafeRootTest, ReplacesAFileAndKeepsWhatItWas) {
     REQUIRE_ROOT();
     image_.file("/etc/secret", "old");
@@ -178,6 +193,7 @@ TEST_F(SafeRootTest, ReplacesAFileAndKeepsWhatItWas) {
     ASSERT_EQ(::chown(host.c_str(), 7, 9), 0);
     ASSERT_EQ(::chmod(host.c_str(), 04640), 0);
     const bool has_xattrs = ::setxattr(host.c_str(), "user.note", "kept", 4, 0) == 0;
+    const bool has_flags = set_flags(host, FS_NODUMP_FL | FS_NOATIME_FL);
     const timespec times[2] = {{1000, 5}, {2000, 6}};
     ASSERT_EQ(::utimensat(AT_FDCWD, image_.on_host("/etc").c_str(), times, 0), 0);
 
@@ -188,6 +204,8 @@ TEST_F(SafeRootTest, ReplacesAFileAndKeepsWhatItWas) {
     EXPECT_EQ(st.st_mode & 07777U, 04640U);
     EXPECT_EQ(st.st_uid, 7U);
     EXPECT_EQ(st.st_gid, 9U);
+    if (has_flags)
+        EXPECT_EQ(flags_of(host) & (FS_NODUMP_FL | FS_NOATIME_FL), (FS_NODUMP_FL | FS_NOATIME_FL));
     if (has_xattrs) {
         char note[8] = {};
         EXPECT_EQ(::getxattr(host.c_str(), "user.note", note, sizeof note), 4);
