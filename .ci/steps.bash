@@ -152,7 +152,7 @@ verdict() {
     local log
     for log in "${failed_logs[@]}"; do
         printf '\n==== from %s\n' "${log#"$root"/}"
-        { grep -aE 'error:|warning:|FAILED|Failed|SKIPPED|FOUND|does not hold' -- "$log" || tail -n 20 -- "$log"; } | tail -n 20
+        { grep -aE 'error:|warning:|FAILED|Failed|SKIPPED|FOUND|does not hold|Base64:' -- "$log" || tail -n 20 -- "$log"; } | tail -n 20
     done
     printf '\n==== %s\n' "$program"
     printf '%s\n' "${gates[@]}"

@@ -236,6 +236,10 @@ class Assessor {
                                      options.find(",noauto,") != std::string::npos ||
                                      options.find(",nobootwait,") != std::string::npos;
             if (is_optional && entry.file != "/") continue;
+            // A mount that fails does not stop such a boot; only a check does.
+            if (facts_.init == InitSystem::sysvinit && entry.pass == 0 && entry.file != "/") {
+                continue;
+            }
             ++told;
             const bool is_nvme = entry.spec.starts_with("/dev/nvme");
             const Reason reason{

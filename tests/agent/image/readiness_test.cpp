@@ -273,6 +273,10 @@ TEST_F(ReadinessTest, ReadsFstabForDevicesThatWillNotBeThere) {
     EXPECT_EQ(readiness.on(Platform::xen).verdict, kReady);
     ASSERT_EQ(readiness.on(Platform::nitro).verdict, kRepairable);
     EXPECT_EQ(readiness.on(Platform::nitro).reasons.front().where, "/etc/fstab:5");
+    facts.init = InitSystem::sysvinit;
+    EXPECT_EQ(verdict(Platform::nitro), kReady);
+    facts.fstab_text += "/dev/xvde /e ext4 defaults 0 2\n";
+    EXPECT_EQ(verdict(Platform::nitro), kRepairable);
     facts.fstab_text = "/dev/nvme0n1p1 / ext4 defaults 1 1\n";
     EXPECT_THAT(verdicts(), ElementsAre(kReady, kRepairable, kReady, kReady));
 }
