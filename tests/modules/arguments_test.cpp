@@ -134,14 +134,7 @@ TEST_F(ArgumentsModule, RefusesAFullEnvironmentBlock) {
     source_.file("/boot/grub/grubenv", block);
     const auto root = source_.open();
     const auto facts = image::inspect_image(root).value();
-    const auto steps = arguments_module().plan(PlanContext{.options = options_,
-                                                           .facts = facts,
-                                                           .filesystem = filesystem_,
-                                                           .source_root = root,
-                                                           .used = used_,
-                                                           .target_bytes = std::nullopt,
-                                                           .commands = commands_,
-                                                           .source_path = {}});
+    const auto steps = plan_of(arguments_module(), facts, root);
     ASSERT_FALSE(steps.has_value());
     EXPECT_EQ(steps.error().code, core::Errc::refused);
 }

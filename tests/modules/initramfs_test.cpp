@@ -183,14 +183,7 @@ TEST_F(InitramfsModule, AppendsToTheLastOfTwoFiles) {
     auto facts = facts_;
     facts.boot_entries[0].initrds = {"/boot/ucode", "/boot/initrd-2"};
     const auto root = source_.open();
-    const auto steps = initramfs_module().plan(PlanContext{.options = options_,
-                                                           .facts = facts,
-                                                           .filesystem = filesystem_,
-                                                           .source_root = root,
-                                                           .used = used_,
-                                                           .target_bytes = std::nullopt,
-                                                           .commands = commands_,
-                                                           .source_path = {}});
+    const auto steps = plan_of(initramfs_module(), facts, root);
     ASSERT_TRUE(steps.has_value()) << steps.error().message();
     ASSERT_TRUE(apply(*steps).has_value());
     EXPECT_EQ(target_.text_of("/boot/ucode"), source_.text_of("/boot/ucode"));

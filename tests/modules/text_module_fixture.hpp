@@ -27,6 +27,18 @@ class TextModuleTest : public testing::Test {
         filesystem_.label = "/";
     }
 
+    core::Result<std::vector<Step>> plan_of(const Module& module, const image::ImageFacts& facts,
+                                            const image::SafeRoot& root) {
+        return module.plan(PlanContext{.options = options_,
+                                       .facts = facts,
+                                       .filesystem = filesystem_,
+                                       .source_root = root,
+                                       .used = used_,
+                                       .target_bytes = std::nullopt,
+                                       .commands = commands_,
+                                       .source_path = {}});
+    }
+
     /// Looks at the source and plans; the target becomes a copy of the source.
     std::vector<Step> plan(const Module& module) {
         namespace fs = std::filesystem;
@@ -35,14 +47,7 @@ class TextModuleTest : public testing::Test {
                  fs::copy_options::recursive | fs::copy_options::copy_symlinks);
         const auto root = source_.open();
         facts_ = image::inspect_image(root, disk_).value();
-        auto steps = module.plan(PlanContext{.options = options_,
-                                             .facts = facts_,
-                                             .filesystem = filesystem_,
-                                             .source_root = root,
-                                             .used = used_,
-                                             .target_bytes = std::nullopt,
-                                             .commands = commands_,
-                                             .source_path = {}});
+        auto steps = plan_of(module, facts_, root);
         EXPECT_TRUE(steps.has_value()) << (steps ? "" : steps.error().message());
         return steps ? *std::move(steps) : std::vector<Step>{};
     }
@@ -64,14 +69,7 @@ class TextModuleTest : public testing::Test {
         proofs_ = *proofs;
         const auto root = target_.open();
         const auto facts = image::inspect_image(root, disk_).value();
-        const auto again = module.plan(PlanContext{.options = options_,
-                                                   .facts = facts,
-                                                   .filesystem = filesystem_,
-                                                   .source_root = root,
-                                                   .used = used_,
-                                                   .target_bytes = std::nullopt,
-                                                   .commands = commands_,
-                                                   .source_path = {}});
+        const auto again = plan_of(module, facts, root);
         ASSERT_TRUE(again.has_value());
         EXPECT_TRUE(again->empty()) << again->front().text;
     }
