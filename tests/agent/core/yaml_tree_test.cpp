@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "job/yaml_tree.hpp"
+#include "core/yaml_tree.hpp"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -7,7 +7,7 @@
 #include <array>
 #include <chrono>
 
-namespace amilift::job {
+namespace amilift::core {
 namespace {
 
 std::string problem_of(std::string_view text) {
@@ -150,4 +150,4 @@ TEST(ScalarType, KnowsWhatYamlReadersMakeOfPlainText) {
 }
 
 }  // namespace
-}  // namespace amilift::job
+}  // namespace amilift::core

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-namespace amilift::job {
+namespace amilift::core {
 
 /// A place in a text. Lines and columns count from 1; a column is a character, not a byte.
 struct Position {
@@ -50,4 +50,4 @@ inline constexpr std::size_t kMaxYamlNodes = 10'000;
 /// limits above, bytes that are not UTF-8 text, a syntax error, a second document.
 [[nodiscard]] std::expected<YamlNode, Problem> parse_yaml(std::string_view text);
 
-}  // namespace amilift::job
+}  // namespace amilift::core

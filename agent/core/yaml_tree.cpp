@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "job/yaml_tree.hpp"
+#include "core/yaml_tree.hpp"
 
 #include <fmt/format.h>
 #include <yaml-cpp/eventhandler.h>
@@ -12,9 +12,9 @@
 #include <exception>
 #include <sstream>
 
-#include "job/text.hpp"
+#include "core/text.hpp"
 
-namespace amilift::job {
+namespace amilift::core {
 namespace {
 
 /// Stops the parser from inside a callback. Never leaves this file.
@@ -361,4 +361,4 @@ ScalarType scalar_type(const YamlNode& scalar) {
     return ScalarType::text;
 }
 
-}  // namespace amilift::job
+}  // namespace amilift::core
