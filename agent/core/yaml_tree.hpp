@@ -28,9 +28,12 @@ struct YamlNode {
     enum class Kind { scalar, sequence, mapping, alias };
     Kind kind = Kind::scalar;
     Position at;
-    bool quoted = false;  ///< a scalar in quotes or a block scalar: text, whatever it looks like
-    bool tagged = false;  ///< has an explicit tag, "!!str"
-    std::string value;    ///< of a scalar
+    std::size_t offset = 0;  ///< of its first byte in the text
+    bool flow = false;       ///< a sequence or a mapping in brackets or braces
+    bool anchored = false;   ///< "&name" stands before it
+    bool quoted = false;     ///< a scalar in quotes or a block scalar: text, whatever it looks like
+    bool tagged = false;     ///< has an explicit tag, "!!str"
+    std::string value;       ///< of a scalar
     std::vector<YamlNode> items;  ///< a sequence's; a mapping's as key, value, key, value, ...
 };
 
