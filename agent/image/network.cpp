@@ -168,9 +168,14 @@ class Reader {
             if (!name.ends_with(".yaml")) return;
             if (const auto line = netplan_address_elsewhere(file.text)) {
                 add_left(fmt::format("{}:{}", file.path, *line),
-                         "an address stands elsewhere than in a plain entry of 'ethernets'");
+                         "an address stands elsewhere than in an entry of 'ethernets'");
             }
-            for (const auto& entry : netplan_interfaces(file.text)) {
+            const auto entries = netplan_interfaces(file.text);
+            // Else each entry tells.
+            if (auto problem = netplan_problem(file.text); entries.empty() && !problem.empty()) {
+                add_left(file.path, std::move(problem));
+            }
+            for (const auto& entry : entries) {
                 add_candidate({file, entry.name, "netplan", entry.by_mac,
                                [id = entry.id](auto text) { return edit_netplan(text, id); }});
             }

@@ -65,13 +65,18 @@ struct NetplanInterface {
     bool is_static = false;
     int line = 0;
 };
+/// None of a text that is no YAML or has more than 100 of them.
 [[nodiscard]] std::vector<NetplanInterface> netplan_interfaces(std::string_view text);
+/// Why no entry of a file is edited: it is no YAML, it has aliases, anchors, merge keys or tabs for
+/// an indentation, or too many entries. Else empty.
+[[nodiscard]] std::string netplan_problem(std::string_view text);
 /// A line with an address or gateway that is in no entry of netplan_interfaces(): of a bond, a
-/// bridge or a VLAN, or in flow style.
+/// bridge or a VLAN.
 [[nodiscard]] std::optional<int> netplan_address_elsewhere(std::string_view text);
 /// The entry `id`: a MAC to match becomes the name eth0, if that is what the card is called, else
 /// any Ethernet name; a MAC to set is commented out; addresses, gateways and routes become
-/// dhcp4: true. Source: the netplan reference. Entries in flow style ({...}) are left.
+/// dhcp4: true. Source: the netplan reference. What is in flow style ({...}), is there twice or has
+/// keys that are not the first on their line is left.
 [[nodiscard]] NetworkEdit edit_netplan(std::string_view text, std::string_view id);
 
 /// .network and .link of systemd-networkd. [Match] MACAddress= of a .network becomes Name=e*

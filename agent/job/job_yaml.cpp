@@ -16,15 +16,27 @@
 #include <utility>
 #include <vector>
 
+#include "core/text.hpp"
+#include "core/yaml_tree.hpp"
 #include "job/job_yaml_values.hpp"
 #include "job/template.hpp"
-#include "job/text.hpp"
-#include "job/yaml_tree.hpp"
 
 namespace amilift::job {
 namespace {
 
 using core::Errc;
+using core::first_line;
+using core::in_quotes;
+using core::is_control;
+using core::nearest;
+using core::normalized;
+using core::parse_yaml;
+using core::Position;
+using core::Problem;
+using core::scalar_type;
+using core::ScalarType;
+using core::trimmed;
+using core::YamlNode;
 
 constexpr std::size_t kMaxProblems = 20;
 /// EC2 allows 50 tags on a resource; the source's tags and amilift's own need room, too.

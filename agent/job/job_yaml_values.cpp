@@ -4,11 +4,14 @@
 #include <algorithm>
 #include <charconv>
 
+#include "core/text.hpp"
 #include "job/job.hpp"
-#include "job/text.hpp"
 
 namespace amilift::job {
 namespace {
+
+using core::count_characters;
+using core::lower;
 
 bool is_digit(char c) {
     return c >= '0' && c <= '9';

@@ -8,14 +8,18 @@
 #include <span>
 
 #include "core/owned.hpp"
-#include "job/text.hpp"
+#include "core/text.hpp"
 
 namespace amilift::job {
 namespace {
 
 using core::Errc;
 using core::fail;
+using core::find_invalid_utf8;
+using core::in_quotes;
+using core::lower;
 using core::Result;
+using core::trimmed;
 
 /// A reference to a GObject.
 template <class T>

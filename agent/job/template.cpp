@@ -12,13 +12,16 @@
 #include <vector>
 
 #include "core/clock.hpp"
-#include "job/text.hpp"
+#include "core/text.hpp"
 
 namespace amilift::job {
 namespace {
 
+using core::count_characters;
 using core::Errc;
 using core::fail;
+using core::in_quotes;
+using core::nearest;
 using core::Result;
 
 enum class Placeholder { source_name, source_ami, date, time, job_id };

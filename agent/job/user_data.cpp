@@ -9,17 +9,25 @@
 #include <utility>
 #include <vector>
 
+#include "core/text.hpp"
 #include "job/encoding.hpp"
 #include "job/job_yaml.hpp"
 #include "job/mime_parts.hpp"
-#include "job/text.hpp"
 
 namespace amilift::job {
 namespace {
 
 using core::Errc;
 using core::fail;
+using core::find_invalid_utf8;
+using core::first_line;
+using core::in_quotes;
+using core::is_control;
+using core::lower;
+using core::nearest;
+using core::normalized;
 using core::Result;
+using core::trimmed;
 
 constexpr std::string_view kJobType = "text/x-amilift";
 constexpr std::string_view kJobLine = "#amilift";

@@ -186,6 +186,139 @@ TEST(NetworkFiles, LeavesANetplanCardInBraces) {
     EXPECT_THAT(result.left, HasSubstr("braces"));
 }
 
+/// An entry "eth0" of netplan with `settings`, six blanks before each.
+std::string netplan_eth0(std::string_view settings) {
+    return "network:\n  ethernets:\n    eth0:\n" + std::string(settings);
+}
+
+TEST(NetworkFiles, KeepsAnEntryOfNetplanThatLosesItsOnlySetting) {
+    EXPECT_EQ(
+        edit_netplan(netplan_eth0("      macaddress: 02:11:22:33:44:55\n"), "eth0").edited.text,
+        "network:\n  ethernets:\n    eth0: {}\n      #macaddress: 02:11:22:33:44:55\n");
+    EXPECT_EQ(edit_netplan(netplan_eth0("      !!map\n      macaddress: 1\n"), "eth0").left,
+              "line 3: a mapping in an unusual notation");
+}
+
+TEST(NetworkFiles, LoosensAMatchOfNetplanInAnyNotation) {
+    const auto edited = [](std::string_view settings) {
+        const auto text = edit_netplan(netplan_eth0(settings), "eth0").edited.text;
+        return text.substr(netplan_eth0("").size());
+    };
+    EXPECT_EQ(edited("      match:\n        driver: ena\n        macaddress: 1\n"),
+              "      match:\n        driver: ena\n        #macaddress: 1\n");
+    EXPECT_EQ(edited("      match: {\n        \"macaddress\":'1'} # x\n"),
+              "      match: {\n        \"name\":\"e*\"} # x\n");
+    EXPECT_EQ(edited("      set-name: eth0\r\n      match:\r\n        macaddress : 1#2\r\n"),
+              "      set-name: eth0\r\n      match:\r\n        name : eth0\r\n");
+}
+
+TEST(NetworkFiles, TurnsOnDhcp4OfNetplanWhateverItSays) {
+    const auto edited = [](std::string_view dhcp) {
+        const auto text = edit_netplan(
+            netplan_eth0(std::string(dhcp) + "\n      addresses: [10.0.0.5/24]"), "eth0");
+        return text.left.empty() ? text.edited.text.substr(netplan_eth0("").size()) : text.left;
+    };
+    constexpr std::string_view kAddress = "\n      #addresses: [10.0.0.5/24]";
+    EXPECT_EQ(edited("      dhcp4: Yes"), "      dhcp4: Yes" + std::string(kAddress));
+    EXPECT_EQ(edited("      dhcp4: 'no' # x"), "      dhcp4: true # x" + std::string(kAddress));
+    EXPECT_EQ(edited("      dhcp4:  # x"), "      dhcp4: true  # x" + std::string(kAddress));
+    for (const auto* odd : {"      dhcp4: ~", "      dhcp4:\n        no", "      dhcp4: !!bool no",
+                            "      dhcp4: [no]", "      dhcp4: |\n        no"}) {
+        EXPECT_EQ(edited(odd), "line 4: 'dhcp4' in an unusual notation") << odd;
+    }
+}
+
+TEST(NetworkFiles, CommentsOutAllLinesOfAValueOfNetplan) {
+    const auto text = netplan_eth0(
+        "      dhcp4: true\n"
+        "      addresses: [ 10.0.0.5/24, # first\n"
+        "\n"
+        "  10.0.0.6/24\n"
+        " ]\n"
+        "  version: 2\n"
+        "... # end\n");
+    EXPECT_EQ(edit_netplan(text, "eth0").edited.text,
+              netplan_eth0("      dhcp4: true\n"
+                           "      #addresses: [ 10.0.0.5/24, # first\n"
+                           "\n"
+                           "  #10.0.0.6/24\n"
+                           " #]\n"
+                           "  version: 2\n"
+                           "... # end\n"));
+}
+
+TEST(NetworkFiles, LeavesAnEmptyListOfAddressesOfNetplan) {
+    const auto text = netplan_eth0("      addresses: []\n      gateway4:\n");
+    EXPECT_EQ(edit_netplan(text, "eth0").edited.text, text);
+    EXPECT_FALSE(netplan_interfaces(text)[0].is_static);
+}
+
+TEST(NetworkFiles, LeavesANetplanFileThatIsNotPlainYaml) {
+    struct Case {
+        std::string text;
+        std::string left;
+    };
+    const std::string mac = "      macaddress: 1\n";
+    const std::array cases{
+        Case{netplan_eth0(mac + mac), "line 5: 'macaddress' is there twice"},
+        Case{netplan_eth0(mac) + "    eth0:\n" + mac, "line 5: 'eth0' is there twice"},
+        Case{netplan_eth0(mac + "      ? dhcp4\n      : no\n"),
+             "line 5: a key that is not the first on its line"},
+        Case{netplan_eth0("      match:\n        &a macaddress: 1\n"),
+             "line 5: an alias, an anchor or a merge key"},
+        Case{netplan_eth0(mac + "      <<: {dhcp4: no}\n"),
+             "line 5: an alias, an anchor or a merge key"},
+        Case{netplan_eth0(mac + "      routes: [\n\t]\n"), "line 6: a tab in the indentation"},
+        Case{netplan_eth0(mac) + "---\n",
+             "line 5: a second YAML document begins here, expected one document in all"},
+        Case{netplan_eth0(mac + "     dhcp4: no\n"),
+             "line 5: not valid YAML: wrong indentation, or text after a complete value"},
+        Case{netplan_eth0(mac) + std::string(64U << 10, '#'),
+             "line 1: the document has 65588 bytes, expected at most 65536 (64 KiB)"},
+        Case{netplan_eth0("      match: {macaddress: 1, name: x}\n"),
+             "line 4: a match in braces with more than a MAC"},
+        Case{netplan_eth0("      match: {macaddress: }\n"),
+             "line 4: a MAC address in an unusual notation"},
+        Case{netplan_eth0("      match:\n        ? macaddress\n        : 1\n        name: x\n"),
+             "line 5: a key that is not the first on its line"}};
+    for (const auto& [text, left] : cases) {
+        const auto result = edit_netplan(text, "eth0");
+        EXPECT_EQ(result.left, left) << text.substr(0, 200);
+        EXPECT_EQ(result.edited.text, text);
+        EXPECT_TRUE(result.edited.changes.empty());
+    }
+}
+
+TEST(NetworkFiles, SaysNothingOfANetplanCardThatIsNotBound) {
+    for (const auto* text : {"network: {ethernets: {eth0: {dhcp4: true}}}\n",
+                             "network:\n  ethernets:\n    renderer: networkd\n    eth0:\n"}) {
+        EXPECT_EQ(edit_netplan(text, "eth0").left, "");
+        ASSERT_EQ(netplan_interfaces(text).size(), 1U);
+        EXPECT_EQ(netplan_interfaces(text)[0].name, "eth0");
+    }
+}
+
+TEST(NetworkFiles, FindsAddressesOfNetplanOutsideOfEthernets) {
+    EXPECT_EQ(netplan_address_elsewhere(kNetplanStatic), std::nullopt);
+    EXPECT_EQ(
+        netplan_address_elsewhere("network:\n  bonds:\n    b: {nameservers: {addresses: [1]},\n"
+                                  "      gateway4: 1}\n"),
+        4);
+    EXPECT_EQ(netplan_address_elsewhere("network:\n  bonds:\n    b: {addresses: []}\n"),
+              std::nullopt);
+    EXPECT_EQ(netplan_address_elsewhere("network: ["), std::nullopt);
+}
+
+TEST(NetworkFiles, ReadsAtMostAHundredEntriesOfNetplan) {
+    std::string text = "network:\n  ethernets:\n";
+    for (int i = 0; i < 100; ++i) text += "    e" + std::to_string(i) + ":\n      macaddress: 1\n";
+    EXPECT_EQ(netplan_interfaces(text).size(), 100U);
+    EXPECT_EQ(netplan_problem(text), "");
+    text += "    eth0: {}\n";
+    EXPECT_TRUE(netplan_interfaces(text).empty());
+    EXPECT_THAT(netplan_problem(text), HasSubstr("more than 100 entries"));
+}
+
 TEST(NetworkFiles, LoosensNetworkdFromTheMac) {
     EXPECT_EQ(edit_networkd("[Match]\nMACAddress=02:11:22:33:44:55\n[Network]\nDHCP=yes\n",
                             NetworkdFile::network)

@@ -213,6 +213,10 @@ TEST_F(NetworkTest, TellsOfAddressesThatItDoesNotEdit) {
                 "network: {ethernets: {eth0: {addresses: [10.0.0.5/24]}}}\n");
     EXPECT_THAT(ids(inspect()), ElementsAre("network-left-as-it-is"));
 
+    image_.file("/etc/netplan/01.yaml", "network:\n  ethernets: {eth0\n");
+    EXPECT_THAT(ids(inspect()), ElementsAre("network-left-as-it-is"));
+    EXPECT_THAT(inspect().findings.front().seen, HasSubstr("not valid YAML"));
+
     image_.file("/etc/netplan/01.yaml", "");
     image_.file("/etc/systemd/network/eth0.network", "[Match]\nName=eth0\n");
     image_.file("/etc/systemd/network/eth0.network.d/a.conf",

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-namespace amilift::job {
+namespace amilift::core {
 
 /// `value` in single quotes for a message: control characters and quotes are escaped, and what
 /// follows the first 60 characters is replaced by "...". `value` must be UTF-8.
@@ -42,4 +42,4 @@ namespace amilift::job {
 [[nodiscard]] std::string_view nearest(std::string_view word,
                                        std::span<const std::string_view> candidates);
 
-}  // namespace amilift::job
+}  // namespace amilift::core

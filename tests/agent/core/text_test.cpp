@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "job/text.hpp"
+#include "core/text.hpp"
 
 #include <gtest/gtest.h>
 
 #include <array>
 
-namespace amilift::job {
+namespace amilift::core {
 namespace {
 
 TEST(Text, QuotesAndEscapes) {
@@ -76,4 +76,4 @@ TEST(Text, NearestFindsTypingMistakes) {
 }
 
 }  // namespace
-}  // namespace amilift::job
+}  // namespace amilift::core

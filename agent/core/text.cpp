@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "job/text.hpp"
+#include "core/text.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <vector>
 
-namespace amilift::job {
+namespace amilift::core {
 namespace {
 
 constexpr std::size_t kQuotedCharacters = 60;
@@ -161,4 +161,4 @@ std::string_view nearest(std::string_view word, std::span<const std::string_view
     return best;
 }
 
-}  // namespace amilift::job
+}  // namespace amilift::core

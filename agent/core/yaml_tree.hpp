@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-namespace amilift::job {
+namespace amilift::core {
 
 /// A place in a text. Lines and columns count from 1; a column is a character, not a byte.
 struct Position {
@@ -28,9 +28,12 @@ struct YamlNode {
     enum class Kind { scalar, sequence, mapping, alias };
     Kind kind = Kind::scalar;
     Position at;
-    bool quoted = false;  ///< a scalar in quotes or a block scalar: text, whatever it looks like
-    bool tagged = false;  ///< has an explicit tag, "!!str"
-    std::string value;    ///< of a scalar
+    std::size_t offset = 0;  ///< of its first byte in the text
+    bool flow = false;       ///< a sequence or a mapping in brackets or braces
+    bool anchored = false;   ///< "&name" stands before it
+    bool quoted = false;     ///< a scalar in quotes or a block scalar: text, whatever it looks like
+    bool tagged = false;     ///< has an explicit tag, "!!str"
+    std::string value;       ///< of a scalar
     std::vector<YamlNode> items;  ///< a sequence's; a mapping's as key, value, key, value, ...
 };
 
@@ -50,4 +53,4 @@ inline constexpr std::size_t kMaxYamlNodes = 10'000;
 /// limits above, bytes that are not UTF-8 text, a syntax error, a second document.
 [[nodiscard]] std::expected<YamlNode, Problem> parse_yaml(std::string_view text);
 
-}  // namespace amilift::job
+}  // namespace amilift::core

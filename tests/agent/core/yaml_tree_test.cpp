@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "job/yaml_tree.hpp"
+#include "core/yaml_tree.hpp"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -7,7 +7,7 @@
 #include <array>
 #include <chrono>
 
-namespace amilift::job {
+namespace amilift::core {
 namespace {
 
 std::string problem_of(std::string_view text) {
@@ -27,6 +27,9 @@ TEST(YamlTree, KeepsPositionsInCharacters) {
     EXPECT_EQ(tree->items[0].at, (Position{2, 1}));
     const auto& list = tree->items[1].items[1];
     ASSERT_EQ(list.kind, YamlNode::Kind::sequence);
+    EXPECT_TRUE(list.flow);
+    EXPECT_FALSE(tree->flow);
+    EXPECT_EQ(list.offset, 14U);
     EXPECT_EQ(list.items[0].at, (Position{2, 11}));
     EXPECT_FALSE(list.items[0].quoted);
     EXPECT_TRUE(list.items[1].quoted);
@@ -36,6 +39,8 @@ TEST(YamlTree, KeepsDuplicatesAliasesAndTags) {
     const auto tree = parse_yaml("a: &x 1\na: *x\nb: !!str 2\n");
     ASSERT_TRUE(tree);
     ASSERT_EQ(tree->items.size(), 6U);
+    EXPECT_TRUE(tree->items[1].anchored);
+    EXPECT_FALSE(tree->items[5].anchored);
     EXPECT_EQ(tree->items[3].kind, YamlNode::Kind::alias);
     EXPECT_TRUE(tree->items[5].tagged);
 }
@@ -150,4 +155,4 @@ TEST(ScalarType, KnowsWhatYamlReadersMakeOfPlainText) {
 }
 
 }  // namespace
-}  // namespace amilift::job
+}  // namespace amilift::core

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "job/yaml_tree.hpp"
+#include "core/yaml_tree.hpp"
 
 #include <fmt/format.h>
 #include <yaml-cpp/eventhandler.h>
@@ -12,9 +12,9 @@
 #include <exception>
 #include <sstream>
 
-#include "job/text.hpp"
+#include "core/text.hpp"
 
-namespace amilift::job {
+namespace amilift::core {
 namespace {
 
 /// Stops the parser from inside a callback. Never leaves this file.
@@ -45,10 +45,11 @@ class Lines {
         return rest.substr(0, rest.find('\n'));
     }
 
-    /// Byte offset of a line and column that count from 0.
-    [[nodiscard]] std::size_t offset(std::size_t line, std::size_t column) const {
+    [[nodiscard]] std::size_t offset(const YAML::Mark& mark) const {
+        const auto line = static_cast<std::size_t>(std::max(mark.line, 0));
         if (line >= starts_.size()) return text_.size();
-        return std::min(starts_[line] + column, text_.size());
+        return std::min(starts_[line] + static_cast<std::size_t>(std::max(mark.column, 0)),
+                        text_.size());
     }
 
     [[nodiscard]] Position position(std::size_t line, std::size_t byte_column) const {
@@ -106,8 +107,8 @@ class TreeBuilder final : public YAML::EventHandler {
     }
     void OnDocumentEnd() override {}
 
-    void OnNull(const YAML::Mark& mark, YAML::anchor_t /*anchor*/) override {
-        auto& node = add(mark, YamlNode::Kind::scalar);
+    void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
+        auto& node = add(mark, YamlNode::Kind::scalar, anchor);
         // A missing value has the mark of what comes next; people look for it at its key.
         if (open_.empty() || open_.back()->kind != YamlNode::Kind::mapping) return;
         const auto& siblings = open_.back()->items;
@@ -116,39 +117,35 @@ class TreeBuilder final : public YAML::EventHandler {
         if (key.at.line != node.at.line) node.at = key.at;
     }
     void OnAlias(const YAML::Mark& mark, YAML::anchor_t /*anchor*/) override {
-        add(mark, YamlNode::Kind::alias);
+        add(mark, YamlNode::Kind::alias, YAML::NullAnchor);
     }
-    void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t /*anchor*/,
+    void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                   const std::string& value) override {
-        auto& node = add(mark, YamlNode::Kind::scalar);
+        auto& node = add(mark, YamlNode::Kind::scalar, anchor);
         node.value = value;
         // "?" is the parser's mark of a plain scalar without a tag, "!" of a quoted one.
         node.quoted = tag == "!";
         node.tagged = tag != "!" && tag != "?";
-        const auto rest = lines_.text().substr(lines_.offset(node.at.line - 1, column_of(mark)));
+        const auto rest = lines_.text().substr(node.offset);
         if (node.quoted && !rest.empty() && (rest.front() == '"' || rest.front() == '\'') &&
             !quote_is_closed(rest)) {
             throw Stop({node.at, fmt::format("the text that begins with {} here has no closing {}",
                                              rest.front(), rest.front())});
         }
     }
-    void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t /*anchor*/,
-                         YAML::EmitterStyle::value /*style*/) override {
-        open(mark, tag, YamlNode::Kind::sequence);
+    void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                         YAML::EmitterStyle::value style) override {
+        open(mark, tag, YamlNode::Kind::sequence, anchor, style);
     }
     void OnSequenceEnd() override { close(); }
-    void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t /*anchor*/,
-                    YAML::EmitterStyle::value /*style*/) override {
-        open(mark, tag, YamlNode::Kind::mapping);
+    void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                    YAML::EmitterStyle::value style) override {
+        open(mark, tag, YamlNode::Kind::mapping, anchor, style);
     }
     void OnMapEnd() override { close(); }
 
   private:
-    static std::size_t column_of(const YAML::Mark& mark) {
-        return static_cast<std::size_t>(std::max(mark.column, 0));
-    }
-
-    YamlNode& add(const YAML::Mark& mark, YamlNode::Kind kind) {
+    YamlNode& add(const YAML::Mark& mark, YamlNode::Kind kind, YAML::anchor_t anchor) {
         const auto at = lines_.position(mark);
         if (++nodes_ > kMaxYamlNodes) {
             throw Stop({at, fmt::format("more than {} values, keys and lists", kMaxYamlNodes)});
@@ -157,11 +154,15 @@ class TreeBuilder final : public YAML::EventHandler {
         auto& node = open_.empty() ? root_ : open_.back()->items.emplace_back();
         node.kind = kind;
         node.at = at;
+        node.offset = lines_.offset(mark);
+        node.anchored = anchor != YAML::NullAnchor;
         return node;
     }
 
-    void open(const YAML::Mark& mark, const std::string& tag, YamlNode::Kind kind) {
-        auto& node = add(mark, kind);
+    void open(const YAML::Mark& mark, const std::string& tag, YamlNode::Kind kind,
+              YAML::anchor_t anchor, YAML::EmitterStyle::value style) {
+        auto& node = add(mark, kind, anchor);
+        node.flow = style == YAML::EmitterStyle::Flow;
         node.tagged = tag != "?" && !tag.empty();
         if (open_.size() == kMaxYamlDepth) {
             throw Stop({node.at, fmt::format("nested more than {} levels deep", kMaxYamlDepth)});
@@ -361,4 +362,4 @@ ScalarType scalar_type(const YamlNode& scalar) {
     return ScalarType::text;
 }
 
-}  // namespace amilift::job
+}  // namespace amilift::core
