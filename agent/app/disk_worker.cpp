@@ -23,7 +23,7 @@ std::string describe(const modules::ManifestEntry& entry) {
 class Relay final : public worker::ConversionObserver {
   public:
     Relay(const std::function<void(flow::Update::Kind, std::string)>& say,
-          const std::function<void(double)>& progress)
+          const std::function<void(const dev::CopyProgress&)>& progress)
         : say_(say), progress_(progress) {}
 
     void on_stage(const std::string& stage) override { say_(flow::Update::Kind::message, stage); }
@@ -36,13 +36,12 @@ class Relay final : public worker::ConversionObserver {
         say_(flow::Update::Kind::message, fmt::format("step {} of {}: {}", index + 1, count, text));
     }
     void on_progress(const dev::CopyProgress& p) override {
-        if (p.total_bytes == 0) return;
-        progress_(static_cast<double>(p.done_bytes) / static_cast<double>(p.total_bytes));
+        if (p.total_bytes != 0) progress_(p);
     }
 
   private:
     const std::function<void(flow::Update::Kind, std::string)>& say_;
-    const std::function<void(double)>& progress_;
+    const std::function<void(const dev::CopyProgress&)>& progress_;
 };
 
 }  // namespace
@@ -50,7 +49,7 @@ class Relay final : public worker::ConversionObserver {
 core::Result<flow::ConvertOutcome> SandboxedDiskWorker::convert(
     const flow::ConvertOrder& order,
     const std::function<void(flow::Update::Kind, std::string)>& say,
-    const std::function<void(double)>& progress, const core::Cancel& cancel) {
+    const std::function<void(const dev::CopyProgress&)>& progress, const core::Cancel& cancel) {
     worker::ConversionRequest request;
     request.source = {order.source_path, order.source_volume};
     request.target = {order.target_path, order.target_volume};

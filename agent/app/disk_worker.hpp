@@ -11,7 +11,8 @@ class SandboxedDiskWorker final : public flow::DiskWorker {
     [[nodiscard]] core::Result<flow::ConvertOutcome> convert(
         const flow::ConvertOrder& order,
         const std::function<void(flow::Update::Kind, std::string)>& say,
-        const std::function<void(double)>& progress, const core::Cancel& cancel) override;
+        const std::function<void(const dev::CopyProgress&)>& progress,
+        const core::Cancel& cancel) override;
 };
 
 }  // namespace amilift::app
