@@ -34,6 +34,9 @@ struct ConvertOutcome {
     bool boots_by_uefi = false;  ///< besides BIOS
 };
 
+/// Error id of a conversion whose process was killed: it can be asked again, and goes on.
+inline constexpr const char* kWorkerKilled = "disk-worker-killed";
+
 /// The other process, as a seam: it holds the disks, this one holds the network.
 class DiskWorker {
   public:
@@ -41,7 +44,8 @@ class DiskWorker {
     DiskWorker(const DiskWorker&) = delete;
     DiskWorker& operator=(const DiskWorker&) = delete;
     virtual ~DiskWorker() = default;
-    /// `say` gets lines for people, `progress` where the copy or its check is.
+    /// `say` gets lines for people, `progress` where the copy or its check is. Errors: those of the
+    /// conversion; any with the id kWorkerKilled.
     [[nodiscard]] virtual core::Result<ConvertOutcome> convert(
         const ConvertOrder& order, const std::function<void(Update::Kind, std::string)>& say,
         const std::function<void(const dev::CopyProgress&)>& progress,
