@@ -43,6 +43,8 @@ void add_conversion_arguments(CLI::App& command, ImageOptions& image) {
         .add_option("--platform", image.platform,
                     "nitro or xen: refuse what cannot run there; else as the job says")
         ->check(CLI::IsMember({"nitro", "xen"}));
+    command.add_flag("--verify-copy", image.verify_copy,
+                     "read the copy back and compare it with what was read of the source");
 }
 
 void add_image_arguments(CLI::App& command, ImageOptions& image) {
