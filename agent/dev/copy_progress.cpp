@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "core/printable.hpp"
 
 namespace amilift::dev {
@@ -35,7 +37,7 @@ CopyStatus CopyMeter::update(const CopyProgress& progress,
                       std::chrono::duration<double>(elapsed).count();
     status.bytes_per_second = static_cast<std::uint64_t>(rate);
     const auto left = static_cast<double>(progress.total_bytes - progress.done_bytes) / rate;
-    status.left = std::chrono::seconds(static_cast<std::int64_t>(left + 0.5));
+    status.left = std::chrono::seconds(std::llround(left));
     return status;
 }
 

@@ -52,7 +52,7 @@ Result<CopyStats> CopyRun::run() {
         }
     }
     if (plan_.journal != nullptr) AMILIFT_CHECK(plan_.journal->clear());
-    return std::move(stats_);
+    return stats_;
 }
 
 void CopyRun::say(const std::string& text) const {
