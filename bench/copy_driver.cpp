@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The copy of a conversion and nothing else, for measurements: reads the superblock, maps the used
 // extents, copies them, flushes. Prints one JSON object.
+#include <fcntl.h>
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -21,6 +22,7 @@ namespace dev = amilift::dev;
 struct Options {
     std::string source;
     std::string target;
+    std::string journal;
     dev::CopyPlan plan;
 };
 
@@ -39,15 +41,23 @@ core::Result<> copy(Options options) {
 
     AMILIFT_TRY(const auto target, dev::BlockDevice::open(options.target, dev::Access::read_write));
     options.plan.extents = std::move(map.used);
+    std::optional<dev::CopyJournal> journal;
+    if (!options.journal.empty()) {
+        AMILIFT_TRY(auto file, core::open_file(options.journal, O_RDWR | O_CREAT, 0600));
+        AMILIFT_TRY(auto opened,
+                    dev::CopyJournal::open(std::move(file), options.journal, {"source", "target"}));
+        journal.emplace(std::move(opened));
+        options.plan.journal = &*journal;
+    }
     AMILIFT_TRY(const auto stats,
                 dev::copy_extents(source, target, options.plan, {}, core::Cancel()));
     fmt::print(R"({{"filesystem":"{}","method":"{}","extents":{},"used_bytes":{},"read_bytes":{},)"
                R"("written_bytes":{},"zero_bytes":{},"engine":"{}","map_seconds":{:.4f},)"
-               R"("copy_seconds":{:.4f}}})"
+               R"("copy_seconds":{:.4f},"verify_seconds":{:.4f}}})"
                "\n",
                dev::to_string(info.type), map.method, options.plan.extents.size(), map.used_bytes,
                stats.read_bytes, stats.written_bytes, stats.zero_bytes, stats.engine,
-               mapping.count(), stats.seconds);
+               mapping.count(), stats.seconds, stats.verify_seconds);
     return {};
 }
 
@@ -63,6 +73,8 @@ int main(int argc, char** argv) {
     app.add_option("--offset", options.plan.target_offset, "on the target, bytes");
     app.add_option("--queue-depth", options.plan.queue_depth, "chunks under way at once");
     app.add_option("--block-bytes", options.plan.block_bytes, "size of a chunk, bytes");
+    app.add_flag("--verify", options.plan.verify, "read the target back and compare");
+    app.add_option("--journal", options.journal, "file in which the copy notes how far it is");
     app.add_flag("--threads", threads, "threads instead of io_uring");
     app.add_flag("--unknown-target", unknown_target, "write zeros too");
     CLI11_PARSE(app, argc, argv);

@@ -52,7 +52,7 @@ Result<> zero(const dev::BlockDevice& disk, std::uint64_t offset, std::uint64_t 
     return core::write_all_at(disk.fd(), zeros, offset, disk.path());
 }
 
-Result<> copy_root(ApplyContext& context, const Place& root,
+Result<> copy_root(ApplyContext& context, const Place& root, bool verify,
                    const std::vector<dev::Extent>& extents) {
     const auto& target = context.target();
     const auto size = root.filesystem.size_bytes;
@@ -64,6 +64,9 @@ Result<> copy_root(ApplyContext& context, const Place& root,
     dev::CopyPlan copy;
     copy.extents = extents;
     copy.target_content = context.target_content();
+    copy.verify = verify;
+    copy.journal = context.copy_journal();
+    copy.say = [&](const std::string& text) { context.say_of_journal(text); };
     const auto run = [&](const dev::BlockDevice& source) -> Result<> {
         AMILIFT_TRY(const auto stats, dev::copy_extents(
                                           source, target, copy,
@@ -148,8 +151,10 @@ Result<std::vector<Step>> plan(const PlanContext& context) {
         "partition table; UUID {} and label '{}' stay",
         mebibytes(dev::total_bytes(extents)), mebibytes(size), dev::to_string(root.filesystem.type),
         root.filesystem.uuid, root.filesystem.label);
-    copy.apply = [root, extents = std::move(extents)](ApplyContext& apply_context) {
-        return copy_root(apply_context, root, extents);
+    const bool verify = context.options.verify_copy;
+    if (verify) copy.text += "; then read it back and compare";
+    copy.apply = [root, verify, extents = std::move(extents)](ApplyContext& apply_context) {
+        return copy_root(apply_context, root, verify, extents);
     };
     steps.push_back(std::move(copy));
 

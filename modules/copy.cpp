@@ -21,14 +21,22 @@ double mebibytes(std::uint64_t bytes) {
     return static_cast<double>(bytes) / static_cast<double>(1U << 20);
 }
 
+/// What the text of a step that copies says besides.
+const char* verify_text(const job::ConversionOptions& options) {
+    return options.verify_copy ? "; then read it back and compare" : "";
+}
+
 /// Copies the extents of the source to the target, `offset` bytes further on.
-std::function<Result<>(ApplyContext&)> copy_to(std::uint64_t offset,
+std::function<Result<>(ApplyContext&)> copy_to(std::uint64_t offset, bool verify,
                                                std::vector<dev::Extent> extents) {
-    return [offset, extents = std::move(extents)](ApplyContext& context) -> Result<> {
+    return [offset, verify, extents = std::move(extents)](ApplyContext& context) -> Result<> {
         dev::CopyPlan copy;
         copy.extents = extents;
         copy.target_offset = offset;
         copy.target_content = context.target_content();
+        copy.verify = verify;
+        copy.journal = context.copy_journal();
+        copy.say = [&](const std::string& text) { context.say_of_journal(text); };
         AMILIFT_TRY(const auto stats, dev::copy_extents(
                                           context.source(), context.target(), copy,
                                           [&](const dev::CopyProgress& p) { context.progress(p); },
@@ -50,7 +58,8 @@ Result<std::vector<Step>> plan(const PlanContext& context) {
         mebibytes(context.used.used_bytes), mebibytes(filesystem.size_bytes),
         dev::to_string(filesystem.type), context.used.method, offset >> 20, filesystem.uuid,
         filesystem.label);
-    step.apply = copy_to(offset, context.used.used);
+    step.text += verify_text(context.options);
+    step.apply = copy_to(offset, context.options.verify_copy, context.used.used);
     return std::vector<Step>{std::move(step)};
 }
 
@@ -102,7 +111,8 @@ Result<std::vector<Step>> plan_disk(const PlanContext& context) {
         "filesystems stay where they are",
         mebibytes(context.used.used_bytes), mebibytes(context.source_bytes),
         context.facts.disk.volumes.size());
-    step.apply = copy_to(0, context.used.used);
+    step.text += verify_text(context.options);
+    step.apply = copy_to(0, context.options.verify_copy, context.used.used);
     return std::vector<Step>{std::move(step)};
 }
 

@@ -61,6 +61,10 @@ class ApplyContext {
     [[nodiscard]] virtual core::CommandRunner& commands() = 0;
     [[nodiscard]] virtual const core::Cancel& cancel() const = 0;
     virtual void progress(const dev::CopyProgress& p) = 0;
+    /// Where the copy notes how far it is, so that it can go on after a crash; null: nowhere.
+    [[nodiscard]] virtual dev::CopyJournal* copy_journal() { return nullptr; }
+    /// Hears what somebody should know of the copy's journal.
+    virtual void say_of_journal(const std::string& /*text*/) {}
     /// Hears the figures of a finished copy.
     virtual void copied(const dev::CopyStats& /*stats*/) {}
 };

@@ -105,7 +105,10 @@ Result<> apply(ApplyContext& context, const Tables& tables) {
     const auto& disk = context.target();
     // What an earlier use left would be believed: a GPT at sector 1 and at the end, a superblock in
     // the gap. The copy comes later and writes whatever of the end belongs to the filesystem.
-    if (context.target_content() != dev::TargetContent::zeros) {
+    // A copy that was cut off has begun after it was done, and what it noted must stay.
+    const auto* journal = context.copy_journal();
+    const bool is_wiped = journal != nullptr && journal->has_begun();
+    if (context.target_content() != dev::TargetContent::zeros && !is_wiped) {
         const auto tail = std::min(kGptTailBytes, disk.size_bytes() - kRootOffset);
         AMILIFT_CHECK(zero(disk, disk.size_bytes() - tail, tail));
         AMILIFT_CHECK(zero(disk, 0, kRootOffset));

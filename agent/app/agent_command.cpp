@@ -128,7 +128,7 @@ class Agent {
         aws::Ec2Client ec2(client);
 
         LateDeviceMonitor devices;
-        SandboxedDiskWorker worker;
+        SandboxedDiskWorker worker(options_.state_directory + "/copy.journal");
         report::FanOut reporters;
         reporters.add(std::make_unique<report::ConsoleReporter>(options_.console));
         reporters.add(std::make_unique<report::NotifyReporter>());

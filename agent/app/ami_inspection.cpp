@@ -73,7 +73,8 @@ Result<AmiInspection> inspect_ami(const InspectOptions& options, const core::Can
     AMILIFT_CHECK(account.open());
 
     LateDeviceMonitor devices;
-    SandboxedDiskWorker worker;
+    // It is asked to convert nothing.
+    SandboxedDiskWorker worker{std::string()};
     core::ProcessRunner commands;
     core::Cancel no_deadline;
     SystemHelperControl control(commands, no_deadline, "");

@@ -21,10 +21,11 @@ struct AgentOptions {
 
 struct ImageOptions {
     std::string source;
-    std::string output;    ///< convert only
-    std::string job;       ///< convert and plan: a job file whose `conversion` part is used
-    std::string size;      ///< convert and plan: "20GiB"; empty: as the job says
-    std::string platform;  ///< convert and plan: "nitro", "xen"; empty: as the job says
+    std::string output;        ///< convert only
+    std::string job;           ///< convert and plan: a job file whose `conversion` part is used
+    std::string size;          ///< convert and plan: "20GiB"; empty: as the job says
+    std::string platform;      ///< convert and plan: "nitro", "xen"; empty: as the job says
+    bool verify_copy = false;  ///< convert and plan: besides what the job says
     bool json = false;
 };
 

@@ -84,6 +84,7 @@ core::Result<worker::ConversionRequest> make_request(const ImageOptions& options
         }
         request.options.size_gib = *size;
     }
+    if (options.verify_copy) request.options.verify_copy = true;
     if (options.platform == "nitro") request.options.platform = job::Platform::nitro;
     if (options.platform == "xen") request.options.platform = job::Platform::xen;
     return request;
@@ -107,6 +108,10 @@ core::Result<> convert(const ImageOptions& options, core::Clock& clock,
     fmt::print("'{}' is converted: {} read, {} written in {:.1f} s\n", options.output,
                format_bytes(result.copy.read_bytes), format_bytes(result.copy.written_bytes),
                result.copy.seconds);
+    if (result.copy.verified_bytes > 0) {
+        fmt::print("{} read back in {:.1f} s\n", format_bytes(result.copy.verified_bytes),
+                   result.copy.verify_seconds);
+    }
     return {};
 }
 

@@ -200,11 +200,11 @@ Json to_json(const worker::ConversionResult& result) {
     document["plan"] = plan_body(result.plan);
     document["manifest"] = Json::parse(result.manifest.to_json(), nullptr, false);
     document["proofs"] = result.proofs;
-    document["copy"] = {{"read_bytes", result.copy.read_bytes},
-                        {"written_bytes", result.copy.written_bytes},
-                        {"zero_bytes", result.copy.zero_bytes},
-                        {"seconds", result.copy.seconds},
-                        {"engine", result.copy.engine}};
+    document["copy"] = {
+        {"read_bytes", result.copy.read_bytes}, {"written_bytes", result.copy.written_bytes},
+        {"zero_bytes", result.copy.zero_bytes}, {"verified_bytes", result.copy.verified_bytes},
+        {"seconds", result.copy.seconds},       {"verify_seconds", result.copy.verify_seconds},
+        {"engine", result.copy.engine}};
     return document;
 }
 

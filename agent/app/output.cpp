@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 namespace amilift::app {
 
@@ -39,41 +40,29 @@ std::string printable_lines(std::string_view text) {
     }
 }
 
-std::string format_bytes(std::uint64_t bytes) {
-    constexpr double kKiB = 1024;
-    const auto value = static_cast<double>(bytes);
-    if (value >= kKiB * kKiB * kKiB) return fmt::format("{:.1f} GiB", value / (kKiB * kKiB * kKiB));
-    if (value >= kKiB * kKiB) return fmt::format("{:.0f} MiB", value / (kKiB * kKiB));
-    if (value >= kKiB) return fmt::format("{:.0f} KiB", value / kKiB);
-    return fmt::format("{} bytes", bytes);
-}
-
 ProgressBar::ProgressBar(core::Clock& clock)
-    : clock_(clock), start_(clock.steady()), terminal_(::isatty(STDERR_FILENO) == 1) {}
+    : clock_(clock), terminal_(::isatty(STDERR_FILENO) == 1) {}
 
 void ProgressBar::update(const dev::CopyProgress& progress) {
     if (progress.total_bytes == 0) return;
-    const auto fraction =
-        static_cast<double>(progress.done_bytes) / static_cast<double>(progress.total_bytes);
-    const auto seconds = std::chrono::duration<double>(clock_.steady() - start_).count();
-    const auto rate = seconds > 0 ? static_cast<double>(progress.done_bytes) / seconds : 0;
-    const auto left =
-        rate > 0 ? static_cast<double>(progress.total_bytes - progress.done_bytes) / rate : 0;
-    const auto numbers = fmt::format("{:3.0f}% of {}, {}/s, {:.0f} s left", fraction * 100,
-                                     format_bytes(progress.total_bytes),
-                                     format_bytes(static_cast<std::uint64_t>(rate)), left);
+    const auto status = meter_.update(progress, clock_.steady());
+    const auto fraction = dev::fraction_of(progress);
+    if (progress.pass != std::exchange(last_pass_, progress.pass)) {
+        finish();
+        last_tenth_ = -1;
+    }
     if (terminal_) {
         constexpr int kWidth = 30;
         const auto filled = static_cast<std::size_t>(fraction * kWidth);
-        fmt::print(stderr, "\rcopy [{}{}] {}\x1b[K", std::string(filled, '#'),
-                   std::string(kWidth - filled, ' '), numbers);
+        fmt::print(stderr, "\r[{}{}] {}\x1b[K", std::string(filled, '#'),
+                   std::string(kWidth - filled, ' '), dev::describe(status));
         open_ = true;
         return;
     }
     const int tenth = static_cast<int>(fraction * 10);
     if (tenth == last_tenth_) return;
     last_tenth_ = tenth;
-    fmt::print(stderr, "copy: {}\n", numbers);
+    fmt::print(stderr, "{}\n", dev::describe(status));
 }
 
 void ProgressBar::finish() {

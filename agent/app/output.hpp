@@ -8,7 +8,7 @@
 #include "core/clock.hpp"
 #include "core/printable.hpp"
 #include "core/result.hpp"
-#include "dev/copy_engine.hpp"
+#include "dev/copy_progress.hpp"
 
 namespace amilift::app {
 
@@ -16,16 +16,14 @@ namespace amilift::app {
 /// object on standard output, and gives its exit code.
 [[nodiscard]] ExitCode tell_error(const core::Error& error, bool json);
 
+using core::format_bytes;
 using core::printable;
 
 /// The same for a text of several lines: line breaks stay.
 [[nodiscard]] std::string printable_lines(std::string_view text);
 
-/// "1.5 GiB", "312 MiB", "17 bytes".
-[[nodiscard]] std::string format_bytes(std::uint64_t bytes);
-
-/// Progress of a copy on standard error: a bar on a terminal, a line for every ten percent
-/// elsewhere.
+/// Progress of a copy and of its check on standard error: a bar on a terminal, a line for every ten
+/// percent elsewhere.
 class ProgressBar {
   public:
     explicit ProgressBar(core::Clock& clock);
@@ -35,9 +33,10 @@ class ProgressBar {
 
   private:
     core::Clock& clock_;
-    std::chrono::steady_clock::time_point start_;
+    dev::CopyMeter meter_;
     bool terminal_;
     bool open_ = false;
+    dev::CopyPass last_pass_ = dev::CopyPass::copy;
     int last_tenth_ = -1;
 };
 

@@ -15,12 +15,11 @@
 #include "app/exit_code.hpp"
 #include "app/version.hpp"
 #include "core/log.hpp"
+#include "worker/protocol.hpp"
 #include "worker/server.hpp"
 
 namespace amilift::app {
 namespace {
-
-constexpr int kWorkerSocket = 3;
 
 int to_int(ExitCode code) {
     return static_cast<int>(code);
@@ -44,6 +43,8 @@ void add_conversion_arguments(CLI::App& command, ImageOptions& image) {
         .add_option("--platform", image.platform,
                     "nitro or xen: refuse what cannot run there; else as the job says")
         ->check(CLI::IsMember({"nitro", "xen"}));
+    command.add_flag("--verify-copy", image.verify_copy,
+                     "read the copy back and compare it with what was read of the source");
 }
 
 void add_image_arguments(CLI::App& command, ImageOptions& image) {
@@ -127,7 +128,7 @@ int dispatch(int argc, char** argv) {
     auto* version = app.add_subcommand("version", "print the version");
     version->add_flag("--json", o.version_json, "print one JSON document on standard output");
 
-    // Started by the agent only, with its socket as descriptor 3 (worker/client.hpp).
+    // Started by the agent only, with its socket as descriptor 3 (worker/protocol.hpp).
     auto* disk_worker = app.add_subcommand("disk-worker", "")->group("");
 
     try {
@@ -144,7 +145,8 @@ int dispatch(int argc, char** argv) {
     if (inspect->parsed()) return with_output(to_int(run_inspect(o.inspect)));
     if (validate->parsed()) return with_output(to_int(run_validate(o.validate)));
     if (cleanup->parsed()) return with_output(to_int(run_cleanup(o.cleanup)));
-    if (disk_worker->parsed()) return worker::run_disk_worker(kWorkerSocket);
+    if (disk_worker->parsed())
+        return worker::run_disk_worker(worker::kWorkerSocket, worker::kWorkerJournal);
     if (o.version_json) {
         fmt::print("{{\"version\": \"{}\"}}\n", kVersion);
     } else {

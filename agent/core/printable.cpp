@@ -58,4 +58,13 @@ std::string printable(std::string_view text) {
     return out;
 }
 
+std::string format_bytes(std::uint64_t bytes) {
+    constexpr double kKiB = 1024;
+    const auto value = static_cast<double>(bytes);
+    if (value >= kKiB * kKiB * kKiB) return fmt::format("{:.1f} GiB", value / (kKiB * kKiB * kKiB));
+    if (value >= kKiB * kKiB) return fmt::format("{:.0f} MiB", value / (kKiB * kKiB));
+    if (value >= kKiB) return fmt::format("{:.0f} KiB", value / kKiB);
+    return fmt::format("{} bytes", bytes);
+}
+
 }  // namespace amilift::core

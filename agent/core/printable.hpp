@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -11,5 +12,8 @@ namespace amilift::core {
 /// raw bytes), the line and paragraph separators, and the characters that turn the direction of
 /// writing. So are bytes that are no UTF-8. Everything else stays.
 [[nodiscard]] std::string printable(std::string_view text);
+
+/// "1.5 GiB", "312 MiB", "17 bytes".
+[[nodiscard]] std::string format_bytes(std::uint64_t bytes);
 
 }  // namespace amilift::core

@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,13 +10,12 @@
 #include <bit>
 #include <cerrno>
 #include <limits>
-#include <optional>
 #include <utility>
 #include <vector>
 
 #include "core/log.hpp"
-#include "dev/byte_order.hpp"
 #include "dev/copy_job.hpp"
+#include "dev/copy_run.hpp"
 
 namespace amilift::dev {
 namespace {
@@ -36,8 +34,6 @@ constexpr std::uint64_t kMaxBufferBytes = 256U << 20;
 constexpr std::uint64_t kGapBudgetDivisor = 64;
 // What direct I/O on a file wants where the kernel does not tell (statx before Linux 6.1).
 constexpr std::uint32_t kUsualFileAlignment = 4096;
-constexpr std::uint32_t kMaxAlignment = 64U << 10;
-constexpr auto kProgressPause = std::chrono::milliseconds(100);
 
 /// A descriptor to copy with.
 struct Channel {
@@ -144,117 +140,12 @@ Result<> check_targets(const BlockDevice& source, const BlockDevice& target) {
     return {};
 }
 
-/// The bytes that direct I/O cannot reach, at the very start and end: through the page cache.
-Result<> copy_edges(const BlockDevice& source, const BlockDevice& target, const CopyPlan& plan,
-                    const std::vector<Extent>& edges, CopyStats& stats) {
-    std::vector<std::byte> buffer;
-    for (const auto& edge : edges) {
-        for (std::uint64_t done = 0; done < edge.length;) {
-            const auto count = std::min<std::uint64_t>(edge.length - done, kMaxAlignment);
-            const auto offset = edge.offset + done;
-            buffer.resize(static_cast<std::size_t>(count));
-            AMILIFT_CHECK(core::read_exactly_at(source.fd(), buffer, offset, source.path()));
-            stats.read_bytes += count;
-            if (plan.target_content == TargetContent::zeros && is_zero(buffer)) {
-                stats.zero_bytes += count;
-            } else {
-                AMILIFT_CHECK(core::write_all_at(target.fd(), buffer, offset + plan.target_offset,
-                                                 target.path()));
-                stats.written_bytes += count;
-            }
-            done += count;
-        }
-    }
-    return {};
-}
-
 }  // namespace
-
-Result<BufferPool> BufferPool::allocate(std::size_t bytes) {
-    void* at = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (at == MAP_FAILED) {
-        const int saved = errno;
-        return fail_errno(saved, fmt::format("cannot allocate {} bytes of buffers", bytes),
-                          "use a helper with more memory");
-    }
-    return BufferPool({static_cast<std::byte*>(at), bytes});
-}
-
-BufferPool::BufferPool(BufferPool&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
-
-BufferPool& BufferPool::operator=(BufferPool&& other) noexcept {
-    if (this != &other) {
-        if (!bytes_.empty()) ::munmap(bytes_.data(), bytes_.size());
-        bytes_ = std::exchange(other.bytes_, {});
-    }
-    return *this;
-}
-
-BufferPool::~BufferPool() {
-    if (!bytes_.empty()) ::munmap(bytes_.data(), bytes_.size());
-}
-
-void ProgressMeter::set_done(std::uint64_t done_bytes) {
-    progress_.done_bytes = std::min(done_bytes, progress_.total_bytes);
-    if (!callback_) return;
-    const auto now = std::chrono::steady_clock::now();
-    if (now - last_ < kProgressPause) return;
-    last_ = now;
-    callback_(progress_);
-}
-
-void ProgressMeter::finish() {
-    progress_.done_bytes = progress_.total_bytes;
-    if (callback_) callback_(progress_);
-}
-
-void runs_to_write(const CopyJob& job, std::span<const std::byte> chunk,
-                   std::vector<DataRun>& runs) {
-    if (job.skip_zeros) {
-        find_data_runs(chunk, job.step_bytes, runs);
-    } else {
-        runs.assign(1, {0, static_cast<std::uint32_t>(chunk.size())});
-    }
-}
-
-std::unexpected<core::Error> read_failed(const CopyJob& job, std::uint64_t offset,
-                                         std::uint64_t count, int sys_errno) {
-    return fail_errno(sys_errno,
-                      fmt::format("cannot read {} bytes at byte {} of source '{}'", count, offset,
-                                  job.source.path()),
-                      "the source disk is damaged or gone; make it again from its snapshot");
-}
-
-std::unexpected<core::Error> source_ended(const CopyJob& job, std::uint64_t offset,
-                                          std::uint64_t count) {
-    return fail(Errc::io_error,
-                fmt::format("source '{}' ends at byte {}, expected {} more bytes",
-                            job.source.path(), offset, count),
-                "it became shorter during the copy; stop what changes it, then retry");
-}
-
-std::unexpected<core::Error> write_failed(const CopyJob& job, std::uint64_t offset,
-                                          std::uint64_t count, int sys_errno) {
-    return fail_errno(sys_errno,
-                      fmt::format("cannot write {} bytes at byte {} of target '{}'", count, offset,
-                                  job.target.path()),
-                      sys_errno == ENOSPC ? "make room where the target is, then retry"
-                                          : "use another target, then retry");
-}
-
-std::unexpected<core::Error> target_ended(const CopyJob& job, std::uint64_t offset,
-                                          std::uint64_t count) {
-    return fail(Errc::no_space,
-                fmt::format("target '{}' takes nothing at byte {}, expected to write {} more bytes",
-                            job.target.path(), offset, count),
-                "use a larger target");
-}
 
 Result<CopyStats> copy_extents(const BlockDevice& source, const BlockDevice& target,
                                const CopyPlan& plan,
                                const std::function<void(const CopyProgress&)>& progress,
                                const core::Cancel& cancel) {
-    const auto start = std::chrono::steady_clock::now();
     AMILIFT_CHECK(cancel.check());
     AMILIFT_CHECK(check_geometry(plan));
     AMILIFT_CHECK(check_targets(source, target));
@@ -268,53 +159,16 @@ Result<CopyStats> copy_extents(const BlockDevice& source, const BlockDevice& tar
         to.alignment = 1;
     }
     const auto alignment = std::max(from.alignment, to.alignment);
-
     auto ranges = align_ranges(
         join_small_gaps(plan.extents, total_bytes(plan.extents) / kGapBudgetDivisor), alignment);
-    ProgressMeter meter(progress, total_bytes(ranges.aligned) + total_bytes(ranges.edges));
-    ChunkCursor chunks(std::move(ranges.aligned), std::max(plan.block_bytes, alignment));
-    CopyJob job{.source = source,
-                .target = target,
-                .source_fd = from.fd,
-                .target_fd = to.fd,
-                .target_offset = plan.target_offset,
-                .skip_zeros = plan.target_content == TargetContent::zeros,
-                .step_bytes = std::max(kZeroStepBytes, alignment),
-                .alignment = alignment,
-                .queue_depth = plan.queue_depth,
-                .block_bytes = std::max(plan.block_bytes, alignment),
-                .stall_timeout = plan.stall_timeout,
-                .drain_timeout = plan.drain_timeout,
-                .chunks = chunks,
-                .progress = meter,
-                .cancel = cancel};
-    CopyStats stats;
-    auto outcome = UringOutcome::not_available;
-    if (plan.engine != CopyEngine::threads) {
-        AMILIFT_TRY(outcome, copy_by_uring(job, stats));
-        if (outcome == UringOutcome::not_available && plan.engine == CopyEngine::io_uring) {
-            return fail(Errc::unavailable, "this kernel or sandbox has no io_uring",
-                        "choose the engine 'threads', or allow the io_uring system calls");
-        }
-    }
-    stats.engine = outcome == UringOutcome::copied ? "io_uring" : "threads";
-    if (outcome == UringOutcome::not_available) AMILIFT_CHECK(copy_by_threads(job, stats));
-
-    AMILIFT_CHECK(copy_edges(source, target, plan, ranges.edges, stats));
-    for (const Fd* fd : {static_cast<const Fd*>(&to.fd), &target.fd()}) {
-        int rc = 0;
-        do {
-            rc = ::fdatasync(fd->get());
-        } while (rc != 0 && errno == EINTR);
-        if (rc != 0) {
-            const int saved = errno;
-            return fail_errno(saved, fmt::format("cannot flush target '{}'", target.path()),
-                              "it did not keep what was written; use another target");
-        }
-    }
-    meter.finish();
-    stats.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    return stats;
+    return CopyRun({.source = source,
+                    .target = target,
+                    .source_fd = std::move(from.fd),
+                    .target_fd = std::move(to.fd),
+                    .alignment = alignment,
+                    .ranges = std::move(ranges)},
+                   plan, progress, cancel)
+        .run();
 }
 
 }  // namespace amilift::dev

@@ -4,11 +4,14 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "core/clock.hpp"
 #include "core/result.hpp"
 #include "dev/block_device.hpp"
+#include "dev/copy_journal.hpp"
+#include "dev/journal_keeper.hpp"
 #include "dev/used_extents.hpp"
 
 namespace amilift::dev {
@@ -36,18 +39,36 @@ struct CopyPlan {
     core::Duration stall_timeout = std::chrono::minutes(5);
     /// How long requests under way are waited for after a failure or cancel.
     core::Duration drain_timeout = std::chrono::seconds(30);
+    /// Reads the target back after the flush, past the page cache, and compares checksums.
+    bool verify = false;
+    /// Where a copy of the same disks was cut off, it goes on; may be null. Not owned. When the
+    /// copy has succeeded the journal is empty: what is written to the target afterwards makes its
+    /// notes untrue.
+    CopyJournal* journal = nullptr;
+    NotePolicy notes{};
+    /// Hears, from the calling thread, what somebody should know of the journal: how much of an
+    /// earlier copy counts, or why nothing does. May be empty.
+    std::function<void(const std::string&)> say{};
 };
+
+/// What is done with the extents: the copy, and then its check.
+enum class CopyPass { copy, verify };
 
 struct CopyProgress {
     std::uint64_t done_bytes = 0;  ///< of the extents and of the small gaps read through
     std::uint64_t total_bytes = 0;
+    std::uint64_t resumed_bytes = 0;  ///< of done_bytes: an earlier copy had done them
+    CopyPass pass = CopyPass::copy;
 };
 
 struct CopyStats {
     std::uint64_t read_bytes = 0;
     std::uint64_t written_bytes = 0;
-    std::uint64_t zero_bytes = 0;  ///< read, found to be zeros, not written
-    double seconds = 0;
+    std::uint64_t zero_bytes = 0;      ///< read, found to be zeros, not written
+    std::uint64_t resumed_bytes = 0;   ///< on the target already: neither read nor written
+    std::uint64_t verified_bytes = 0;  ///< read back, the same as was read of the source
+    double seconds = 0;                ///< of the copy
+    double verify_seconds = 0;
     const char* engine = "";  ///< "io_uring" or "threads"
 };
 
@@ -60,10 +81,12 @@ struct CopyStats {
 /// the end. When it returns, no request is under way any more, with one exception: requests that
 /// have not ended `drain_timeout` after a failure or cancel are left alone, with their buffers.
 /// (Threads cannot leave a system call: the engine `threads` waits for it, however long.)
-/// Errors name device and byte offset: io_error (EIO, short read), no_space (target ends too
-/// early; checked before the first byte), timed_out (a device has not answered for
-/// `stall_timeout`), cancelled, invalid_input (a target opened read-only, extents out of order,
-/// source and target are one disk).
+/// With a journal, what it has of this very copy is neither read nor written again, and what is
+/// finished is noted there once it is flushed. After a failure or cancel the notes stay.
+/// Errors name device and byte offset: corrupt (the target gives back other bytes), io_error (EIO,
+/// short read), no_space (target ends too early; checked before the first byte), timed_out (a
+/// device has not answered for `stall_timeout`), cancelled, invalid_input (a target opened
+/// read-only, extents out of order, source and target are one disk).
 [[nodiscard]] core::Result<CopyStats> copy_extents(
     const BlockDevice& source, const BlockDevice& target, const CopyPlan& plan,
     const std::function<void(const CopyProgress&)>& progress, const core::Cancel& cancel);

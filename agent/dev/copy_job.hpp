@@ -13,6 +13,7 @@
 #include "core/result.hpp"
 #include "dev/block_device.hpp"
 #include "dev/copy_engine.hpp"
+#include "dev/copy_journal.hpp"
 #include "dev/copy_ranges.hpp"
 
 namespace amilift::dev {
@@ -38,9 +39,10 @@ class BufferPool {
 /// Counts what is done, and calls back at most ten times a second.
 class ProgressMeter {
   public:
-    ProgressMeter(const std::function<void(const CopyProgress&)>& callback,
-                  std::uint64_t total_bytes)
-        : callback_(callback), progress_{.done_bytes = 0, .total_bytes = total_bytes} {}
+    /// `begin` is where the pass stands before its first chunk.
+    ProgressMeter(const std::function<void(const CopyProgress&)>& callback, CopyProgress begin)
+        : callback_(callback), progress_(begin) {}
+    /// Bytes that this pass has done, without what it found done.
     void set_done(std::uint64_t done_bytes);
     void finish();
 
@@ -50,8 +52,10 @@ class ProgressMeter {
     std::chrono::steady_clock::time_point last_{};
 };
 
-/// What an engine needs; made by copy_extents(), outlives the engine's call.
+/// What an engine needs; made by copy_extents(), outlives the engine's call. Chunks are told by
+/// their place on the source in both passes.
 struct CopyJob {
+    CopyPass pass;  ///< verify: the target is read, nothing is written
     const BlockDevice& source;
     const BlockDevice& target;
     const core::Fd& source_fd;  ///< with O_DIRECT where possible
@@ -66,10 +70,21 @@ struct CopyJob {
     core::Duration drain_timeout;
     ChunkCursor& chunks;
     ProgressMeter& progress;
-    const core::Cancel& cancel;
+    /// Takes what has been read of a chunk and gives its checksum; an error ends the pass. From any
+    /// thread.
+    std::function<core::Result<std::uint64_t>(const Extent&, std::span<const std::byte>)> on_read;
+    /// The chunk with that checksum has been handed to the target. From any thread.
+    std::function<void(const CopiedChunk&)> on_done;
+    /// Whether to go on, asked from time to time: the cancel, or something else that has failed.
+    std::function<core::Result<>()> check;
+
+    /// Added to a chunk's place where it is read.
+    [[nodiscard]] std::uint64_t read_offset() const {
+        return pass == CopyPass::verify ? target_offset : 0;
+    }
 };
 
-/// The parts of a chunk that have to be written.
+/// The parts of a chunk that have to be written; of a pass that only reads, none.
 void runs_to_write(const CopyJob& job, std::span<const std::byte> chunk,
                    std::vector<DataRun>& runs);
 
@@ -82,6 +97,9 @@ void runs_to_write(const CopyJob& job, std::span<const std::byte> chunk,
                                                         std::uint64_t count, int sys_errno);
 [[nodiscard]] std::unexpected<core::Error> target_ended(const CopyJob& job, std::uint64_t offset,
                                                         std::uint64_t count);
+
+/// fdatasync(2) of the target `name`.
+[[nodiscard]] core::Result<> flush_data(const core::Fd& fd, const std::string& name);
 
 /// What became of an attempt to copy by io_uring.
 enum class UringOutcome { copied, not_available };

@@ -81,6 +81,23 @@ AlignedRanges align_ranges(const std::vector<Extent>& extents, std::uint64_t ali
     return out;
 }
 
+std::vector<Extent> subtract_extents(const std::vector<Extent>& ranges,
+                                     const std::vector<Extent>& gone) {
+    std::vector<Extent> left;
+    auto next = gone.begin();
+    for (const auto& range : ranges) {
+        const auto end = range.offset + range.length;
+        auto at = range.offset;
+        while (next != gone.end() && next->offset + next->length <= at) ++next;
+        for (auto hole = next; hole != gone.end() && hole->offset < end; ++hole) {
+            if (at < hole->offset) left.push_back({at, hole->offset - at});
+            at = std::max(at, hole->offset + hole->length);
+        }
+        if (at < end) left.push_back({at, end - at});
+    }
+    return left;
+}
+
 std::optional<Extent> ChunkCursor::next() {
     while (index_ < ranges_.size() && taken_ >= ranges_[index_].length) {
         ++index_;

@@ -37,6 +37,10 @@ struct AlignedRanges {
 [[nodiscard]] AlignedRanges align_ranges(const std::vector<Extent>& extents,
                                          std::uint64_t alignment);
 
+/// `ranges` without the bytes of `gone`; both ascend and are disjoint.
+[[nodiscard]] std::vector<Extent> subtract_extents(const std::vector<Extent>& ranges,
+                                                   const std::vector<Extent>& gone);
+
 /// Cuts ranges into chunks that end at multiples of `chunk_bytes` of the source, one by one.
 class ChunkCursor {
   public:

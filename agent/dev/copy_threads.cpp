@@ -23,19 +23,20 @@ constexpr std::uint32_t kMaxThreads = 32;
 constexpr auto kSlice = std::chrono::milliseconds(100);
 
 Result<> read_chunk(const CopyJob& job, const Extent& chunk, std::span<std::byte> buffer) {
+    const auto from = chunk.offset + job.read_offset();
     for (std::uint64_t done = 0; done < chunk.length;) {
         const auto rest = buffer.subspan(static_cast<std::size_t>(done));
-        const auto n = ::pread(job.source_fd.get(), rest.data(), rest.size(),
-                               static_cast<off_t>(chunk.offset + done));
+        const auto n =
+            ::pread(job.source_fd.get(), rest.data(), rest.size(), static_cast<off_t>(from + done));
         if (n < 0) {
             const int saved = errno;
             if (saved == EINTR) continue;
-            return read_failed(job, chunk.offset + done, chunk.length - done, saved);
+            return read_failed(job, from + done, chunk.length - done, saved);
         }
         const auto got = static_cast<std::uint64_t>(n);
         // Direct I/O goes on at an aligned place: a part of a sector is read again.
         const auto usable = got == rest.size() ? got : got - got % job.alignment;
-        if (usable == 0) return source_ended(job, chunk.offset + done + got, rest.size() - got);
+        if (usable == 0) return source_ended(job, from + done + got, rest.size() - got);
         done += usable;
     }
     return {};
@@ -100,7 +101,7 @@ class Crew {
         std::unique_lock lock(mutex_);
         while (running_ > 0) {
             changed_.wait_for(lock, kSlice);
-            if (auto asked = job_.cancel.check(); !asked) stop_with(std::move(asked).error());
+            if (auto asked = job_.check(); !asked) stop_with(std::move(asked).error());
             const auto done = done_bytes_;
             lock.unlock();
             job_.progress.set_done(done);
@@ -136,6 +137,7 @@ class Crew {
 
     Result<> copy(const Extent& chunk, std::span<std::byte> bytes, std::vector<DataRun>& runs) {
         AMILIFT_CHECK(read_chunk(job_, chunk, bytes));
+        AMILIFT_TRY(const auto checksum, job_.on_read(chunk, bytes));
         runs_to_write(job_, bytes, runs);
         std::uint64_t written = 0;
         for (const auto& run : runs) {
@@ -143,6 +145,7 @@ class Crew {
                                     bytes.subspan(run.offset, run.length)));
             written += run.length;
         }
+        job_.on_done({chunk, checksum});
         const std::lock_guard lock(mutex_);
         stats_.read_bytes += chunk.length;
         stats_.written_bytes += written;

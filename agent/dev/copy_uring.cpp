@@ -73,6 +73,7 @@ struct Request {
 struct Slot {
     std::span<std::byte> buffer;
     Extent chunk;
+    std::uint64_t checksum = 0;
     std::vector<Request> requests;
     std::uint32_t under_way = 0;
 };
@@ -95,7 +96,7 @@ class UringCopy {
         last_answer_ = Clock::now();
         while (under_way_ > 0) {
             if (!failed()) {
-                if (auto asked = job_.cancel.check(); !asked) give_up(std::move(asked).error());
+                if (auto asked = job_.check(); !asked) give_up(std::move(asked).error());
             }
             wait_for_answers();
             if (abandoned_if_stuck()) break;
@@ -142,6 +143,12 @@ class UringCopy {
         submit(index, slots_[index].requests.size() - 1);
     }
 
+    /// Where on its disk the rest of a request begins.
+    [[nodiscard]] std::uint64_t place_of(const Slot& slot, const Request& request) const {
+        return slot.chunk.offset + request.offset +
+               (request.is_write ? job_.target_offset : job_.read_offset());
+    }
+
     /// Puts a request (or the rest of it) into the ring; the kernel sees it at the next wait.
     void submit(std::size_t index, std::size_t number) {
         io_uring_sqe* entry = io_uring_get_sqe(ring_.get());
@@ -162,10 +169,9 @@ class UringCopy {
         auto& slot = slots_[index];
         const auto& request = slot.requests[number];
         std::byte* at = slot.buffer.data() + request.offset;
-        auto place = slot.chunk.offset + request.offset;
+        const auto place = place_of(slot, request);
         const auto buffer_index = static_cast<int>(index);
         if (request.is_write) {
-            place += job_.target_offset;
             if (registered_) {
                 io_uring_prep_write_fixed(entry, job_.target_fd.get(), at, request.length, place,
                                           buffer_index);
@@ -227,13 +233,12 @@ class UringCopy {
             return;
         }
         stats_.read_bytes += slot.chunk.length;
-        if (!failed()) write_chunk(index);
+        if (!failed()) take_chunk(index);
     }
 
     /// Takes what a request has done off it; false after an error.
     [[nodiscard]] bool advance(const Slot& slot, Request& request, int result) {
-        const auto place =
-            slot.chunk.offset + request.offset + (request.is_write ? job_.target_offset : 0);
+        const auto place = place_of(slot, request);
         if (result < 0) {
             if ((result == -EINTR || result == -EAGAIN) && ++request.repeats <= kMaxRepeats) {
                 return true;
@@ -258,10 +263,15 @@ class UringCopy {
         return true;
     }
 
-    void write_chunk(std::size_t index) {
+    /// All of the chunk has been read.
+    void take_chunk(std::size_t index) {
         auto& slot = slots_[index];
         slot.requests.clear();
-        runs_to_write(job_, slot.buffer.first(static_cast<std::size_t>(slot.chunk.length)), runs_);
+        const auto bytes = slot.buffer.first(static_cast<std::size_t>(slot.chunk.length));
+        auto checksum = job_.on_read(slot.chunk, bytes);
+        if (!checksum) return give_up(std::move(checksum).error());
+        slot.checksum = *checksum;
+        runs_to_write(job_, bytes, runs_);
         std::uint64_t data = 0;
         for (const auto& run : runs_) data += run.length;
         stats_.written_bytes += data;
@@ -277,7 +287,10 @@ class UringCopy {
     }
 
     void finish_chunk(std::size_t index) {
-        done_bytes_ += slots_[index].chunk.length;
+        const auto& slot = slots_[index];
+        done_bytes_ += slot.chunk.length;
+        // After a failure some writes of the chunk may never have been asked for.
+        if (!failed()) job_.on_done({slot.chunk, slot.checksum});
         if (!failed()) start_next(index);
     }
 

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "dev/copy_progress.hpp"
 #include "flow/record.hpp"
 
 namespace amilift::flow {
@@ -19,7 +20,8 @@ struct Update {
     };
     Kind kind = Kind::message;
     std::string text;
-    std::optional<double> fraction;  ///< 0 to 1, of the current state
+    std::optional<double> fraction;         ///< 0 to 1, of the current state
+    std::optional<dev::CopyStatus> copy{};  ///< of progress, while bytes are copied or compared
 };
 
 /// Hears of a job's life; the reporters (tags, console, journal, status file) are behind it. Must

@@ -11,8 +11,15 @@ namespace {
 
 using core::Errc;
 
-/// How long a lost create call may take to show up in describe calls.
-constexpr auto kOutcomeUnknownPause = std::chrono::seconds(10);
+/// How long a lost create call may take to show up in describe calls; what has killed the disk
+/// worker gets as long to pass.
+constexpr auto kPauseBeforeRepeat = std::chrono::seconds(10);
+
+/// The state looks for what it made, and goes on from there: the answer to a create call was lost,
+/// or the disk worker was killed.
+bool is_worth_repeating(const core::Error& error) {
+    return error.id == aws::kOutcomeUnknown || error.id == kWorkerKilled;
+}
 
 /// Notes the first failure; later ones (of the clean-up) are appended so that nothing is hidden.
 void note_failure(Record& record, const core::Error& error) {
@@ -84,12 +91,11 @@ core::Result<Record> run_job(Services& services) {
             // Told to stop (the unit is stopped, the helper shuts down): the record stays in this
             // state, a later start goes on here. A passed deadline is a failure like any other.
             if (services.stop.requested()) return std::unexpected(std::move(done).error());
-            // The answer to a create call was lost: the state looks for what it made, and goes on
-            // from there. Entries are counted, so this ends.
-            if (done.error().id == aws::kOutcomeUnknown &&
+            // Entries are counted, so this ends.
+            if (is_worth_repeating(done.error()) &&
                 run.record.entries[std::string(to_string(state))] < kMaxEntries) {
                 run.say(Update::Kind::warning, done.error().message());
-                AMILIFT_CHECK(services.clock.sleep_for(kOutcomeUnknownPause, services.stop));
+                AMILIFT_CHECK(services.clock.sleep_for(kPauseBeforeRepeat, services.stop));
                 continue;
             }
             if (state == State::delete_volumes || state == State::finish) {

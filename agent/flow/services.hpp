@@ -8,6 +8,7 @@
 #include "aws/ec2.hpp"
 #include "core/clock.hpp"
 #include "core/result.hpp"
+#include "dev/copy_engine.hpp"
 #include "dev/device_monitor.hpp"
 #include "flow/observer.hpp"
 #include "job/job.hpp"
@@ -33,6 +34,9 @@ struct ConvertOutcome {
     bool boots_by_uefi = false;  ///< besides BIOS
 };
 
+/// Error id of a conversion whose process was killed: it can be asked again, and goes on.
+inline constexpr const char* kWorkerKilled = "disk-worker-killed";
+
 /// The other process, as a seam: it holds the disks, this one holds the network.
 class DiskWorker {
   public:
@@ -40,10 +44,12 @@ class DiskWorker {
     DiskWorker(const DiskWorker&) = delete;
     DiskWorker& operator=(const DiskWorker&) = delete;
     virtual ~DiskWorker() = default;
-    /// `say` gets lines for people, `progress` a fraction of the whole conversion.
+    /// `say` gets lines for people, `progress` where the copy or its check is. Errors: those of the
+    /// conversion; any with the id kWorkerKilled.
     [[nodiscard]] virtual core::Result<ConvertOutcome> convert(
         const ConvertOrder& order, const std::function<void(Update::Kind, std::string)>& say,
-        const std::function<void(double)>& progress, const core::Cancel& cancel) = 0;
+        const std::function<void(const dev::CopyProgress&)>& progress,
+        const core::Cancel& cancel) = 0;
 };
 
 /// Who this helper is, from IMDS.

@@ -259,13 +259,16 @@ Result<> convert(Run& run) {
     options.architecture = image->architecture;
     const ConvertOrder order{run.source_path,      record.source_volume, run.target_path,
                              record.target_volume, std::move(options),   untouched};
+    dev::CopyMeter meter;
     AMILIFT_TRY(
         const auto outcome,
         s.worker.convert(
             order, [&run](Update::Kind kind, std::string text) { run.say(kind, std::move(text)); },
-            [&run](double fraction) {
-                run.say(Update::Kind::progress, fmt::format("copied {:.0f}%", 100 * fraction),
-                        fraction);
+            [&run, &meter](const dev::CopyProgress& progress) {
+                const auto status = meter.update(progress, run.services.clock.steady());
+                run.services.observer.on_update(
+                    run.record, Update{Update::Kind::progress, dev::describe(status),
+                                       dev::fraction_of(progress), status});
             },
             s.job_cancel));
     for (const auto& proof : outcome.proofs) {

@@ -62,6 +62,8 @@ struct ConversionOptions {
     /// target.platform of a job: what cannot run there is refused. Absent: nothing is refused for
     /// it, and the image runs where its drivers let it.
     std::optional<Platform> platform;
+    /// conversion.verify_copy: the target is read back and compared before anything is changed.
+    bool verify_copy = false;
 };
 
 struct Source {

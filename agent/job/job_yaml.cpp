@@ -61,7 +61,7 @@ constexpr std::array<std::string_view, 12> kTargetKeys{"name",
                                                        "layout",
                                                        "size",
                                                        "aki"};
-constexpr std::array<std::string_view, 2> kConversionKeys{"bootloader", "consoles"};
+constexpr std::array<std::string_view, 3> kConversionKeys{"bootloader", "consoles", "verify_copy"};
 constexpr std::array<std::string_view, 2> kFinishKeys{"on_success", "on_failure"};
 constexpr std::array<std::string_view, 3> kEndpointKeys{"ec2", "s3", "sts"};
 constexpr std::array<std::string_view, 3> kPointerKeys{"s3", "version", "sha256"};
@@ -379,6 +379,7 @@ void Reader::read_conversion(const YamlNode& node, ConversionOptions& out) {
     read_mapping(node, "conversion", kConversionKeys, {},
                  [&](std::size_t index, const std::string& path, const YamlNode& value) {
                      if (index == 1) return read_consoles(value, out.consoles);
+                     if (index == 2) return read_boolean(value, path, out.verify_copy);
                      read_choice<Bootloader>(
                          value, path,
                          {{"grub2", Bootloader::grub2}, {"grub-legacy", Bootloader::grub_legacy}},

@@ -205,14 +205,34 @@ void JournalReporter::on_update(const Record& record, const Update& update) {
 
 // ---- status file --------------------------------------------------------------------------------
 
-std::string status_json(const Record& record, const std::string& progress,
-                        const std::string& message, const std::vector<std::string>& warnings) {
+namespace {
+
+/// Where the copy or its check is; null when there is none.
+nlohmann::ordered_json copy_json(const std::optional<dev::CopyStatus>& copy) {
+    if (!copy) return nullptr;
+    const auto& progress = copy->progress;
+    nlohmann::ordered_json json{
+        {"pass", progress.pass == dev::CopyPass::verify ? "verify" : "copy"},
+        {"done_bytes", progress.done_bytes},
+        {"total_bytes", progress.total_bytes},
+        {"resumed_bytes", progress.resumed_bytes},
+        {"bytes_per_second", copy->bytes_per_second},
+        {"seconds_left", nullptr}};
+    if (copy->left) json["seconds_left"] = copy->left->count();
+    return json;
+}
+
+}  // namespace
+
+std::string status_json(const Record& record, const Update& progress, const std::string& message,
+                        const std::vector<std::string>& warnings) {
     const nlohmann::ordered_json json{{"version", 1},
                                       {"job", record.job_id},
                                       {"instance", record.instance_id},
                                       {"state", flow::to_string(record.state)},
                                       {"outcome", flow::to_string(record.outcome)},
-                                      {"progress", progress},
+                                      {"progress", progress.text},
+                                      {"copy", copy_json(progress.copy)},
                                       {"message", message},
                                       {"warnings", warnings},
                                       {"image", record.image},
@@ -231,7 +251,7 @@ StatusFileReporter::StatusFileReporter(std::string path) : path_(std::move(path)
 void StatusFileReporter::on_update(const Record& record, const Update& update) {
     switch (update.kind) {
         case Update::Kind::progress:
-            progress_ = update.text;
+            progress_ = update;
             break;
         case Update::Kind::warning:
             warnings_.push_back(update.text);
@@ -241,7 +261,7 @@ void StatusFileReporter::on_update(const Record& record, const Update& update) {
             last_message_ = update.text;
             break;
         case Update::Kind::state_entered:
-            progress_.clear();
+            progress_ = {};
             last_message_.clear();
             break;
     }

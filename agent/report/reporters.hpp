@@ -77,7 +77,7 @@ class StatusFileReporter final : public flow::Observer {
 
   private:
     std::string path_;
-    std::string progress_;
+    flow::Update progress_;
     std::string last_message_;
     std::vector<std::string> warnings_;
 };
@@ -89,8 +89,8 @@ class NotifyReporter final : public flow::Observer {
     void on_update(const flow::Record& record, const flow::Update& update) override;
 };
 
-/// The document of the status file, for `amilift agent --json` too.
-[[nodiscard]] std::string status_json(const flow::Record& record, const std::string& progress,
+/// The document of the status file. `progress` is the last of its kind.
+[[nodiscard]] std::string status_json(const flow::Record& record, const flow::Update& progress,
                                       const std::string& message,
                                       const std::vector<std::string>& warnings);
 

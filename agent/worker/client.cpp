@@ -23,14 +23,13 @@ using core::Errc;
 using core::fail;
 using core::Result;
 
-constexpr int kWorkerSocket = 3;
 constexpr std::size_t kKeptStderr = 2000;
 constexpr core::Duration kLookAround = std::chrono::milliseconds(200);
 
 /// The child process and what connects it. Kills and reaps its group in the end.
 class Child {
   public:
-    static Result<Child> start(const std::vector<std::string>& argv);
+    static Result<Child> start(const std::vector<std::string>& argv, const core::Fd& journal);
     Child(const Child&) = delete;
     Child& operator=(const Child&) = delete;
     Child(Child&& other) noexcept
@@ -101,7 +100,16 @@ Result<Ends> make_pipe() {
     return Ends{core::Fd(ends[0]), core::Fd(ends[1])};
 }
 
-Result<Child> Child::start(const std::vector<std::string>& argv) {
+/// The same open file under a number above `number`; nothing for nothing.
+Result<core::Fd> duplicate_above(const core::Fd& fd, int number) {
+    if (!fd) return core::Fd();
+    core::Fd copy(::fcntl(fd.get(), F_DUPFD_CLOEXEC, number + 1));
+    if (copy) return copy;
+    const int saved = errno;
+    return core::fail_errno(saved, "cannot duplicate a descriptor for the disk worker");
+}
+
+Result<Child> Child::start(const std::vector<std::string>& argv, const core::Fd& journal) {
     if (argv.empty()) return fail(Errc::internal, "the disk worker has no program");
     AMILIFT_TRY(auto talk, make_socket_pair());
     AMILIFT_TRY(auto errors, make_pipe());
@@ -109,8 +117,11 @@ Result<Child> Child::start(const std::vector<std::string>& argv) {
     spawn.give_null(STDIN_FILENO);
     spawn.give(errors.theirs.get(), STDERR_FILENO);
     spawn.give(STDERR_FILENO, STDOUT_FILENO);
-    // Last, because it may take the place of one of the others.
-    spawn.give(talk.theirs.get(), kWorkerSocket);
+    // Last, because they may take the place of one of the others; each other's, they must not.
+    AMILIFT_TRY(const auto socket, duplicate_above(talk.theirs, kWorkerJournal));
+    AMILIFT_TRY(const auto notes, duplicate_above(journal, kWorkerJournal));
+    spawn.give(socket.get(), kWorkerSocket);
+    if (notes) spawn.give(notes.get(), kWorkerJournal);
     // The agent's environment may hold credentials: nothing of it is passed on.
     pid_t pid = -1;
     const int rc = spawn.start(pid, argv, {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8"},
@@ -161,7 +172,8 @@ class Conversation {
         return fail(Errc::io_error,
                     fmt::format("the disk worker {} before it had finished{}", explain(status),
                                 said_.empty() ? "" : "; it said: " + said_),
-                    "the target is in an unknown state: make a new one");
+                    "the target is in an unknown state: make a new one",
+                    status && WIFSIGNALED(*status) ? kWorkerKilled : "");
     }
 
   private:
@@ -284,9 +296,9 @@ class Conversation {
 
 template <class Answer>
 Result<Answer> WorkerClient::ask(const WorkerRequest& request, ConversionObserver& observer,
-                                 const core::Cancel& cancel) {
+                                 const core::Cancel& cancel, const core::Fd& copy_journal) {
     AMILIFT_CHECK(cancel.check());
-    AMILIFT_TRY(auto child, Child::start(program_.argv));
+    AMILIFT_TRY(auto child, Child::start(program_.argv, copy_journal));
     // A worker that could not even start has closed the socket; what it said is told by run().
     if (auto sent = send_message(child.socket, encode_request(request));
         !sent && !sent.error().is(Errc::unavailable)) {
@@ -297,13 +309,14 @@ Result<Answer> WorkerClient::ask(const WorkerRequest& request, ConversionObserve
 
 Result<WorkerOutcome> WorkerClient::convert(const ConversionRequest& request,
                                             ConversionObserver& observer,
-                                            const core::Cancel& cancel) {
-    return ask<WorkerOutcome>(request, observer, cancel);
+                                            const core::Cancel& cancel,
+                                            const core::Fd& copy_journal) {
+    return ask<WorkerOutcome>(request, observer, cancel, copy_journal);
 }
 
 Result<Inspection> WorkerClient::inspect(const InspectionRequest& request,
                                          ConversionObserver& observer, const core::Cancel& cancel) {
-    return ask<Inspection>(request, observer, cancel);
+    return ask<Inspection>(request, observer, cancel, core::Fd());
 }
 
 }  // namespace amilift::worker

@@ -23,6 +23,10 @@ struct WorkerProgram {
     core::Duration grace = std::chrono::seconds(20);
 };
 
+/// Error id of a worker that a signal has ended, which nobody here has sent: the kernel was out of
+/// memory, somebody killed it, or it crashed. It can be started again.
+inline constexpr const char* kWorkerKilled = "disk-worker-killed";
+
 /// Runs a conversion or an inspection in a sandboxed child. The thread that calls must live until
 /// the call returns: the child dies with it.
 class WorkerClient {
@@ -32,10 +36,13 @@ class WorkerClient {
     /// Starts the worker, relays what it tells to `observer` from the calling thread, and waits for
     /// its end; no process is left behind. Errors: the worker's own; cancelled; timed_out (silent
     /// for too long); corrupt (it sent what nobody understands); io_error (it died: signal or exit
-    /// code and the last lines of its standard error); not_installed.
+    /// code and the last lines of its standard error; id kWorkerKilled for a signal that nobody
+    /// here has sent); not_installed. `copy_journal`, open for reading and writing, is all of the
+    /// helper's files that the worker can write to; closed: there is none.
     [[nodiscard]] core::Result<WorkerOutcome> convert(const ConversionRequest& request,
                                                       ConversionObserver& observer,
-                                                      const core::Cancel& cancel);
+                                                      const core::Cancel& cancel,
+                                                      const core::Fd& copy_journal = {});
     /// The same for an inspection.
     [[nodiscard]] core::Result<Inspection> inspect(const InspectionRequest& request,
                                                    ConversionObserver& observer,
@@ -44,7 +51,7 @@ class WorkerClient {
   private:
     template <class Answer>
     core::Result<Answer> ask(const WorkerRequest& request, ConversionObserver& observer,
-                             const core::Cancel& cancel);
+                             const core::Cancel& cancel, const core::Fd& copy_journal);
 
     WorkerProgram program_;
 };

@@ -293,14 +293,15 @@ class Application final : public modules::ApplyContext {
   public:
     Application(const ConversionRequest& request, const dev::BlockDevice& source,
                 const dev::BlockDevice& target, dev::TargetContent content,
-                const std::vector<VolumePlace>& places, ConversionResult& result,
-                core::CommandRunner& commands, ConversionObserver& observer,
-                const core::Cancel& cancel)
+                const std::vector<VolumePlace>& places, dev::CopyJournal* journal,
+                ConversionResult& result, core::CommandRunner& commands,
+                ConversionObserver& observer, const core::Cancel& cancel)
         : request_(request),
           source_(source),
           target_(target),
           content_(content),
           places_(places),
+          journal_(journal),
           result_(result),
           commands_(commands),
           observer_(observer),
@@ -331,7 +332,17 @@ class Application final : public modules::ApplyContext {
     core::CommandRunner& commands() override { return commands_; }
     const core::Cancel& cancel() const override { return cancel_; }
     void progress(const dev::CopyProgress& p) override { observer_.on_progress(p); }
-    void copied(const dev::CopyStats& stats) override { result_.copy = stats; }
+    dev::CopyJournal* copy_journal() override { return journal_; }
+    void say_of_journal(const std::string& text) override {
+        observer_.on_finding({image::Severity::info, "copy-journal", target_.path(), text, "", ""});
+    }
+    void copied(const dev::CopyStats& stats) override {
+        result_.copy = stats;
+        if (stats.verified_bytes == 0) return;
+        result_.proofs.push_back(
+            fmt::format("copy: {} MiB of the target, read back, are what was read of the source",
+                        stats.verified_bytes >> 20U));
+    }
 
     /// Writes the manifest, unmounts and flushes: from here on the disk holds everything.
     Result<> finish() {
@@ -346,6 +357,7 @@ class Application final : public modules::ApplyContext {
     const dev::BlockDevice& target_;
     dev::TargetContent content_;
     const std::vector<VolumePlace>& places_;
+    dev::CopyJournal* journal_;
     ConversionResult& result_;
     core::CommandRunner& commands_;
     ConversionObserver& observer_;
@@ -483,9 +495,17 @@ Result<PlanText> plan(const ConversionRequest& request, core::CommandRunner& com
 }
 
 Result<ConversionResult> convert(const ConversionRequest& request, core::CommandRunner& commands,
-                                 ConversionObserver& observer, const core::Cancel& cancel) {
+                                 ConversionObserver& observer, const core::Cancel& cancel,
+                                 core::Fd copy_journal) {
     AMILIFT_CHECK(enter_own_mounts());
     AMILIFT_CHECK(require_two_disks(request));
+    std::optional<dev::CopyJournal> journal;
+    if (copy_journal) {
+        AMILIFT_TRY(auto opened,
+                    dev::CopyJournal::open(std::move(copy_journal), "the helper's copy journal",
+                                           request.journaled_disks));
+        journal.emplace(std::move(opened));
+    }
     const auto kind = kind_of_target(request.target.path);
     if (kind == TargetKind::none) {
         return fail(Errc::invalid_input, "no target disk is given", "name an output file");
@@ -504,9 +524,14 @@ Result<ConversionResult> convert(const ConversionRequest& request, core::Command
         target_bytes = target->disk().size_bytes();
     }
     const bool may_replay = own || request.may_replay_source_journal;
-    AMILIFT_TRY(auto source,
-                SourceImage::open(content_of(request),
-                                  may_replay ? JournalReplay::allowed : JournalReplay::never));
+    // A replay writes to the source: what has been copied of it before is of no use then.
+    const auto forget_copy = [&]() -> Result<> {
+        return journal && journal->has_begun() ? journal->clear() : Result<>();
+    };
+    AMILIFT_TRY(
+        auto source,
+        SourceImage::open(content_of(request),
+                          may_replay ? JournalReplay::allowed : JournalReplay::never, forget_copy));
     AMILIFT_TRY(auto plan, make_plan(request, source, target_bytes, commands, observer, cancel));
     AMILIFT_CHECK(source.unmount());
     AMILIFT_CHECK(cancel.check());
@@ -526,7 +551,7 @@ Result<ConversionResult> convert(const ConversionRequest& request, core::Command
     result.plan = std::move(plan.text);
     {
         Application application(request, source.disk(), target->disk(), content, plan.target_places,
-                                result, commands, observer, cancel);
+                                journal ? &*journal : nullptr, result, commands, observer, cancel);
         AMILIFT_CHECK(apply(plan.steps, application, observer, cancel));
     }
     AMILIFT_CHECK(verify(request, target->disk().path(), plan, result, commands, observer, cancel));

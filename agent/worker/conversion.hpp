@@ -43,6 +43,8 @@ struct ConversionRequest {
     /// In place only: a conversion of this target may have been interrupted. What it has done
     /// stays, and the result is the same.
     bool is_interrupted = false;
+    /// What the disks are called in the copy journal that convert() may get.
+    dev::CopyDisks journaled_disks{};
 };
 
 /// Hears what happens, from the thread that runs the conversion.
@@ -112,13 +114,16 @@ struct ConversionResult {
                                           ConversionObserver& observer,
                                           const core::Cancel& cancel = core::Cancel());
 
-/// Plans, applies and verifies. All refusals come before the first byte is written. After a failure
+/// Plans, applies and verifies. All refusals come before the first byte is written. With a
+/// `copy_journal` (dev/copy_journal.hpp; only for volumes of our own, which nobody else writes to)
+/// a copy that was cut off goes on; it is empty as soon as the copy is whole. After a failure
 /// no mount and no loop device is left, and no output file if convert() had made it. Errors besides
 /// those of plan(): already_exists (the output file exists), invalid_input (source and target are
 /// the same), no_space, cancelled, corrupt (a proof failed).
 [[nodiscard]] core::Result<ConversionResult> convert(const ConversionRequest& request,
                                                      core::CommandRunner& commands,
                                                      ConversionObserver& observer,
-                                                     const core::Cancel& cancel);
+                                                     const core::Cancel& cancel,
+                                                     core::Fd copy_journal = {});
 
 }  // namespace amilift::worker

@@ -126,6 +126,8 @@ constexpr std::array kPlatforms{Choice<std::optional<job::Platform>>{"any", std:
                                 Choice<std::optional<job::Platform>>{"xen", job::Platform::xen}};
 constexpr std::array kContents{Choice<dev::TargetContent>{"zeros", dev::TargetContent::zeros},
                                Choice<dev::TargetContent>{"unknown", dev::TargetContent::unknown}};
+constexpr std::array kPasses{Choice<dev::CopyPass>{"copy", dev::CopyPass::copy},
+                             Choice<dev::CopyPass>{"verify", dev::CopyPass::verify}};
 constexpr std::array kSeverities{Choice<image::Severity>{"info", image::Severity::info},
                                  Choice<image::Severity>{"warning", image::Severity::warning},
                                  Choice<image::Severity>{"refusal", image::Severity::refusal}};
@@ -176,7 +178,11 @@ struct Encoder {
         return dump({{"index", m.index}, {"count", m.count}, {"text", m.text}}, "step");
     }
     std::string operator()(const dev::CopyProgress& m) const {
-        return dump({{"done_bytes", m.done_bytes}, {"total_bytes", m.total_bytes}}, "progress");
+        return dump({{"done_bytes", m.done_bytes},
+                     {"total_bytes", m.total_bytes},
+                     {"resumed_bytes", m.resumed_bytes},
+                     {"pass", name_of(m.pass, kPasses)}},
+                    "progress");
     }
     std::string operator()(const WorkerOutcome& m) const {
         return dump({{"os", m.os_pretty_name},
@@ -191,7 +197,10 @@ struct Encoder {
                      {"proofs", m.proofs},
                      {"read_bytes", m.read_bytes},
                      {"written_bytes", m.written_bytes},
-                     {"copy_seconds", m.copy_seconds}},
+                     {"resumed_bytes", m.resumed_bytes},
+                     {"verified_bytes", m.verified_bytes},
+                     {"copy_seconds", m.copy_seconds},
+                     {"verify_seconds", m.verify_seconds}},
                     "outcome");
     }
     std::string operator()(const Inspection& m) const {
@@ -224,9 +233,14 @@ WorkerMessage message_from(const Fields& fields) {
         return step;
     }
     if (type == "progress") {
-        dev::CopyProgress progress{fields.number("done_bytes"), fields.number("total_bytes")};
+        const dev::CopyProgress progress{fields.number("done_bytes"), fields.number("total_bytes"),
+                                         fields.number("resumed_bytes"),
+                                         fields.choice("pass", kPasses)};
         if (progress.done_bytes > progress.total_bytes) {
             throw BadMessage("field 'done_bytes' is above 'total_bytes'");
+        }
+        if (progress.resumed_bytes > progress.done_bytes) {
+            throw BadMessage("field 'resumed_bytes' is above 'done_bytes'");
         }
         return progress;
     }
@@ -244,7 +258,10 @@ WorkerMessage message_from(const Fields& fields) {
         outcome.proofs = fields.texts("proofs");
         outcome.read_bytes = fields.number("read_bytes");
         outcome.written_bytes = fields.number("written_bytes");
+        outcome.resumed_bytes = fields.number("resumed_bytes");
+        outcome.verified_bytes = fields.number("verified_bytes");
         outcome.copy_seconds = fields.real("copy_seconds");
+        outcome.verify_seconds = fields.real("verify_seconds");
         return outcome;
     }
     if (type == "inspection") return fields.inspection("inspection");
@@ -294,7 +311,10 @@ WorkerOutcome outcome_of(const ConversionResult& result) {
     outcome.proofs = result.proofs;
     outcome.read_bytes = result.copy.read_bytes;
     outcome.written_bytes = result.copy.written_bytes;
+    outcome.resumed_bytes = result.copy.resumed_bytes;
+    outcome.verified_bytes = result.copy.verified_bytes;
     outcome.copy_seconds = result.copy.seconds;
+    outcome.verify_seconds = result.copy.verify_seconds;
     return outcome;
 }
 
@@ -310,9 +330,13 @@ std::string encode_conversion(const ConversionRequest& request) {
                  {"size_gib", request.options.size_gib},
                  {"consoles", request.options.consoles},
                  {"platform", name_of(request.options.platform, kPlatforms)},
+                 {"verify_copy", request.options.verify_copy},
                  {"may_replay_source_journal", request.may_replay_source_journal},
                  {"target_content", name_of(request.target_content, kContents)},
-                 {"is_interrupted", request.is_interrupted}},
+                 {"is_interrupted", request.is_interrupted},
+                 {"journaled_disks",
+                  {{"source", request.journaled_disks.source},
+                   {"target", request.journaled_disks.target}}}},
                 "convert");
 }
 
@@ -355,9 +379,12 @@ Result<WorkerRequest> decode_request(std::string_view text) {
         request.options.size_gib = static_cast<std::uint32_t>(size_gib);
         request.options.consoles = fields.texts("consoles");
         request.options.platform = fields.choice("platform", kPlatforms);
+        request.options.verify_copy = fields.flag("verify_copy");
         request.may_replay_source_journal = fields.flag("may_replay_source_journal");
         request.target_content = fields.choice("target_content", kContents);
         request.is_interrupted = fields.flag("is_interrupted");
+        const auto journaled = fields.object("journaled_disks");
+        request.journaled_disks = {journaled.text("source", 64), journaled.text("target", 64)};
         return request;
     });
 }

@@ -20,6 +20,10 @@ namespace amilift::worker {
 /// worker has read a hostile disk, so the agent takes nothing from it on trust: sizes, types and
 /// ranges are checked, and a message that is not understood ends the conversion.
 inline constexpr int kProtocolVersion = 1;
+/// The descriptors that the worker is started with, besides standard ones: the socket, and the copy
+/// journal, if there is one.
+inline constexpr int kWorkerSocket = 3;
+inline constexpr int kWorkerJournal = 4;
 /// Longest message in bytes. A manifest of 20000 paths fits.
 inline constexpr std::size_t kMessageLimit = 8U << 20;
 
@@ -37,7 +41,10 @@ struct WorkerOutcome {
     std::vector<std::string> proofs;
     std::uint64_t read_bytes = 0;
     std::uint64_t written_bytes = 0;
+    std::uint64_t resumed_bytes = 0;   ///< on the target from an earlier start: not read again
+    std::uint64_t verified_bytes = 0;  ///< read back and compared
     double copy_seconds = 0;
+    double verify_seconds = 0;
 };
 [[nodiscard]] WorkerOutcome outcome_of(const ConversionResult& result);
 

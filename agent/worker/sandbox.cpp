@@ -79,22 +79,26 @@ Result<> clean_environment() {
     return {};
 }
 
-Result<> close_descriptors(int socket_fd) {
+Result<> close_descriptors(int socket_fd, int journal_fd) {
     if (socket_fd <= STDERR_FILENO) {
         return fail(Errc::internal,
                     fmt::format("the disk worker's socket is descriptor {}, expected 3 or more",
                                 socket_fd));
     }
-    const auto socket = static_cast<unsigned>(socket_fd);
-    constexpr auto kLast = std::numeric_limits<unsigned>::max();
-    if ((socket > 3 && ::close_range(3, socket - 1, 0) != 0) ||
-        ::close_range(socket + 1, kLast, 0) != 0) {
+    auto next = static_cast<unsigned>(STDERR_FILENO) + 1;
+    for (const int kept : {socket_fd, journal_fd}) {
+        if (kept < 0) continue;
+        const auto number = static_cast<unsigned>(kept);
+        if (next < number && ::close_range(next, number - 1, 0) != 0) return failed("close_range");
+        // No program that the worker starts gets it.
+        if (::fcntl(kept, F_SETFD, FD_CLOEXEC) != 0) return failed("fcntl");
+        next = number + 1;
+    }
+    if (::close_range(next, std::numeric_limits<unsigned>::max(), 0) != 0) {
         return failed("close_range");
     }
     AMILIFT_TRY(const auto null, core::open_file("/dev/null", O_RDWR));
-    if (::dup2(null.get(), STDIN_FILENO) < 0 || ::fcntl(socket_fd, F_SETFD, FD_CLOEXEC) != 0) {
-        return failed("dup2");
-    }
+    if (::dup2(null.get(), STDIN_FILENO) < 0) return failed("dup2");
     return {};
 }
 
@@ -169,10 +173,10 @@ std::span<const KeptCapability> kept_capabilities() {
     return kKept;
 }
 
-Result<> enter_sandbox(int socket_fd) {
+Result<> enter_sandbox(int socket_fd, int journal_fd) {
     AMILIFT_CHECK(die_with_parent());
     AMILIFT_CHECK(clean_environment());
-    AMILIFT_CHECK(close_descriptors(socket_fd));
+    AMILIFT_CHECK(close_descriptors(socket_fd, journal_fd));
     AMILIFT_CHECK(bound_resources());
     AMILIFT_CHECK(leave_namespaces());
     AMILIFT_CHECK(enter_small_root());

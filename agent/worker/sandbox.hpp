@@ -14,13 +14,14 @@ namespace amilift::worker {
 ///  - has no network: a network namespace without any interface, and no socket but of AF_UNIX;
 ///  - sees no file of the helper but what a conversion needs (enter_small_root());
 ///  - has mounts, IPC objects and a host name of its own, so that the host never sees a mount;
-///  - has a clean environment (PATH, LC_ALL) and no descriptor but 0, 1, 2 and `socket_fd`;
+///  - has a clean environment (PATH, LC_ALL) and no descriptor but 0, 1, 2, `socket_fd`
+///    and, if it is an open one, the larger `journal_fd`;
 ///  - has the capabilities of kept_capabilities() and cannot gain one;
 ///  - is refused system calls that serve no conversion (seccomp): modules, kexec, ptrace, bpf,
 ///    keys, device nodes, new user namespaces;
 ///  - is bounded in memory, writes no core file, and dies with the thread that started it.
 /// Errors: permission_denied (not root), io_error.
-[[nodiscard]] core::Result<> enter_sandbox(int socket_fd);
+[[nodiscard]] core::Result<> enter_sandbox(int socket_fd, int journal_fd = -1);
 
 struct KeptCapability {
     unsigned number;  ///< CAP_..., linux/capability.h

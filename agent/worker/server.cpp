@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/server.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -97,8 +98,8 @@ class Relay final : public ConversionObserver {
     core::Cancel& cancel_;
 };
 
-Result<WorkerMessage> serve(const core::Fd& socket) {
-    AMILIFT_CHECK(enter_sandbox(socket.get()));
+Result<WorkerMessage> serve(const core::Fd& socket, core::Fd journal) {
+    AMILIFT_CHECK(enter_sandbox(socket.get(), journal.get()));
     MessageReader reader;
     AMILIFT_TRY(const auto text, receive_message(socket, reader, kRequestTimeout));
     AMILIFT_TRY(const auto request, decode_request(text));
@@ -111,15 +112,15 @@ Result<WorkerMessage> serve(const core::Fd& socket) {
                     inspect(look->disk, commands, relay, cancel, look->may_replay_journal));
         return WorkerMessage(std::move(inspection));
     }
-    AMILIFT_TRY(const auto result,
-                convert(std::get<ConversionRequest>(request), commands, relay, cancel));
+    AMILIFT_TRY(const auto result, convert(std::get<ConversionRequest>(request), commands, relay,
+                                           cancel, std::move(journal)));
     return WorkerMessage(outcome_of(result));
 }
 
-WorkerMessage answer(const core::Fd& socket) {
+WorkerMessage answer(const core::Fd& socket, core::Fd journal) {
     // What is thrown here comes from the standard library: memory has run out, or a bug.
     try {
-        auto outcome = serve(socket);
+        auto outcome = serve(socket, std::move(journal));
         if (outcome) return *std::move(outcome);
         return std::move(outcome).error();
     } catch (const std::exception& e) {
@@ -130,11 +131,12 @@ WorkerMessage answer(const core::Fd& socket) {
 
 }  // namespace
 
-int run_disk_worker(int socket_fd) {
+int run_disk_worker(int socket_fd, int journal_fd) {
     const core::Fd socket(socket_fd);
+    core::Fd journal(::fcntl(journal_fd, F_GETFD) >= 0 ? journal_fd : -1);
     // SIG_IGN for SIGPIPE cannot be refused: signal(2) fails for unknown signals only.
     (void)std::signal(SIGPIPE, SIG_IGN);
-    const auto message = answer(socket);
+    const auto message = answer(socket, std::move(journal));
     if (const auto sent = send_message(socket, encode(message)); !sent) {
         fmt::print(stderr, "amilift disk-worker: {}\n", sent.error().message());
         if (const auto* error = std::get_if<core::Error>(&message)) {

@@ -160,9 +160,11 @@ Result<> require_not_in_use(const dev::BlockDevice& disk) {
     return {};
 }
 
-Result<SourceImage> SourceImage::open(const DiskRef& ref, JournalReplay replay) {
+Result<SourceImage> SourceImage::open(const DiskRef& ref, JournalReplay replay,
+                                      std::function<Result<>()> before_replay) {
     AMILIFT_TRY(auto disk, dev::BlockDevice::open(ref.path, dev::Access::read_only));
     SourceImage image(std::move(disk));
+    image.before_replay_ = std::move(before_replay);
     if (!ref.volume_id.empty()) AMILIFT_CHECK(image.disk_.require_volume(ref.volume_id));
     AMILIFT_CHECK(require_not_in_use(image.disk_));
     AMILIFT_CHECK(image.look_at_disk());
@@ -268,6 +270,7 @@ Result<> SourceImage::prepare(VolumePlace& place, JournalReplay replay) const {
 }
 
 Result<> SourceImage::replay_journal(VolumePlace& place) const {
+    if (before_replay_) AMILIFT_CHECK(before_replay_());
     {
         auto at_root = place;
         at_root.mount_point = "/";

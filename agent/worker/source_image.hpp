@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -36,8 +37,11 @@ enum class RoomIn { each_filesystem, root };
 /// The source: open, known to be a root disk that can be read as it is, mounted read-only.
 class SourceImage {
   public:
-    /// Errors: see convert().
-    [[nodiscard]] static core::Result<SourceImage> open(const DiskRef& ref, JournalReplay replay);
+    /// Errors: see convert(). `before_replay` is called before a journal is replayed, which writes
+    /// to the disk; its error is returned. May be empty.
+    [[nodiscard]] static core::Result<SourceImage> open(
+        const DiskRef& ref, JournalReplay replay,
+        std::function<core::Result<>()> before_replay = {});
 
     [[nodiscard]] const dev::BlockDevice& disk() const { return disk_; }
     [[nodiscard]] const dev::DiskContents& contents() const { return contents_; }
@@ -108,6 +112,7 @@ class SourceImage {
     image::BootDisk boot_disk_;
     std::vector<image::Finding> findings_;
     std::optional<MountedTree> tree_;
+    std::function<core::Result<>()> before_replay_;
     /// A file of the root filesystem that the mount of /boot hides; empty: there is none.
     std::string hidden_in_boot_;
 };

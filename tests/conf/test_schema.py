@@ -111,7 +111,7 @@ def test_defaults_are_the_readers():
                 continue
             assert job[section][key] == schema["default"], f"{section}.{key}"
             seen += 1
-    assert seen == 14
+    assert seen == 15
     assert properties["deadline"]["default"] == "2h" and job["deadline_seconds"] == 7200
     assert job["endpoints"] == properties["endpoints"]["default"]
 

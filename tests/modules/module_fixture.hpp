@@ -130,6 +130,9 @@ class ApplyToFile final : public ApplyContext {
     void progress(const dev::CopyProgress& p) override { last_progress = p; }
     void copied(const dev::CopyStats& stats) override { last_stats = stats; }
 
+    dev::CopyJournal* copy_journal() override { return journal; }
+
+    dev::CopyJournal* journal = nullptr;
     dev::CopyProgress last_progress;
     dev::CopyStats last_stats;
 

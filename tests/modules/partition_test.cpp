@@ -27,6 +27,37 @@ class Partition : public PlanFixture {
     }
 };
 
+TEST_F(Partition, WipesNothingThatACutOffCopyHasNoted) {
+    constexpr std::uint64_t kBytes = 70U << 20;
+    const auto path = tree / "disk";
+    test::write_text(path, std::string(kBytes, '\xff'));
+    const dev::CopyDisks disks{"vol-1", "vol-2"};
+    const auto journal_now = [&] {
+        auto file = core::open_file(tree / "journal", O_RDWR | O_CREAT, 0600);
+        auto journal = dev::CopyJournal::open(*std::move(file), "journal", disks);
+        EXPECT_TRUE(journal);
+        return *std::move(journal);
+    };
+    ASSERT_TRUE(journal_now().begin({.ranges = {{0, 4096}}}, false));
+    auto journal = journal_now();
+    ASSERT_TRUE(journal.has_begun());
+    auto steps = partition_module().plan(context(kBytes));
+    ASSERT_TRUE(steps);
+    auto source = dev::BlockDevice::open(path, dev::Access::read_only);
+    auto target = dev::BlockDevice::open(path, dev::Access::read_write);
+    ASSERT_TRUE(source && target);
+    ApplyToFile apply(*std::move(source), *std::move(target), root, dev::TargetContent::unknown);
+    apply.journal = &journal;
+    for (auto& step : *steps) ASSERT_TRUE(step.apply(apply));
+    const auto disk = test::read_text(path);
+    EXPECT_TRUE(disk.ends_with(std::string(64U << 10U, '\xff')));
+    EXPECT_TRUE(disk.substr(510, 2) == "\x55\xaa");
+    // Without its notes, it is an ordinary disk again.
+    ASSERT_TRUE(journal.clear());
+    for (auto& step : *steps) ASSERT_TRUE(step.apply(apply));
+    EXPECT_TRUE(test::read_text(path).ends_with(std::string(512, '\0')));
+}
+
 TEST_F(Partition, PlanSaysWhereThePartitionWillBe) {
     const auto steps = partition_module().plan(context());
     ASSERT_TRUE(steps);

@@ -172,5 +172,16 @@ TEST(FindDataRuns, StaysWithinItsOwnBound) {
     EXPECT_LE(runs.size(), max_data_runs(1024 * kKiB));
 }
 
+TEST(SubtractExtents, LeavesWhatIsNotGone) {
+    const std::vector<Extent> ranges{{0, 100}, {200, 100}, {400, 100}};
+    EXPECT_EQ(subtract_extents(ranges, {}), ranges);
+    EXPECT_EQ(subtract_extents({}, ranges), std::vector<Extent>{});
+    EXPECT_EQ(subtract_extents(ranges, ranges), std::vector<Extent>{});
+    EXPECT_EQ(subtract_extents(ranges, {{0, 500}}), std::vector<Extent>{});
+    EXPECT_EQ(subtract_extents(ranges, {{0, 10}, {20, 10}, {90, 120}, {290, 10}, {450, 10}}),
+              (std::vector<Extent>{{10, 10}, {30, 60}, {210, 80}, {400, 50}, {460, 40}}));
+    EXPECT_EQ(subtract_extents(ranges, {{100, 100}, {300, 100}, {500, 5}}), ranges);
+}
+
 }  // namespace
 }  // namespace amilift::dev

@@ -45,12 +45,13 @@ class FakeWorker final : public flow::DiskWorker {
     core::Result<flow::ConvertOutcome> convert(
         const flow::ConvertOrder& order,
         const std::function<void(flow::Update::Kind, std::string)>& say,
-        const std::function<void(double)>& progress, const core::Cancel& cancel) override {
+        const std::function<void(const dev::CopyProgress&)>& progress,
+        const core::Cancel& cancel) override {
         orders.push_back(order);
         if (during) during();
         if (auto told = cancel.check(); !told) return std::unexpected(told.error());
         say(flow::Update::Kind::message, "a step");
-        progress(0.5);
+        progress({.done_bytes = 1U << 30, .total_bytes = 2U << 30});
         return outcome;
     }
 };

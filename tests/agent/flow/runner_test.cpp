@@ -376,6 +376,32 @@ TEST_F(FlowTest, CleansUpAfterAFailedConversion) {
     EXPECT_EQ(ec2.images.size(), 1U);
 }
 
+TEST_F(FlowTest, StartsAKilledDiskWorkerAgain) {
+    const auto good = worker.outcome;
+    worker.outcome = core::fail(Errc::io_error, "the disk worker was ended by signal 9", "",
+                                flow::kWorkerKilled);
+    worker.during = [&] {
+        if (worker.orders.size() == 2) worker.outcome = good;
+    };
+    const auto record = run();
+    ASSERT_TRUE(record);
+    EXPECT_EQ(record->outcome, Outcome::succeeded) << record->error;
+    ASSERT_EQ(worker.orders.size(), 2U);
+    EXPECT_TRUE(worker.orders[0].target_is_untouched);
+    EXPECT_FALSE(worker.orders[1].target_is_untouched);
+    EXPECT_EQ(worker.orders[0].target_volume, worker.orders[1].target_volume);
+}
+
+TEST_F(FlowTest, StartsADiskWorkerThatIsAlwaysKilledThreeTimes) {
+    worker.outcome = core::fail(Errc::io_error, "the disk worker was ended by signal 9", "",
+                                flow::kWorkerKilled);
+    const auto record = run();
+    ASSERT_TRUE(record);
+    EXPECT_EQ(record->outcome, Outcome::failed);
+    EXPECT_EQ(worker.orders.size(), 3U);
+    EXPECT_EQ(ec2.volumes.size(), 0U);
+}
+
 TEST_F(FlowTest, CleansUpWhatEc2DoesNotKnowYet) {
     ec2.invisible = 6;
     int volumes = 0;

@@ -84,6 +84,7 @@ TEST(JobYaml, DefaultsAreThoseOfTheModel) {
     EXPECT_EQ(job.target.aki, "auto");
     EXPECT_EQ(job.conversion.bootloader, Bootloader::grub2);
     EXPECT_EQ(job.conversion.consoles, model.conversion.consoles);
+    EXPECT_FALSE(job.conversion.verify_copy);
     EXPECT_FALSE(job.conversion.platform.has_value());
     EXPECT_EQ(job.finish.on_success, FinishAction::terminate);
     EXPECT_EQ(job.finish.on_failure, FinishAction::terminate);
@@ -127,6 +128,7 @@ TEST(JobYaml, ReadsEveryKey) {
     EXPECT_EQ(job.conversion.bootloader, Bootloader::grub_legacy);
     EXPECT_EQ(job.conversion.platform, Platform::nitro);
     EXPECT_EQ(job.conversion.consoles, (std::vector<std::string>{"tty0", "ttyS0,9600n8r"}));
+    EXPECT_TRUE(job.conversion.verify_copy);
     EXPECT_EQ(job.finish.on_success, FinishAction::stop);
     EXPECT_EQ(job.finish.on_failure, FinishAction::keep);
     EXPECT_EQ(job.deadline, 90min);

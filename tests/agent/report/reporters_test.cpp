@@ -140,7 +140,30 @@ TEST_F(ReportFiles, StatusFileHoldsTheNewestState) {
     EXPECT_EQ(json["state"], "convert");
     EXPECT_EQ(json["outcome"], "running");
     EXPECT_EQ(json["progress"], "copied 42%");
+    EXPECT_TRUE(json["copy"].is_null());
     EXPECT_EQ(json["warnings"][0], "entry 2 names a missing file");
+}
+
+TEST_F(ReportFiles, StatusFileHasTheFiguresOfACopy) {
+    StatusFileReporter reporter(path("status.json"));
+    const auto record = record_in(State::convert);
+    const auto copy_in_file = [this] {
+        return nlohmann::json::parse(core::read_file(path("status.json"), 100000).value())["copy"];
+    };
+    dev::CopyStatus status{
+        {.done_bytes = 30, .total_bytes = 100, .resumed_bytes = 10, .pass = dev::CopyPass::verify},
+        5,
+        std::chrono::seconds(14)};
+    reporter.on_update(record, {Kind::progress, "verified 30%", 0.3, status});
+    const nlohmann::json expected{{"pass", "verify"},      {"done_bytes", 30},
+                                  {"total_bytes", 100},    {"resumed_bytes", 10},
+                                  {"bytes_per_second", 5}, {"seconds_left", 14}};
+    EXPECT_EQ(copy_in_file(), expected);
+    status.left.reset();
+    reporter.on_update(record, {Kind::progress, "verified 30%", 0.3, status});
+    EXPECT_TRUE(copy_in_file()["seconds_left"].is_null());
+    reporter.on_update(record, {Kind::state_entered, "detach-volumes", {}});
+    EXPECT_TRUE(copy_in_file().is_null());
 }
 
 TEST_F(ReportFiles, ConsoleLinesArePlainAndProgressIsSparse) {

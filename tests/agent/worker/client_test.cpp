@@ -85,6 +85,7 @@ TEST_F(Client, DeathIsExplainedWithWhatTheWorkerSaid) {
 TEST_F(Client, SignalIsNamed) {
     const auto outcome = run("abort");
     ASSERT_FALSE(outcome);
+    EXPECT_EQ(outcome.error().id, kWorkerKilled);
     EXPECT_NE(outcome.error().what.find("was ended by signal 6 (Aborted)"), std::string::npos)
         << outcome.error().what;
 }

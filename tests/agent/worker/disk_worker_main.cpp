@@ -76,5 +76,6 @@ int misbehave(const std::string& how) {
 
 int main(int argc, char** argv) {
     const std::string how = argc > 1 ? argv[1] : "";
-    return how == "disk-worker" ? worker::run_disk_worker(kSocket) : misbehave(how);
+    return how == "disk-worker" ? worker::run_disk_worker(kSocket, worker::kWorkerJournal)
+                                : misbehave(how);
 }

@@ -7,9 +7,11 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <optional>
 #include <thread>
 #include <tuple>
 
+#include "dev/loop_device.hpp"
 #include "image/compression.hpp"
 #include "modules/partition.hpp"
 #include "tests/agent/image/pv_kernel_samples.hpp"
@@ -92,6 +94,98 @@ TEST_F(EnclosedConversion, GivesTheSameBytesAsTheOneInThisProcess) {
     const auto manifest = modules::Manifest::from_json(outcome->manifest_json);
     ASSERT_TRUE(manifest) << manifest.error().message();
     EXPECT_EQ(manifest->entries(), result->manifest.entries());
+}
+
+/// The conversion of a volume onto another one, as on a helper: loop devices with names of volumes.
+class InterruptedCopy : public EnclosedConversion {
+  protected:
+    void SetUp() override {
+        EnclosedConversion::SetUp();
+        if (IsSkipped()) return;
+        // The filesystem reaches to the end of the target, which is wiped before a first copy.
+        const auto path = work / "volume.img";
+        test::write_text(path, "");
+        fs::resize_file(path, (48U << 20) + modules::kRootOffset);
+        auto loop = dev::LoopDevice::attach(path, 0, 0, dev::Access::read_write);
+        ASSERT_TRUE(loop) << loop.error().message();
+        target_.emplace(*std::move(loop));
+        request.target.path = target_->path();
+        request.target_content = dev::TargetContent::zeros;
+        request.may_replay_source_journal = true;
+        request.options.verify_copy = true;
+        request.journaled_disks = {"vol-1", "vol-2"};
+    }
+    void TearDown() override {
+        target_.reset();
+        EnclosedConversion::TearDown();
+    }
+    core::Fd journal() const {
+        auto file = core::open_file(work / "copy.journal", O_RDWR | O_CREAT, 0600);
+        if (!file) throw std::runtime_error(file.error().message());
+        return *std::move(file);
+    }
+    /// In this process, up to the end of the copy: it is not compared any more.
+    void copy_and_stop() {
+        class Stopper final : public ConversionObserver {
+          public:
+            explicit Stopper(core::Cancel& c) : cancel_(c) {}
+            void on_progress(const dev::CopyProgress& p) override {
+                if (p.done_bytes == p.total_bytes) cancel_.request("the helper is rebooted");
+            }
+
+          private:
+            core::Cancel& cancel_;
+        };
+        core::Cancel reboot;
+        Stopper observer(reboot);
+        core::ProcessRunner commands;
+        const auto stopped = convert(request, commands, observer, reboot, journal());
+        ASSERT_FALSE(stopped);
+        ASSERT_TRUE(stopped.error().is(Errc::cancelled)) << stopped.error().message();
+        ASSERT_GT(fs::file_size(work / "copy.journal"), 0U);
+        // What the flow says of the target after a restart.
+        request.target_content = dev::TargetContent::unknown;
+    }
+    core::Result<WorkerOutcome> go_on() {
+        return client().convert(request, notes, cancel, journal());
+    }
+    std::optional<dev::LoopDevice> target_;
+};
+
+TEST_F(InterruptedCopy, GoesOnInAnEnclosedWorker) {
+    copy_and_stop();
+    if (HasFatalFailure()) return;
+    const auto outcome = go_on();
+    ASSERT_TRUE(outcome) << outcome.error().message();
+    EXPECT_GT(outcome->resumed_bytes, 0U);
+    EXPECT_LT(outcome->read_bytes, 4096U);
+    // All of it is as it was read the first time, the end of the disk too.
+    EXPECT_EQ(outcome->verified_bytes, outcome->resumed_bytes + outcome->read_bytes);
+    EXPECT_EQ(notes.findings.back(), "copy-journal");
+    EXPECT_EQ(fs::file_size(work / "copy.journal"), 0U);
+}
+
+TEST_F(InterruptedCopy, BeginsAnewWhenTheSourceIsReplayedAgain) {
+    copy_and_stop();
+    if (HasFatalFailure()) return;
+    core::ProcessRunner commands;
+    ASSERT_TRUE(commands.run_ok(
+        {.argv = {"debugfs", "-w", "-R", "feature needs_recovery", request.source.path}}));
+    const auto outcome = go_on();
+    ASSERT_TRUE(outcome) << outcome.error().message();
+    EXPECT_EQ(outcome->resumed_bytes, 0U);
+    EXPECT_EQ(fs::file_size(work / "copy.journal"), 0U);
+}
+
+TEST_F(InterruptedCopy, BeginsAnewAfterTheCopyIsWhole) {
+    const auto first = go_on();
+    ASSERT_TRUE(first) << first.error().message();
+    EXPECT_EQ(fs::file_size(work / "copy.journal"), 0U);
+    request.target_content = dev::TargetContent::unknown;
+    const auto again = go_on();
+    ASSERT_TRUE(again) << again.error().message();
+    EXPECT_EQ(again->resumed_bytes, 0U);
+    EXPECT_EQ(again->manifest_json, first->manifest_json);
 }
 
 TEST_F(EnclosedConversion, MakesAGptAndGrowsTheRoot) {

@@ -45,6 +45,8 @@ ConversionRequest sample_request() {
     request.may_replay_source_journal = true;
     request.target_content = dev::TargetContent::zeros;
     request.is_interrupted = true;
+    request.options.verify_copy = true;
+    request.journaled_disks = {"vol-0123456789abcdef0", "vol-0123456789abcdef1"};
     return request;
 }
 
@@ -67,6 +69,8 @@ TEST(Protocol, RequestArrivesAsItWasSent) {
     EXPECT_TRUE(request->may_replay_source_journal);
     EXPECT_EQ(request->target_content, dev::TargetContent::zeros);
     EXPECT_TRUE(request->is_interrupted);
+    EXPECT_TRUE(request->options.verify_copy);
+    EXPECT_EQ(request->journaled_disks, sample_request().journaled_disks);
 }
 
 Inspection sample_inspection() {
@@ -159,8 +163,11 @@ TEST(Protocol, EveryKindOfMessageArrivesAsItWasSent) {
     EXPECT_EQ(step.index, 2U);
     EXPECT_EQ(step.count, 5U);
     EXPECT_EQ(step.text, "copy");
-    const auto progress = std::get<dev::CopyProgress>(again(dev::CopyProgress{1, 1ULL << 44}));
-    EXPECT_EQ(progress.done_bytes, 1U);
+    const auto progress = std::get<dev::CopyProgress>(
+        again(dev::CopyProgress{3, 1ULL << 44, 2, dev::CopyPass::verify}));
+    EXPECT_EQ(progress.done_bytes, 3U);
+    EXPECT_EQ(progress.resumed_bytes, 2U);
+    EXPECT_EQ(progress.pass, dev::CopyPass::verify);
     EXPECT_EQ(progress.total_bytes, 1ULL << 44);
     const auto finding = std::get<image::Finding>(again(
         image::Finding{image::Severity::warning, "id", "where", "seen", "consequence", "action"}));
@@ -180,7 +187,10 @@ TEST(Protocol, EveryKindOfMessageArrivesAsItWasSent) {
     outcome.proofs = {"p"};
     outcome.read_bytes = 3;
     outcome.written_bytes = 4;
+    outcome.resumed_bytes = 11;
+    outcome.verified_bytes = 12;
     outcome.copy_seconds = 1.5;
+    outcome.verify_seconds = 2.5;
     const auto back = std::get<WorkerOutcome>(again(outcome));
     EXPECT_EQ(back.os_pretty_name, outcome.os_pretty_name);
     EXPECT_TRUE(back.boots_by_uefi);
@@ -194,7 +204,10 @@ TEST(Protocol, EveryKindOfMessageArrivesAsItWasSent) {
     EXPECT_EQ(back.proofs, outcome.proofs);
     EXPECT_EQ(back.read_bytes, 3U);
     EXPECT_EQ(back.written_bytes, 4U);
+    EXPECT_EQ(back.resumed_bytes, 11U);
+    EXPECT_EQ(back.verified_bytes, 12U);
     EXPECT_DOUBLE_EQ(back.copy_seconds, 1.5);
+    EXPECT_DOUBLE_EQ(back.verify_seconds, 2.5);
 }
 
 TEST(Protocol, EveryErrorCodeArrivesAsItWasSent) {
@@ -222,25 +235,34 @@ TEST(Protocol, WhatIsNotUnderstoodNamesTheField) {
         const char* json;
         const char* said;
     };
-    for (const auto& wrong : {
-             Case{"", "parse error"},
-             Case{"[]", "expected an object"},
-             Case{"{}", "field 'v' is missing"},
-             Case{R"({"v":2,"type":"stage","stage":"x"})", "different builds"},
-             Case{R"({"v":1})", "field 'type' is missing"},
-             Case{R"({"v":1,"type":"shell"})", "unknown value 'shell'"},
-             Case{R"({"v":1,"type":"stage","stage":7})", "field 'stage'"},
-             Case{R"({"v":1,"type":"step","index":5,"count":5,"text":""})", "'index'"},
-             Case{R"({"v":1,"type":"step","index":-1,"count":5,"text":""})", "'index'"},
-             Case{R"({"v":1,"type":"progress","done_bytes":2,"total_bytes":1})", "'done_bytes'"},
-             Case{R"({"v":1,"type":"progress","done_bytes":1e9,"total_bytes":2})", "'done_bytes'"},
-             Case{R"({"v":1,"type":"error","code":"odd","what":"","hint":"","id":"","errno":0})",
-                  "'code'"},
-             Case{R"({"v":1,"type":"error","code":"refused","what":"","hint":"","id":"",)"
-                  R"("errno":99999999999})",
-                  "'errno'"},
-             Case{R"({"v":1,"type":"finding","severity":"fatal"})", "'severity'"},
-         }) {
+    for (
+        const auto& wrong : {
+            Case{"", "parse error"},
+            Case{"[]", "expected an object"},
+            Case{"{}", "field 'v' is missing"},
+            Case{R"({"v":2,"type":"stage","stage":"x"})", "different builds"},
+            Case{R"({"v":1})", "field 'type' is missing"},
+            Case{R"({"v":1,"type":"shell"})", "unknown value 'shell'"},
+            Case{R"({"v":1,"type":"stage","stage":7})", "field 'stage'"},
+            Case{R"({"v":1,"type":"step","index":5,"count":5,"text":""})", "'index'"},
+            Case{R"({"v":1,"type":"step","index":-1,"count":5,"text":""})", "'index'"},
+            Case{
+                R"({"v":1,"type":"progress","done_bytes":2,"total_bytes":1,"resumed_bytes":0,"pass":"copy"})",
+                "'done_bytes'"},
+            Case{
+                R"({"v":1,"type":"progress","done_bytes":1,"total_bytes":2,"resumed_bytes":2,"pass":"copy"})",
+                "'resumed_bytes'"},
+            Case{
+                R"({"v":1,"type":"progress","done_bytes":1,"total_bytes":2,"resumed_bytes":0,"pass":"x"})",
+                "'pass'"},
+            Case{R"({"v":1,"type":"progress","done_bytes":1e9,"total_bytes":2})", "'done_bytes'"},
+            Case{R"({"v":1,"type":"error","code":"odd","what":"","hint":"","id":"","errno":0})",
+                 "'code'"},
+            Case{R"({"v":1,"type":"error","code":"refused","what":"","hint":"","id":"",)"
+                 R"("errno":99999999999})",
+                 "'errno'"},
+            Case{R"({"v":1,"type":"finding","severity":"fatal"})", "'severity'"},
+        }) {
         const auto decoded = decode(wrong.json);
         ASSERT_FALSE(decoded) << wrong.json;
         EXPECT_TRUE(decoded.error().is(Errc::corrupt));

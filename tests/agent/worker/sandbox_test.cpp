@@ -61,12 +61,12 @@ std::string read_to_end(const core::Fd& fd) {
 }
 
 /// Runs `inside` in a child that has entered the sandbox, and gives what it says.
-std::string in_sandbox(const std::function<std::string()>& inside) {
+std::string in_sandbox(const std::function<std::string()>& inside, int journal_fd = -1) {
     Pair pair;
     const pid_t child = ::fork();
     if (child == 0) {
         std::string said;
-        if (const auto entered = enter_sandbox(pair.theirs.get()); !entered) {
+        if (const auto entered = enter_sandbox(pair.theirs.get(), journal_fd); !entered) {
             said = "not entered: " + entered.error().message();
         } else {
             said = inside();
@@ -162,6 +162,27 @@ TEST_F(Sandbox, EnvironmentAndDescriptorsOfTheAgentAreGone) {
     EXPECT_EQ(said,
               "PATH=/usr/sbin:/usr/bin:/sbin:/bin;LC_ALL=C.UTF-8;sockets 1, others 0, input "
               "/dev/null");
+}
+
+TEST_F(Sandbox, TheCopyJournalIsAllThatCanBeWrittenOfTheHelpersFiles) {
+    const test::TemporaryDirectory directory;
+    const auto path = directory / "copy.journal";
+    auto file = core::open_file(path, O_RDWR | O_CREAT, 0600);
+    ASSERT_TRUE(file);
+    // It has a larger number than the socket, and others lie between and behind.
+    const core::Fd between(::fcntl(file->get(), F_DUPFD, 60));
+    const core::Fd journal(::fcntl(file->get(), F_DUPFD, 70));
+    const core::Fd behind(::fcntl(file->get(), F_DUPFD, 80));
+    const auto said = in_sandbox(
+        [&] {
+            return outcome(::write(journal.get(), "note", 4)) + " " +
+                   outcome(::fcntl(between.get(), F_GETFD)) + " " +
+                   outcome(::fcntl(behind.get(), F_GETFD)) + " " +
+                   outcome(::fcntl(journal.get(), F_GETFD) == FD_CLOEXEC ? 0 : -1);
+        },
+        journal.get());
+    EXPECT_EQ(said, "worked EBADF EBADF worked");
+    EXPECT_EQ(test::read_text(path), "note");
 }
 
 TEST_F(Sandbox, MountsAreNotSeenOutside) {

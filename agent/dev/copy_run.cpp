@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dev/copy_run.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+namespace amilift::dev {
+namespace {
+
+using core::Errc;
+using core::fail;
+using core::Result;
+
+/// Measures what is done while it lives.
+class Stopwatch {
+  public:
+    explicit Stopwatch(double& seconds) : seconds_(seconds) {}
+    Stopwatch(const Stopwatch&) = delete;
+    Stopwatch& operator=(const Stopwatch&) = delete;
+    ~Stopwatch() {
+        seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+    }
+
+  private:
+    double& seconds_;
+    std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace
+
+Result<CopyStats> CopyRun::run() {
+    {
+        const Stopwatch copying(stats_.seconds);
+        AMILIFT_CHECK(resume());
+        AMILIFT_CHECK(copy());
+    }
+    if (plan_.verify) {
+        const Stopwatch verifying(stats_.verify_seconds);
+        if (auto same = verify(); !same) {
+            auto error = std::move(same).error();
+            // What is noted is not true.
+            if (error.is(Errc::corrupt) && plan_.journal != nullptr) {
+                if (auto cleared = plan_.journal->clear(); !cleared) {
+                    return std::unexpected(std::move(error).followed_by(cleared.error()));
+                }
+            }
+            return std::unexpected(std::move(error));
+        }
+    }
+    if (plan_.journal != nullptr) AMILIFT_CHECK(plan_.journal->clear());
+    return stats_;
+}
+
+void CopyRun::say(const std::string& text) const {
+    if (plan_.say) plan_.say(text);
+}
+
+std::uint32_t CopyRun::chunk_bytes() const {
+    return std::max(plan_.block_bytes, disks_.alignment);
+}
+
+/// Finds out what an earlier copy has done.
+Result<> CopyRun::resume() {
+    const bool is_zeros = plan_.target_content == TargetContent::zeros;
+    skip_zeros_ = is_zeros;
+    if (plan_.journal == nullptr) return {};
+    AMILIFT_TRY(auto noted, plan_.journal->begin({.source_bytes = disks_.source.size_bytes(),
+                                                  .target_bytes = disks_.target.size_bytes(),
+                                                  .target_offset = plan_.target_offset,
+                                                  .chunk_bytes = chunk_bytes(),
+                                                  .has_checksums = plan_.verify,
+                                                  .ranges = disks_.ranges.aligned},
+                                                 is_zeros));
+    if (!noted.ignored.empty()) {
+        say("the copy begins anew, what is noted of an earlier one does not count: " +
+            noted.ignored);
+    }
+    // What was zeros when the copy began has since been written by nobody but the copy.
+    skip_zeros_ = noted.target_was_zeros;
+    for (const auto& chunk : noted.chunks) {
+        const auto& extent = chunk.extent;
+        if (!done_.empty() && done_.back().offset + done_.back().length == extent.offset) {
+            done_.back().length += extent.length;
+        } else {
+            done_.push_back(extent);
+        }
+    }
+    stats_.resumed_bytes = total_bytes(done_);
+    if (stats_.resumed_bytes > 0) {
+        say(fmt::format("the copy goes on: {} of {} MiB are on the target already",
+                        stats_.resumed_bytes >> 20U,
+                        (total_bytes(disks_.ranges.aligned) + edge_bytes()) >> 20U));
+    }
+    if (plan_.verify) chunks_ = std::move(noted.chunks);
+    return {};
+}
+
+Result<> CopyRun::copy() {
+    std::unique_ptr<JournalKeeper> keeper;
+    if (plan_.journal != nullptr) {
+        AMILIFT_TRY(keeper, JournalKeeper::start(*plan_.journal, plan_.notes, disks_.target_fd,
+                                                 disks_.target.path()));
+    }
+    auto copied = copy_chunks(keeper.get());
+    if (keeper) {
+        // After a failure, too: what is finished need not be copied again.
+        auto noted = keeper->finish(copied ? plan_.stall_timeout : plan_.drain_timeout);
+        if (const auto trouble = keeper->trouble(); !trouble.empty()) {
+            say("the copy is good, but would begin anew after a crash: " + trouble);
+        }
+        if (copied && !noted) return noted;
+    }
+    return copied;
+}
+
+Result<> CopyRun::copy_chunks(JournalKeeper* keeper) {
+    const auto total = total_bytes(disks_.ranges.aligned) + edge_bytes();
+    ProgressMeter meter(progress_, {.done_bytes = stats_.resumed_bytes,
+                                    .total_bytes = total,
+                                    .resumed_bytes = stats_.resumed_bytes,
+                                    .pass = CopyPass::copy});
+    ChunkCursor chunks(subtract_extents(disks_.ranges.aligned, done_), chunk_bytes());
+    auto job = job_for(CopyPass::copy, chunks, meter);
+    job.on_read = [this](const Extent&, std::span<const std::byte> bytes) -> Result<std::uint64_t> {
+        return plan_.verify ? checksum_of(bytes) : 0;
+    };
+    job.on_done = [this, keeper](const CopiedChunk& chunk) {
+        if (keeper != nullptr) keeper->finished(chunk);
+        if (!plan_.verify) return;
+        const std::lock_guard lock(mutex_);
+        chunks_.push_back(chunk);
+    };
+    job.check = [this, keeper]() -> Result<> {
+        AMILIFT_CHECK(cancel_.check());
+        return keeper != nullptr ? keeper->check() : Result<>();
+    };
+    AMILIFT_CHECK(run_engine(job, stats_));
+    AMILIFT_CHECK(copy_edges());
+    AMILIFT_CHECK(flush_data(disks_.target_fd, disks_.target.path()));
+    AMILIFT_CHECK(flush_data(disks_.target.fd(), disks_.target.path()));
+    meter.finish();
+    return {};
+}
+
+CopyJob CopyRun::job_for(CopyPass pass, ChunkCursor& chunks, ProgressMeter& meter) const {
+    return {.pass = pass,
+            .source = disks_.source,
+            .target = disks_.target,
+            .source_fd = pass == CopyPass::verify ? disks_.target_fd : disks_.source_fd,
+            .target_fd = disks_.target_fd,
+            .target_offset = plan_.target_offset,
+            .skip_zeros = skip_zeros_,
+            .step_bytes = std::max(kZeroStepBytes, disks_.alignment),
+            .alignment = disks_.alignment,
+            .queue_depth = plan_.queue_depth,
+            .block_bytes = chunk_bytes(),
+            .stall_timeout = plan_.stall_timeout,
+            .drain_timeout = plan_.drain_timeout,
+            .chunks = chunks,
+            .progress = meter,
+            .on_read = {},
+            .on_done = {},
+            .check = {}};
+}
+
+Result<> CopyRun::run_engine(CopyJob& job, CopyStats& stats) const {
+    if (plan_.engine != CopyEngine::threads) {
+        AMILIFT_TRY(const auto outcome, copy_by_uring(job, stats));
+        stats.engine = "io_uring";
+        if (outcome == UringOutcome::copied) return {};
+        if (plan_.engine == CopyEngine::io_uring) {
+            return fail(Errc::unavailable, "this kernel or sandbox has no io_uring",
+                        "choose the engine 'threads', or allow the io_uring system calls");
+        }
+    }
+    stats.engine = "threads";
+    return copy_by_threads(job, stats);
+}
+
+/// The bytes that direct I/O cannot reach, at the very start and end: through the page cache. They
+/// are few, and never noted.
+Result<> CopyRun::copy_edges() {
+    std::vector<std::byte> buffer;
+    ChunkCursor pieces(disks_.ranges.edges, kMaxAlignment);
+    while (const auto piece = pieces.next()) {
+        buffer.resize(static_cast<std::size_t>(piece->length));
+        AMILIFT_CHECK(
+            core::read_exactly_at(disks_.source.fd(), buffer, piece->offset, disks_.source.path()));
+        stats_.read_bytes += piece->length;
+        if (plan_.verify) edges_.push_back({*piece, checksum_of(buffer)});
+        if (skip_zeros_ && is_zero(buffer)) {
+            stats_.zero_bytes += piece->length;
+            continue;
+        }
+        AMILIFT_CHECK(core::write_all_at(
+            disks_.target.fd(), buffer, piece->offset + plan_.target_offset, disks_.target.path()));
+        stats_.written_bytes += piece->length;
+    }
+    return {};
+}
+
+Result<> CopyRun::verify() {
+    AMILIFT_CHECK(cancel_.check());
+    // All of it is flushed: the kernel can let it go, so that the disk is read and not its memory
+    // of it. Where that fails, direct I/O does it alone.
+    (void)::posix_fadvise(disks_.target.fd().get(), 0, 0, POSIX_FADV_DONTNEED);
+    AMILIFT_CHECK(verify_chunks());
+    AMILIFT_CHECK(verify_edges());
+    return {};
+}
+
+Result<> CopyRun::verify_chunks() {
+    std::ranges::sort(chunks_, {}, [](const CopiedChunk& chunk) { return chunk.extent.offset; });
+    const auto total = total_bytes(disks_.ranges.aligned) + edge_bytes();
+    ProgressMeter meter(
+        progress_,
+        {.done_bytes = 0, .total_bytes = total, .resumed_bytes = 0, .pass = CopyPass::verify});
+    ChunkCursor chunks(disks_.ranges.aligned, chunk_bytes());
+    auto job = job_for(CopyPass::verify, chunks, meter);
+    job.on_read = [this](const Extent& extent,
+                         std::span<const std::byte> bytes) -> Result<std::uint64_t> {
+        const auto copied =
+            std::ranges::lower_bound(chunks_, extent.offset, {},
+                                     [](const CopiedChunk& chunk) { return chunk.extent.offset; });
+        if (copied == chunks_.end() || copied->extent != extent) {
+            return fail(Errc::internal, fmt::format("the chunk at byte {} of '{}' was not copied",
+                                                    extent.offset, disks_.source.path()));
+        }
+        return compare(*copied, bytes);
+    };
+    job.on_done = [](const CopiedChunk&) {};
+    job.check = [this] { return cancel_.check(); };
+    CopyStats read_back;
+    AMILIFT_CHECK(run_engine(job, read_back));
+    stats_.verified_bytes = read_back.read_bytes;
+    meter.finish();
+    return {};
+}
+
+Result<> CopyRun::verify_edges() {
+    std::vector<std::byte> buffer;
+    for (const auto& edge : edges_) {
+        buffer.resize(static_cast<std::size_t>(edge.extent.length));
+        AMILIFT_CHECK(core::read_exactly_at(disks_.target.fd(), buffer,
+                                            edge.extent.offset + plan_.target_offset,
+                                            disks_.target.path()));
+        AMILIFT_CHECK(compare(edge, buffer));
+        stats_.verified_bytes += edge.extent.length;
+    }
+    return {};
+}
+
+/// The checksum of what was read back, which must be the chunk's.
+Result<std::uint64_t> CopyRun::compare(const CopiedChunk& chunk,
+                                       std::span<const std::byte> bytes) const {
+    const auto seen = checksum_of(bytes);
+    if (seen == chunk.checksum) return seen;
+    return fail(
+        Errc::corrupt,
+        fmt::format("target '{}' gives back other bytes than were written: {} bytes at "
+                    "byte {} have checksum {:016x}, those at byte {} of source '{}' had "
+                    "{:016x}",
+                    disks_.target.path(), bytes.size(), chunk.extent.offset + plan_.target_offset,
+                    seen, chunk.extent.offset, disks_.source.path(), chunk.checksum),
+        "the target does not keep what is written to it; use another volume");
+}
+
+}  // namespace amilift::dev
