@@ -88,7 +88,7 @@ def summary(scenario: dict[str, Any]) -> Iterator[dict[str, Any]]:
         mine = list(runs_of(scenario, tool).values())
 
         def median(key: str, mine: list[dict[str, Any]] = mine) -> float:
-            return statistics.median(run[key] for run in mine)
+            return float(statistics.median(run[key] for run in mine))
 
         yield {
             "tool": tool,

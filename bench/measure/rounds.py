@@ -33,6 +33,8 @@ from .sources import Recipe, Source, dense_file, prepare
 
 #: Of the filesystem on the target: what a conversion does.
 OFFSET = MIB
+#: What the kernel reads ahead and at once of a volume of EBS; a loop device has more of both.
+EBS_LIMITS = {"read_ahead_kb": "128", "max_sectors_kb": "256"}
 #: Longest time of one run.
 DEADLINE = 3600.0
 CHECKS = {
@@ -200,6 +202,8 @@ def lazy_device(image: Path, work: Path) -> Iterator[str]:
                 )
             time.sleep(0.01)
         with loop_device(directory / "disk", read_only=True) as device:
+            for limit, value in EBS_LIMITS.items():
+                Path(f"/sys/block/{Path(device).name}/queue/{limit}").write_text(value)
             yield device
     finally:
         process.send_signal(signal.SIGTERM)
