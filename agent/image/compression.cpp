@@ -280,8 +280,9 @@ Result<std::string> unpack_all(std::string_view bytes, Compression compression,
 
 Result<std::string> pack_gzip(std::string_view bytes) {
     z_stream z{};
-    if (bytes.size() > kMaxInput || ::deflateInit2(&z, Z_BEST_COMPRESSION, Z_DEFLATED, kGzipWindow,
-                                                   MAX_MEM_LEVEL, Z_DEFAULT_STRATEGY) != Z_OK) {
+    if (bytes.size() > kMaxInput ||
+        ::deflateInit2(&z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, kGzipWindow, MAX_MEM_LEVEL,
+                       Z_DEFAULT_STRATEGY) != Z_OK) {
         return fail(Errc::internal, fmt::format("cannot pack {} bytes by gzip", bytes.size()));
     }
     const std::unique_ptr<z_stream, DeflateEnd> owner(&z);

@@ -2,6 +2,7 @@
 #include "worker/conversion.hpp"
 
 #include <fmt/format.h>
+#include <malloc.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -535,6 +536,9 @@ Result<ConversionResult> convert(const ConversionRequest& request, core::Command
     AMILIFT_TRY(auto plan, make_plan(request, source, target_bytes, commands, observer, cancel));
     AMILIFT_CHECK(source.unmount());
     AMILIFT_CHECK(cancel.check());
+    // The look at kernels and initramfs takes memory that the allocator keeps, and the copy is
+    // long.
+    ::malloc_trim(0);
 
     auto content = request.target_content;
     if (own) {
