@@ -204,8 +204,10 @@ TEST_F(SafeRootTest, ReplacesAFileAndKeepsWhatItWas) {
     EXPECT_EQ(st.st_mode & 07777U, 04640U);
     EXPECT_EQ(st.st_uid, 7U);
     EXPECT_EQ(st.st_gid, 9U);
-    if (has_flags)
-        EXPECT_EQ(flags_of(host) & (FS_NODUMP_FL | FS_NOATIME_FL), (FS_NODUMP_FL | FS_NOATIME_FL));
+    if (has_flags) {
+        constexpr int kBoth = FS_NODUMP_FL | FS_NOATIME_FL;
+        EXPECT_EQ(flags_of(host) & kBoth, kBoth);
+    }
     if (has_xattrs) {
         char note[8] = {};
         EXPECT_EQ(::getxattr(host.c_str(), "user.note", note, sizeof note), 4);
