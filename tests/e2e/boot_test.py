@@ -58,7 +58,8 @@ def build_source() -> Path:
 
 def boot(disk: Path, bus: str, seconds: float, firmware: str = 'seabios') -> tuple[bool, bytes, float]:
     """Boots `disk` (which stays as it is) until login, failure or timeout: success, console text, seconds taken."""
-    command = ['qemu-system-x86_64', '-accel', 'tcg', '-m', '768', '-nographic', '-no-reboot', '-net', 'none',
+    # Without cmpxchg16b: QEMU 7.2 now and then leaves wrong flags behind it, and Linux 6.12 panics in __kmalloc.
+    command = ['qemu-system-x86_64', '-accel', 'tcg', '-cpu', 'qemu64,-cx16', '-m', '768', '-nographic', '-no-reboot', '-net', 'none',
                '-drive', f'file={disk},format=raw,if=none,id=disk,snapshot=on', *BUSES[bus]]
     if FIRMWARE[firmware]:
         command += ['-bios', FIRMWARE[firmware]]
