@@ -86,7 +86,7 @@ def _parse() -> argparse.Namespace:
         help="measure this group, keep the last figures of the others; may be repeated",
     )
     parser.add_argument(
-        "--scenario", default="", help="of the copies, those with this in their name"
+        "--scenario", action="append", choices=figures.SCENARIOS, help="of the copies, this one"
     )
     parser.add_argument(
         "--json", type=Path, help="figures (default build/bench/figures.json, or quick.json)"

@@ -178,7 +178,7 @@ def measure_calls() -> dict[str, Any]:
         return {
             "total": len(made),
             "by_action": dict(counts.most_common()),
-            "refused": sum(call["status"] >= 400 for call in made),
+            "errors": sum(call["status"] >= 400 for call in made),
             "seconds": made[-1]["time"] - made[0]["time"] if made else 0.0,
         }
     finally:

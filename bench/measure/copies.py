@@ -41,9 +41,9 @@ def scenarios(quick: bool, rounds: int | None) -> list[Scenario]:
     ]
 
 
-def measure_copies(quick: bool, rounds: int | None, only: str) -> dict[str, Any]:
-    """All scenarios of the targets whose name has `only` in it."""
-    chosen = [s for s in scenarios(quick, rounds) if only in s.name]
+def measure_copies(quick: bool, rounds: int | None, only: list[str] | None) -> dict[str, Any]:
+    """All scenarios of the targets, or those of these names."""
+    chosen = [s for s in scenarios(quick, rounds) if not only or s.name in only]
     return {scenario.name: measure(scenario) for scenario in chosen}
 
 

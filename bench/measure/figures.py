@@ -10,10 +10,10 @@ from typing import Any
 from . import peers
 from .host import MIB
 
-EXT_SCENARIOS = ("ext4", "ext3")
 QUARTER_SCENARIOS = ("ext4", "ext3", "xfs")
 FULL_SCENARIO = "ext4, full"
 LAZY_SCENARIO = "ext4, lazily loaded"
+SCENARIOS = (*QUARTER_SCENARIOS, FULL_SCENARIO, LAZY_SCENARIO)
 #: What was measured, by group.
 Groups = dict[str, Any]
 
@@ -143,7 +143,7 @@ def _copies(groups: Groups) -> Iterator[Verdict]:
         yield at_least(
             f"{name}: `{peers.PLAIN_DD}`", 25, _of(scenario, lambda s: ratio(s, peers.PLAIN_DD))
         )
-    for name in (*QUARTER_SCENARIOS, FULL_SCENARIO, LAZY_SCENARIO):
+    for name in SCENARIOS:
         yield at_least(
             f"{name}: the best other tool", 1, _of(_scenario(groups, name), _slowest_rival)
         )

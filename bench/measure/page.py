@@ -39,7 +39,8 @@ def _memory(memory: dict[str, float]) -> str:
 
 def _calls(calls: dict[str, Any]) -> str:
     lines = [
-        f"{calls['total']} calls in {calls['seconds']:.0f} s, {calls['refused']} refused.\n",
+        f"{calls['total']} calls in {calls['seconds']:.0f} s. {calls['errors']} were answered with an "
+        "error: what was made a moment ago is not known yet.\n",
         "| action | calls |",
         "|---|---:|",
     ]
