@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <fmt/ranges.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -78,12 +79,54 @@ std::vector<Case> cases() {
          .bytes = 64 * kMiB + 1024,
          .target_sector = 4096,
          .content = TargetContent::unknown},
+        {.name = "Ext4Bigalloc",
+         .mkfs = {"mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-O", "bigalloc", "-C",
+                  "65536"},
+         .content = TargetContent::unknown},
+        {.name = "Ext4MetaBg",
+         .mkfs = {"mke2fs", "-q", "-F", "-t", "ext4", "-b", "1024", "-O", "meta_bg,^resize_inode"},
+         .content = TargetContent::unknown},
         {.name = "Xfs", .mkfs = xfs, .bytes = 320 * kMiB},
         {.name = "XfsOnUsedTarget",
          .mkfs = xfs,
          .bytes = 320 * kMiB,
          .content = TargetContent::unknown},
     };
+}
+
+/// Filesystems that nobody chose: the same ones in each run.
+std::vector<Case> random_cases() {
+    std::mt19937 random(2026);
+    const auto one_of = [&random](const std::vector<std::string>& words) {
+        return words[random() % words.size()];
+    };
+    std::vector<Case> out;
+    for (int i = 0; i < 8; ++i) {
+        const auto type = one_of({"ext2", "ext3", "ext4", "ext4"});
+        std::vector<std::string> features{
+            one_of({"sparse_super,resize_inode", "sparse_super,^resize_inode",
+                    "^sparse_super,^resize_inode"}),
+            one_of({"dir_index", "^dir_index"})};
+        bool has_extents = false;
+        if (type == "ext4") {
+            has_extents = random() % 3 != 0;
+            features.emplace_back(has_extents ? "extent" : "^extent,^64bit");
+            features.push_back(one_of({"flex_bg", "^flex_bg"}));
+            features.push_back(
+                one_of({"metadata_csum", "^metadata_csum,^metadata_csum_seed,uninit_bg"}));
+            features.push_back(one_of({"has_journal", "^has_journal,^orphan_file"}));
+        }
+        Case made{
+            .name = fmt::format("{}Random{}", has_extents ? "Ext4" : "Ext", i),
+            .mkfs = {"mke2fs", "-q", "-F", "-t", type, "-b", one_of({"1024", "2048", "4096"}), "-I",
+                     one_of({"128", "256"}), "-O", fmt::format("{}", fmt::join(features, ","))}};
+        made.bytes = (40 + random() % 90) * kMiB + random() % 4 * 1024;
+        made.percent = static_cast<int>(10 + random() % 86);
+        made.content = random() % 2 == 0 ? TargetContent::zeros : TargetContent::unknown;
+        made.engine = random() % 3 == 0 ? CopyEngine::threads : CopyEngine::automatic;
+        out.push_back(std::move(made));
+    }
+    return out;
 }
 
 class CopyFilesystem : public ::testing::TestWithParam<Case> {
@@ -193,6 +236,9 @@ TEST_P(CopyFilesystem, HasTheSameFilesAndIsClean) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Copy, CopyFilesystem, ::testing::ValuesIn(cases()),
+                         [](const auto& c) { return c.param.name; });
+
+INSTANTIATE_TEST_SUITE_P(AnyFilesystem, CopyFilesystem, ::testing::ValuesIn(random_cases()),
                          [](const auto& c) { return c.param.name; });
 
 class CopyFailure : public ::testing::TestWithParam<CopyEngine> {
