@@ -538,7 +538,7 @@ Result<ConversionResult> convert(const ConversionRequest& request, core::Command
     AMILIFT_CHECK(cancel.check());
     // The look at kernels and initramfs takes memory that the allocator keeps, and the copy is
     // long.
-    ::malloc_trim(0);
+    (void)::malloc_trim(0);
 
     auto content = request.target_content;
     if (own) {
