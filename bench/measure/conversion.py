@@ -80,7 +80,8 @@ def _convert(source: str, target: str) -> Conversion:
         argv = [
             "/bin/sh",
             "-c",
-            f'exec "$0" disk-worker 3<&{theirs.fileno()}',
+            # 4 would be the journal of the copy.
+            f'exec "$0" disk-worker 3<&{theirs.fileno()} 4<&-',
             str(BUILD / "amilift"),
         ]
         process = subprocess.Popen(
@@ -120,9 +121,11 @@ def _request(source: str, target: str) -> dict[str, Any]:
         "size_gib": 0,
         "consoles": [],
         "platform": "any",
+        "verify_copy": False,
         "may_replay_source_journal": False,
         "target_content": "zeros",
         "is_interrupted": False,
+        "journaled_disks": {"source": "", "target": ""},
     }
 
 
