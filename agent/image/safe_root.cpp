@@ -154,6 +154,14 @@ Result<Fd> SafeRoot::open(std::string_view path, int flags) const {
                                        : "to a name that is too long"),
             "remove the link from the image", "link-loop", saved});
     }
+    if (saved == ENOTDIR) {
+        // Of what the image says, not of its filesystem: io_error would end the conversion.
+        return std::unexpected(core::Error{
+            Errc::corrupt,
+            fmt::format("{} of the image cannot be opened: a file is used as a directory",
+                        quoted(path)),
+            "", "", saved});
+    }
     return core::fail_errno(saved, fmt::format("cannot open {} of the image", quoted(path)));
 }
 

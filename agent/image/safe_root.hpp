@@ -106,7 +106,8 @@ class SafeRoot {
     [[nodiscard]] core::Result<> remove(std::string_view path) const;
 
   private:
-    /// openat2(2) below the root; Errc as by fail_errno.
+    /// openat2(2) below the root; Errc as by fail_errno, but corrupt where the path itself cannot
+    /// be walked (ELOOP, ENAMETOOLONG, ENOTDIR).
     [[nodiscard]] core::Result<core::Fd> open(std::string_view path, int flags) const;
     /// The directory that holds the last component of `path` (links to it followed), and that name.
     struct Place {

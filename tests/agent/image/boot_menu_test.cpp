@@ -143,6 +143,15 @@ TEST_F(Grub2Menu, EndsWhenItKeepsAskingForFiles) {
     EXPECT_EQ(menu.findings.back().id, "grub-cfg-too-complex");
 }
 
+TEST_F(Grub2Menu, GoesOnWhereAFileIsUsedAsADirectory) {
+    image_.file("/boot/loader/entries", "no directory");
+    const auto menu = simulate(
+        "source /boot/grub/grub.cfg/x\nblscfg\n"
+        "menuentry a { linux /vmlinuz-2/x; initrd /initrd-2/x; }\n");
+    EXPECT_EQ(menu.entries.size(), 1U);
+    EXPECT_FALSE(menu.findings.empty());
+}
+
 TEST_F(Grub2Menu, RunsWhatDebianMakes) {
     const auto menu = simulate(kDebian);
     ASSERT_EQ(menu.entries.size(), 3U);
@@ -374,6 +383,16 @@ TEST_F(ExtlinuxMenu, ReadsLabelsPathsAndTheDefault) {
     EXPECT_THAT(menu.order, ElementsAre(1U));
     ASSERT_EQ(menu.findings.size(), 1U);
     EXPECT_EQ(menu.findings[0].id, "extlinux-include-missing");
+}
+
+TEST_F(ExtlinuxMenu, GoesOnWithoutWhatIsNoFile) {
+    const auto menu =
+        simulate("include extlinux.conf/x\ninclude ..\nlabel a\nlinux /vmlinuz-1\n");
+    EXPECT_EQ(menu.order.size(), 1U);
+    ASSERT_EQ(menu.findings.size(), 2U);
+    EXPECT_EQ(menu.findings[0].id, "extlinux-include-missing");
+    EXPECT_THAT(menu.findings[0].seen, HasSubstr("a file is used as a directory"));
+    EXPECT_THAT(menu.findings[1].seen, HasSubstr("is a directory"));
 }
 
 TEST_F(ExtlinuxMenu, EndsWhenFilesIncludeThemselves) {

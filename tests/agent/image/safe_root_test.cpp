@@ -129,6 +129,11 @@ TEST_F(SafeRootTest, TellsAFileUsedAsDirectory) {
     image_.file("/boot", "no directory");
     EXPECT_EQ(root_.resolve("/boot/grub").error().sys_errno, ENOTDIR);
     EXPECT_EQ(root_.status("/boot/grub").value().kind, FileKind::missing);
+    const auto text = root_.read("/boot/grub", 100);
+    EXPECT_TRUE(text.error().is(core::Errc::corrupt));
+    EXPECT_EQ(text.error().message(),
+              "'/boot/grub' of the image cannot be opened: a file is used as a directory");
+    EXPECT_TRUE(root_.list("/boot").error().is(core::Errc::corrupt));
 }
 
 TEST_F(SafeRootTest, ReadsRegularFilesOnly) {
