@@ -18,19 +18,20 @@ from . import agent, conversion, copies, figures, host, page, plots, repair
 
 Group = Callable[[argparse.Namespace], dict[str, Any]]
 
-#: In the order in which they are measured. Those of `--quick` come first.
+#: In the order in which they are measured.
 GROUPS: dict[str, Group] = {
     "copies": lambda options: copies.measure_copies(
         options.quick, options.rounds, options.scenario
     ),
     "agent": lambda options: agent.measure_agent(3 if options.quick else 11),
     "memory": lambda options: conversion.measure_memory(),
-    "repair": lambda options: repair.measure_repairs(options.rounds or 5),
-    "fullness": lambda options: copies.measure_fullness(options.rounds),
-    "sizes": lambda options: copies.measure_sizes(options.rounds),
+    "repair": lambda options: repair.measure_repairs(options.quick, options.rounds),
+    "fullness": lambda options: copies.measure_fullness(options.quick, options.rounds),
+    "sizes": lambda options: copies.measure_sizes(options.quick, options.rounds),
     "calls": lambda options: agent.measure_calls(),
 }
-QUICK = ("copies", "agent")
+#: All but the one that starts machines.
+QUICK = tuple(name for name in GROUPS if name != "calls")
 
 
 def main() -> int:
@@ -55,11 +56,10 @@ def main() -> int:
         found = [verdict for verdict in found if verdict.met is not None]
     print()
     print(page.tables(groups, found))
-    if not options.quick:
-        for path in plots.draw(groups, options.plots):
-            print(f"plot: {path}")
-        if options.page:
-            page.rewrite(options.page, known)
+    for path in plots.draw(groups, options.plots):
+        print(f"plot: {path}")
+    if options.page:
+        page.rewrite(options.page, known)
     known["verdicts"] = figures.as_data(found)
     options.json.write_text(json.dumps(known, indent=1) + "\n")
     print(f"figures: {options.json}")
@@ -74,7 +74,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench/run", description=__doc__)
     output = host.BUILD / "bench"
     parser.add_argument(
-        "--quick", action="store_true", help="small sources, one round, the copy and the agent only"
+        "--quick", action="store_true", help="small sources, one round, no machines"
     )
     parser.add_argument(
         "--rounds", type=int, help="interleaved rounds (default 5, of slow sources 3)"
@@ -92,13 +92,16 @@ def _parse() -> argparse.Namespace:
         "--json", type=Path, help="figures (default build/bench/figures.json, or quick.json)"
     )
     parser.add_argument(
-        "--plots", type=Path, default=output, help="where plots go (default build/bench)"
+        "--plots", type=Path, help="where plots go (default build/bench, or build/bench/quick)"
     )
     parser.add_argument(
         "--page", type=Path, help="rewrite the measured part of this page, docs/performance.md"
     )
     options = parser.parse_args()
     options.json = options.json or output / ("quick.json" if options.quick else "figures.json")
+    options.plots = options.plots or (output / "quick" if options.quick else output)
+    if options.quick and options.page:
+        parser.error("--page takes the figures of a whole run, not of --quick")
     return options
 
 

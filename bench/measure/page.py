@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from . import figures, repair
+from . import figures, plots, repair
 from .figures import Groups
 
 BEGIN = "<!-- measured: made by bench/run --page -->"
@@ -18,6 +18,7 @@ def tables(groups: Groups, verdicts: list[figures.Verdict]) -> str:
     for name, scenario in groups.get("copies", {}).items():
         parts.append(f"\n## {name}\n\n{figures.scenario_title(scenario)}\n")
         parts.append(figures.scenario_table(scenario))
+    parts += _sweeps(groups)
     if "memory" in groups:
         parts.append(f"\n## Memory during a copy\n\n{_memory(groups['memory'])}")
     if "repair" in groups:
@@ -26,6 +27,15 @@ def tables(groups: Groups, verdicts: list[figures.Verdict]) -> str:
     if "calls" in groups:
         parts.append(f"\n## API calls for one AMI\n\n{_calls(groups['calls'])}")
     return "\n".join(parts)
+
+
+def _sweeps(groups: Groups) -> list[str]:
+    """The sweeps: a plot, which lies beside the page, and its medians."""
+    return [
+        f"\n## {sweep.title}\n\n![{sweep.title}]({sweep.file})\n\n{plots.table(sweep, measured)}"
+        for sweep in plots.SWEEPS
+        if (measured := groups.get(sweep.group))
+    ]
 
 
 def _memory(memory: dict[str, float]) -> str:

@@ -10,6 +10,7 @@ from .host import BUILD
 EXT = frozenset({"ext3", "ext4"})
 XFS = frozenset({"xfs"})
 AMILIFT = "amilift"
+VERIFIED = "amilift, verified"
 DD = "dd bs=256M"
 PLAIN_DD = "dd"
 FLOORS = {"floor 16 x 1 MiB": (16, 1 << 20), "floor 32 x 512 KiB": (32, 512 << 10)}
@@ -25,12 +26,16 @@ class Tool:
     name: str
     filesystems: frozenset[str]
     command: Command
-    #: Knows what is in use. The others read everything.
-    reads_map: bool = True
+    #: One that a user would pick instead of amilift, and that should know better than dd.
+    is_rival: bool = True
 
 
 def _amilift(source: str, target: str) -> list[str]:
     return [str(BUILD / "amilift-copybench"), source, target]
+
+
+def _amilift_verified(source: str, target: str) -> list[str]:
+    return [*_amilift(source, target), "--verify"]
 
 
 def _dd(source: str, target: str) -> list[str]:
@@ -69,15 +74,16 @@ def _qemu_img(source: str, target: str) -> list[str]:
 
 
 TOOLS = (
-    Tool(AMILIFT, EXT | XFS, _amilift),
-    Tool(DD, EXT | XFS, _dd, reads_map=False),
+    Tool(AMILIFT, EXT | XFS, _amilift, is_rival=False),
+    Tool(VERIFIED, EXT | XFS, _amilift_verified, is_rival=False),
+    Tool(DD, EXT | XFS, _dd, is_rival=False),
     Tool("partclone.extfs", EXT, _partclone("partclone.extfs")),
     Tool("partclone.xfs", XFS, _partclone("partclone.xfs")),
     Tool("e2image -ra", EXT, _e2image),
     Tool("xfs_copy", XFS, _xfs_copy),
-    Tool("qemu-img convert", EXT | XFS, _qemu_img, reads_map=False),
+    Tool("qemu-img convert", EXT | XFS, _qemu_img),
 )
-ONCE = Tool(PLAIN_DD, EXT | XFS, _plain_dd, reads_map=False)
+ONCE = Tool(PLAIN_DD, EXT | XFS, _plain_dd, is_rival=False)
 
 
 def tools_for(filesystem: str) -> list[Tool]:

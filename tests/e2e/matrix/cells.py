@@ -107,6 +107,7 @@ SOURCES = (
 XEN_ONLY_INITRAMFS = (
     Source(kernel='xen', filesystem='ext4', menu='amazon'),
     Source(suite='bullseye', kernel='xen', filesystem='ext3', menu='debian'),
+    Source(kernel='dracut', filesystem='ext4', menu='amazon'),
 )
 PARTITIONED = (
     Source(filesystem='ext4', disk='mbr', menu='grub2'),
