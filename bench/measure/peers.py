@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from .host import BUILD
 
@@ -15,8 +16,8 @@ DD = "dd bs=256M"
 PLAIN_DD = "dd"
 FLOORS = {"floor 16 x 1 MiB": (16, 1 << 20), "floor 32 x 512 KiB": (32, 512 << 10)}
 
-#: Of source and target: the words of a command.
-Command = Callable[[str, str], list[str]]
+#: Of source, target and a directory for this run: the words of a command.
+Command = Callable[[str, str, Path], list[str]]
 
 
 @dataclass(frozen=True)
@@ -30,38 +31,40 @@ class Tool:
     is_rival: bool = True
 
 
-def _amilift(source: str, target: str) -> list[str]:
-    return [str(BUILD / "amilift-copybench"), source, target]
+def _amilift(source: str, target: str, work: Path) -> list[str]:
+    # With a journal, as on EC2, where a copy goes on after a crash.
+    journal = str(work / "journal")
+    return [str(BUILD / "amilift-copybench"), source, target, "--journal", journal]
 
 
-def _amilift_verified(source: str, target: str) -> list[str]:
-    return [*_amilift(source, target), "--verify"]
+def _amilift_verified(source: str, target: str, work: Path) -> list[str]:
+    return [*_amilift(source, target, work), "--verify"]
 
 
-def _dd(source: str, target: str) -> list[str]:
+def _dd(source: str, target: str, work: Path) -> list[str]:
     return ["dd", f"if={source}", f"of={target}", "bs=256M", "status=none"]
 
 
-def _plain_dd(source: str, target: str) -> list[str]:
+def _plain_dd(source: str, target: str, work: Path) -> list[str]:
     return ["dd", f"if={source}", f"of={target}", "status=none"]
 
 
 def _partclone(program: str) -> Command:
-    def command(source: str, target: str) -> list[str]:
+    def command(source: str, target: str, work: Path) -> list[str]:
         return [program, "-b", "-q", "-s", source, "-O", target, "-L", "/dev/null"]
 
     return command
 
 
-def _e2image(source: str, target: str) -> list[str]:
+def _e2image(source: str, target: str, work: Path) -> list[str]:
     return ["e2image", "-ra", source, target]
 
 
-def _xfs_copy(source: str, target: str) -> list[str]:
+def _xfs_copy(source: str, target: str, work: Path) -> list[str]:
     return ["xfs_copy", "-d", source, target]
 
 
-def _qemu_img(source: str, target: str) -> list[str]:
+def _qemu_img(source: str, target: str, work: Path) -> list[str]:
     # io_uring past the page cache, 16 requests in any order, and told that the target is empty.
     def device(path: str) -> str:
         return f"driver=host_device,filename={path},aio=io_uring,cache.direct=on"
@@ -95,7 +98,7 @@ def floor(name: str, read_bytes: int, write_bytes: int) -> Tool:
     """Reads and writes so many bytes at a depth, as a tool; its source is a file without holes."""
     depth, block = FLOORS[name]
 
-    def command(source: str, target: str) -> list[str]:
+    def command(source: str, target: str, work: Path) -> list[str]:
         return [
             *(str(BUILD / "amilift-copyfloor"), source, target),
             *("--read-bytes", str(read_bytes), "--write-bytes", str(write_bytes)),

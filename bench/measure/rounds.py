@@ -106,7 +106,7 @@ def _one(scenario: Scenario, source: Source, tool: peers.Tool, number: int) -> d
         write_to = stack.enter_context(loop_device(target_file, offset=OFFSET))
         # What the run before has written and removed is not this one's work.
         os.sync()
-        result = _copy(tool, read_from, write_to)
+        result = _copy(tool, tool.command(read_from, write_to, Path(work)), read_from, write_to)
         if number == 0 and not is_floor:
             run(*CHECKS[scenario.recipe.filesystem], write_to)
     print(
@@ -117,9 +117,8 @@ def _one(scenario: Scenario, source: Source, tool: peers.Tool, number: int) -> d
     return {"tool": tool.name, "round": number, **result}
 
 
-def _copy(tool: peers.Tool, source: str, target: str) -> dict[str, Any]:
+def _copy(tool: peers.Tool, argv: list[str], source: str, target: str) -> dict[str, Any]:
     """Run a tool and flush what it wrote: what is not on the disk yet is part of the copy."""
-    argv = tool.command(source, target)
     read_before, _ = transferred(source)
     _, written_before = transferred(target)
     with tempfile.TemporaryFile() as output:
