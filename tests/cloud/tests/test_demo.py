@@ -1,4 +1,4 @@
-"""demo.py: what it tells is asserted, and a failure of any kind says where, and leaves logs only."""
+"""demo.py: what it tells is asserted; any failure says where it was, and leaves logs only."""
 
 from __future__ import annotations
 
