@@ -24,7 +24,7 @@ as_root() {
         "$@"
     else
         command -v sudo >/dev/null || die "'$1' must run as root (loop devices, mounts, virtual machines) and there is no sudo"
-        sudo --preserve-env=AMILIFT_CACHE,AMILIFT_DEBIAN_MIRROR,AMILIFT_PYTHON,http_proxy,https_proxy,no_proxy "$@"
+        sudo --preserve-env=AMILIFT_CACHE,AMILIFT_DEBIAN_MIRROR,AMILIFT_PYTHON,AMILIFT_HELPER_IMAGE,AMILIFT_HELPER_KERNEL,AMILIFT_SOURCE_IMAGE,http_proxy,https_proxy,no_proxy "$@"
     fi
 }
 

@@ -7,8 +7,10 @@ network but the endpoints of AWS. The last line of a success is
   amilift demo: ami-... is HVM and booted to login in N s (helper i-... terminated, 0 volumes left)
 
 and with --source-type hvm, for a source that is HVM already, "runs on Nitro" in place of "is HVM".
-N counts from the launch of the helper. After a failure the exit code is 1, and the message
-says which part failed and where its logs are.
+N counts from the launch of the helper. What is told is asserted, too: a call that the helper's
+policy refused, a name that it looked up and does not need, or a volume that is left fails the
+demonstration. After a failure the exit code is 1, and the message says which part failed and where
+its logs are; they are all that stays.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -31,8 +34,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
 
 from botocore.exceptions import ClientError
 
-from localec2 import HELPER_ROLE, LocalEc2, LocalEc2Error
+from localec2 import HELPER_ROLE, LocalEc2, LocalEc2Error, Settings
 
+#: What the helper's VPC has, besides the metadata service.
+ENDPOINTS = ("ec2",)
 JOB = """\
 #amilift
 source:
@@ -87,7 +92,7 @@ def main() -> int:
     story = Story()
     directory = options.dir or Path(tempfile.mkdtemp(prefix="amilift-demo-"))
     failure = ""
-    cloud = LocalEc2(directory)
+    cloud = LocalEc2(directory, settings=Settings(endpoints=ENDPOINTS))
     try:
         with cloud:
             try:
@@ -96,9 +101,11 @@ def main() -> int:
                     raise DemoFailure(f"the Local EC2 had an error: {cloud.errors[0]}")
             finally:
                 _keep_logs(cloud, directory)
-    except (DemoFailure, LocalEc2Error, ClientError) as error:
-        failure = str(error)
-    shutil.rmtree(directory / "store", ignore_errors=True)  # gigabytes, and nothing to read in it
+    # Whatever it was, Ctrl-C and SIGTERM included: the part is named and the disks are removed.
+    except BaseException as error:
+        failure = _explained(error, directory)
+    for dispensable in ("store", "tls"):  # gigabytes, and a key; nothing to read in either
+        shutil.rmtree(directory / dispensable, ignore_errors=True)
     if failure:
         print(f"\namilift demo: FAILED in '{story.chapter}': {failure}", file=sys.stderr)
         print(
@@ -109,6 +116,18 @@ def main() -> int:
         shutil.rmtree(directory, ignore_errors=True)
     print(f"\n{closing}", flush=True)
     return 0
+
+
+def _explained(error: BaseException, directory: Path) -> str:
+    """What to say about a failure; of one that nobody expected, the traceback goes to the logs."""
+    if isinstance(error, (DemoFailure, LocalEc2Error, ClientError)):
+        return str(error)
+    log = directory / "traceback.txt"
+    directory.mkdir(parents=True, exist_ok=True)
+    log.write_text("".join(traceback.format_exception(error)), "utf-8")
+    if isinstance(error, (KeyboardInterrupt, SystemExit)):
+        return f"it was told to end ({type(error).__name__}: {error})"
+    return f"{type(error).__name__}: {error} (see {log})"
 
 
 def _parse() -> argparse.Namespace:
@@ -128,6 +147,12 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--keep", action="store_true", help="keep the logs of a success as well")
     parser.add_argument(
         "--timeout", type=float, default=300, help="seconds for the helper, and again for the boot"
+    )
+    parser.add_argument(
+        "--within",
+        type=float,
+        metavar="SECONDS",
+        help="fail if it takes longer from the launch of the helper to the login of the result",
     )
     return parser.parse_args()
 
@@ -151,7 +176,7 @@ def _play(cloud: LocalEc2, story: Story, options: argparse.Namespace) -> str:
     story.head(3, "the helper works")
     _follow(cloud, story, ec2, helper, options.timeout)
     story.tell(f"{helper} is terminated, {time.monotonic() - launched:.0f} s after its launch.")
-    _show_calls(cloud, story, helper)
+    _check_calls(cloud, story, helper)
     if hvm:
         _check_one_volume(cloud, helper)
     result = _result_of(ec2, helper)
@@ -173,6 +198,11 @@ def _play(cloud: LocalEc2, story: Story, options: argparse.Namespace) -> str:
     left = _volumes_left(cloud, ec2)
     if left:
         raise DemoFailure(f"volumes are left: {left}")
+    if options.within is not None and seconds > options.within:
+        raise DemoFailure(
+            f"{seconds:.1f} s from the launch of {helper} to the login of {result}, "
+            f"expected at most {options.within:g} s"
+        )
     became = "runs on Nitro" if hvm else "is HVM"
     return (
         f"amilift demo: {result} {became} and booted to login in {seconds:.0f} s "
@@ -297,8 +327,8 @@ def _tags(ec2: Any, resource: str) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in ec2.describe_tags(Filters=filters)["Tags"]}
 
 
-def _show_calls(cloud: LocalEc2, story: Story, helper: str) -> None:
-    """What the helper asked of AWS, and of the name server."""
+def _check_calls(cloud: LocalEc2, story: Story, helper: str) -> None:
+    """What the helper asked of AWS, and of the name server: all of it allowed."""
     calls = cloud.wire.calls(lambda call: call.origin == helper)
     counts = Counter(call.action for call in calls)
     refused = sorted({call.action for call in calls if call.status == 403})
@@ -307,6 +337,14 @@ def _show_calls(cloud: LocalEc2, story: Story, helper: str) -> None:
     asked = [(name, known) for who, name, known in cloud.egress.questions() if who == helper]
     names = Counter(name if known else f"{name} (no answer)" for name, known in asked)
     story.tell(f"Names that it looked up: {_counted(names)}.")
+    if refused:
+        raise DemoFailure(f"the helper's IAM policy refused {', '.join(refused)}")
+    foreign = sorted({name for name, _ in asked} - set(cloud.settings.endpoint_names()))
+    if foreign:
+        raise DemoFailure(
+            f"{helper} looked up {', '.join(foreign)}, expected only the endpoints of its VPC: "
+            f"{', '.join(cloud.settings.endpoint_names())}"
+        )
 
 
 def _check_one_volume(cloud: LocalEc2, helper: str) -> None:

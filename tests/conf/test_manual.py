@@ -83,6 +83,37 @@ def test_every_key_of_a_job_is_described():
     assert [key for key in keys if not re.search(rf"^ +.*\b{re.escape(key)}\b", page, re.M)] == []
 
 
+def as_text(value):
+    """A value of JSON as the manual writes it; None where words take its place."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return "[" + ", ".join(f'"{item}"' if "," in item else item for item in value) + "]"
+    return None if value == {} else value
+
+
+def test_every_default_of_a_job_is_told():
+    page = rendered("amilift-job.5").split("Pointer to a job", 1)[0]
+    blocks = {}
+    for names, text in re.findall(r"^ {5}(\S.*)\n((?: {13}.*\n|\n)+)", page, re.M):
+        blocks |= dict.fromkeys(names.split(", "), text.translate({ord(c): None for c in "‘’"}))
+    keys = json.loads((ROOT / "conf/job.schema.json").read_text())["$defs"]["job"]["properties"]
+    told = 0
+    for key, value in keys.items():
+        inner = {} if key == "endpoints" else value.get("properties", {})
+        for name, schema in ({key: value} if not inner else
+                             {f"{key}.{name}": schema for name, schema in inner.items()}).items():
+            default = as_text(schema.get("default"))
+            if default is not None:
+                text = blocks[name]
+                assert f"Default: {default}." in text or f"{default} (default)" in text, name
+                told += 1
+    assert told == 15
+    pv = keys["target"]["allOf"][0]["then"]["properties"]
+    for key, schema in pv.items():
+        assert f"{schema['default']} for target.{key}" in blocks["target.virtualization"], key
+
+
 def test_operator_page_has_every_state_and_refusal_of_the_source():
     page = (ROOT / "docs/operator.md").read_text()
     states = re.findall(r'\{State::\w+, "([a-z-]+)"\}',

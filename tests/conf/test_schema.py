@@ -116,6 +116,16 @@ def test_defaults_are_the_readers():
     assert job["endpoints"] == properties["endpoints"]["default"]
 
 
+def test_defaults_of_a_paravirtual_target_are_the_readers():
+    (plain, job) = ask([b"source: {ami: ami-0abc1234}",
+                        b"source: {ami: ami-0abc1234}\ntarget: {virtualization: paravirtual}"])
+    (rule,) = SCHEMA["$defs"]["job"]["properties"]["target"]["allOf"]
+    stated = {key: schema["default"] for key, schema in rule["then"]["properties"].items()}
+    differs = {key for key in job["target"] if job["target"][key] != plain["target"][key]}
+    assert stated == {key: job["target"][key] for key in differs - {"virtualization"}}
+    assert len(stated) == 3
+
+
 # Values that are right somewhere and wrong elsewhere; each is tried at every place of a job.
 VALUES = [
     None, True, False, 0, 7, -1.5, "", " ", "x", "ab", "abc", "yes", "true", "42", "a b", "a,b",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from localec2 import HELPER_ROLE, Keys, LocalEc2, Settings  # noqa: E402
+from support import edit_filesystem  # noqa: E402
+
+from localec2 import HELPER_ROLE, Keys, LocalEc2, Settings, default_cache  # noqa: E402
+from localec2.storage import copy_sparse  # noqa: E402
 
 #: Short enough for quick tests, long enough that a transitional state can be observed.
 QUICK = Settings(
@@ -87,3 +91,54 @@ def helper_keys(cloud: LocalEc2, helper_instance: str) -> Keys:
     """Role credentials as the helper gets them."""
     minted = cloud.mint_credentials(helper_instance, HELPER_ROLE)
     return Keys(minted["AccessKeyId"], minted["SecretAccessKey"], minted["Token"])
+
+
+# --- guests ----------------------------------------------------------------------------------
+
+
+def _newest(pattern: str, variable: str) -> Path:
+    """The image named by an environment variable, or the newest of the cache; else skip."""
+    if variable in os.environ:
+        return Path(os.environ[variable])
+    found = sorted((default_cache() / "images").glob(pattern), key=lambda p: p.stat().st_mtime)
+    if not found:
+        pytest.skip(f"no {pattern} in the cache: run ./demo, which makes it")
+    return found[-1]
+
+
+def _copies(directory: Path, original: Path) -> Iterator[Callable[[list[str]], Path]]:
+    """Makes copies of an image, edited by debugfs; they end with the test."""
+    made: list[Path] = []
+
+    def make(commands: list[str]) -> Path:
+        copy = directory / f"{len(made)}-{original.name}"
+        made.append(copy)
+        copy_sparse(original, copy)
+        edit_filesystem(copy, commands)
+        return copy
+
+    yield make
+    for copy in made:
+        copy.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def kernel() -> Path:
+    """The kernel that helper images are booted with: AMILIFT_HELPER_KERNEL."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: a guest gets a network namespace and its QEMU's memory is patched")
+    return _newest("helper-vmlinuz-????????????????", "AMILIFT_HELPER_KERNEL")
+
+
+@pytest.fixture
+def helper_copy(tmp_path: Path, kernel: Path) -> Iterator[Callable[[list[str]], Path]]:
+    """Makes edited copies of AMILIFT_HELPER_IMAGE, which build-helper made."""
+    yield from _copies(tmp_path, _newest("helper-????????????????.img", "AMILIFT_HELPER_IMAGE"))
+
+
+@pytest.fixture
+def source_copy(tmp_path: Path) -> Iterator[Callable[[list[str]], Path]]:
+    """Makes edited copies of AMILIFT_SOURCE_IMAGE, which build-source made."""
+    yield from _copies(
+        tmp_path, _newest("source-pv-bookworm-cloud-ext3-debian-*.img", "AMILIFT_SOURCE_IMAGE")
+    )

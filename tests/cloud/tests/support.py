@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,16 @@ from botocore.exceptions import ClientError
 from localec2 import LocalEc2
 
 ZONE = "us-east-1a"
+#: Where a guest's own units go before those of its packages.
+UNITS = "/etc/systemd/system"
+
+_UNIT = """[Unit]
+After=systemd-networkd.service
+[Service]
+ExecStart=/bin/bash /etc/localec2-test
+StandardOutput=journal+console
+StandardError=journal+console
+"""
 
 
 def tagged(kind: str, **tags: str) -> list[dict[str, Any]]:
@@ -60,3 +72,28 @@ def root_mapping(snapshot_id: str, device: str = "/dev/xvda") -> dict[str, Any]:
         "RootDeviceName": device,
         "BlockDeviceMappings": [{"DeviceName": device, "Ebs": {"SnapshotId": snapshot_id}}],
     }
+
+
+def edit_filesystem(image: Path, commands: list[str]) -> None:
+    """Carry out debugfs commands on an image with an ext filesystem, without mounting it."""
+    result = subprocess.run(
+        ["debugfs", "-w", "-f", "-", str(image)],
+        input="\n".join(commands) + "\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    complaints = result.stderr.splitlines()[1:]  # the first line is debugfs's version
+    assert complaints == [], complaints
+
+
+def unit_commands(directory: Path, script: str) -> list[str]:
+    """debugfs commands that let a guest run the Bash script `directory`/`script` at its start."""
+    (directory / "unit").write_text(_UNIT)
+    return [
+        f"write {directory / script} /etc/localec2-test",
+        f"write {directory / 'unit'} {UNITS}/localec2-test.service",
+        f"symlink {UNITS}/multi-user.target.wants/localec2-test.service "
+        f"{UNITS}/localec2-test.service",
+    ]

@@ -1,12 +1,10 @@
 """A real guest: metadata, hot-plug with the identity of EBS, snapshots, shutdown, leftovers.
 
-Needs root and the helper image that tests/cloud/images/build-helper made; the newest one in the
-cache is taken, or AMILIFT_HELPER_IMAGE and AMILIFT_HELPER_KERNEL.
+Needs root and the helper image that tests/cloud/images/build-helper made (see conftest.py).
 """
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -15,10 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import make_volume
+from support import UNITS, make_volume, unit_commands
 
-from localec2 import HELPER_ROLE, LocalEc2, Settings, default_cache
-from localec2.storage import copy_sparse
+from localec2 import HELPER_ROLE, LocalEc2, Settings
 
 pytestmark = pytest.mark.vm
 
@@ -55,58 +52,14 @@ say "gone"
 systemctl poweroff
 """.replace("WRITES", str(WRITES))
 
-UNIT = """[Unit]
-After=systemd-networkd.service
-[Service]
-ExecStart=/bin/bash /etc/localec2-test
-StandardOutput=journal+console
-StandardError=journal+console
-"""
-
-
-def newest(pattern: str, variable: str) -> Path:
-    """The image named by an environment variable, or the newest of the cache; else skip."""
-    if variable in os.environ:
-        return Path(os.environ[variable])
-    found = sorted((default_cache() / "images").glob(pattern), key=lambda p: p.stat().st_mtime)
-    found = [path for path in found if path.suffix != ".lock"]
-    if not found:
-        pytest.skip(f"no {pattern} in the cache: run tests/cloud/images/build-helper, or ./demo")
-    return found[-1]
-
 
 @pytest.fixture
-def kernel() -> Path:
-    if os.geteuid() != 0:
-        pytest.skip("needs root: a guest gets a network namespace and its QEMU's memory is patched")
-    return newest("helper-vmlinuz-*", "AMILIFT_HELPER_KERNEL")
-
-
-@pytest.fixture
-def image(tmp_path: Path, kernel: Path) -> Path:
+def image(helper_copy: Callable[[list[str]], Path], tmp_path: Path) -> Path:
     """A copy of the helper image that runs the script instead of amilift."""
-    copy = tmp_path / "guest.img"
-    copy_sparse(newest("helper-????????????????.img", "AMILIFT_HELPER_IMAGE"), copy)
     (tmp_path / "script").write_text(SCRIPT)
-    (tmp_path / "unit").write_text(UNIT)
-    system = "/etc/systemd/system"
-    commands = [
-        f"write {tmp_path}/script /etc/localec2-test",
-        f"write {tmp_path}/unit {system}/localec2-test.service",
-        f"symlink {system}/multi-user.target.wants/localec2-test.service "
-        f"{system}/localec2-test.service",
-        f"symlink {system}/amilift.service /dev/null",
-    ]
-    result = subprocess.run(
-        ["debugfs", "-w", "-f", "-", str(copy)],
-        input="\n".join(commands) + "\n",
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+    return helper_copy(
+        [*unit_commands(tmp_path, "script"), f"symlink {UNITS}/amilift.service /dev/null"]
     )
-    assert "rror" not in result.stderr, result.stderr
-    return copy
 
 
 def qemu_processes(directory: Path) -> list[int]:
