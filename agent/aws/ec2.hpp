@@ -142,8 +142,8 @@ struct RegisterImageRequest {
 /// - conflict for IncorrectState, *.Incorrect*State, VolumeInUse, InvalidSnapshot.InUse,
 ///   OperationNotPermitted and IdempotentParameterMismatch,
 /// - already_exists for InvalidAMIName.Duplicate,
-/// - unavailable or timed_out when retries ran out, and unavailable for exceeded quotas
-///   (*LimitExceeded) and missing capacity (Insufficient*Capacity),
+/// - unavailable when EC2 did not answer until the call's deadline, for exceeded quotas
+///   (*LimitExceeded) and for missing capacity (Insufficient*Capacity),
 /// - invalid_input else.
 /// create_snapshot, register_image and a create_volume without client_token are not sent again
 /// when the reply to the first was lost: Error::id is then "OutcomeUnknown" (kOutcomeUnknown,
