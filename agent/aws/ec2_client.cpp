@@ -109,8 +109,8 @@ core::Result<> Ec2Client::attach_volume(const std::string& volume_id,
 }
 
 core::Result<> Ec2Client::detach_volume(const std::string& volume_id,
-                                        const std::string& instance_id) {
-    return tell(client_, ec2::detach_volume(volume_id, instance_id));
+                                        const std::string& instance_id, Detach how) {
+    return tell(client_, ec2::detach_volume(volume_id, instance_id, how));
 }
 
 core::Result<> Ec2Client::delete_volume(const std::string& volume_id) {
