@@ -9,6 +9,9 @@
 namespace amilift::app {
 namespace {
 
+/// A person who gave a wrong Region or endpoint is told so soon.
+constexpr core::Duration kPatience = std::chrono::seconds(20);
+
 aws::ImdsOptions quick(const std::string& url) {
     aws::ImdsOptions options;
     if (!url.empty()) options.base_url = url;
@@ -37,7 +40,7 @@ core::Result<> Account::open() {
     if (!options_.endpoint.empty()) endpoints.overrides["ec2"] = options_.endpoint;
     client_ = std::make_unique<aws::Client>(
         transport_, *credentials_, clock_, cancel_, endpoints,
-        aws::ClientOptions{.user_agent = "amilift/" + std::string(kVersion)});
+        aws::ClientOptions{.longest_call = kPatience, .user_agent = "amilift/" + std::string(kVersion)});
     ec2_ = std::make_unique<aws::Ec2Client>(*client_);
     return {};
 }

@@ -111,7 +111,9 @@ class Agent {
         AMILIFT_TRY(ground.helper, identify_helper(imds));
         ground.endpoints.region = ground.helper.region;
         AMILIFT_TRY(ground.endpoints.domain, imds.domain());
-        const aws::ClientOptions client_options{.user_agent = "amilift/" + std::string(kVersion)};
+        const aws::ClientOptions client_options{
+            .longest_call = std::chrono::seconds(options_.api_timeout_seconds),
+            .user_agent = "amilift/" + std::string(kVersion)};
         {
             aws::Client plain(transport_, credentials, clock_, stop_, ground.endpoints,
                               client_options);
