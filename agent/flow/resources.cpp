@@ -8,6 +8,7 @@
 #include <set>
 
 #include "flow/wait.hpp"
+#include "job/job_yaml_values.hpp"
 
 namespace amilift::flow {
 namespace {
@@ -35,11 +36,19 @@ void note(core::Result<>& all, core::Result<> next) {
 Search look_for_leftovers(aws::Ec2Api& ec2, const std::string& job_id) {
     Search search;
     auto& out = search.found;
+    if (!job::kJobIdRule.accepts(job_id)) {
+        search.complete = core::fail(
+            Errc::invalid_input,
+            fmt::format("'{}' is no job id, expected {}", job_id, job::kJobIdRule.expected),
+            "give the value of the tag amilift:job");
+        return search;
+    }
     auto volumes = ec2.describe_volumes({}, by_job(job_id));
     auto images = ec2.describe_images({}, {"self"}, by_job(job_id));
     auto snapshots = ec2.describe_snapshots({}, by_job(job_id));
     if (volumes) {
         out.volumes = std::move(*volumes);
+        keep_job(out.volumes, job_id);
         std::erase_if(out.volumes,
                       [](const auto& v) { return v.state == "deleting" || v.state == "deleted"; });
     } else {
@@ -51,6 +60,7 @@ Search look_for_leftovers(aws::Ec2Api& ec2, const std::string& job_id) {
         note(search.complete, std::unexpected(std::move(images).error()));
         return search;
     }
+    keep_job(*images, job_id);
     std::set<std::string> in_use;
     for (auto& image : *images) {
         if (image.state == "deregistered") continue;
@@ -63,6 +73,7 @@ Search look_for_leftovers(aws::Ec2Api& ec2, const std::string& job_id) {
         }
     }
     if (!snapshots) return search;
+    keep_job(*snapshots, job_id);
     for (auto& snapshot : *snapshots) {
         if (!in_use.contains(snapshot.id)) out.snapshots.push_back(std::move(snapshot));
     }

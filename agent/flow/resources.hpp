@@ -34,11 +34,21 @@ struct Search {
     core::Result<> complete;  ///< all that failed; without the AMIs, snapshots are not in `found`
 };
 
-/// Looks only. `job_id` is the value of the amilift:job tag.
+/// Looks only. `job_id` is the value of the amilift:job tag; one that no job can have is
+/// Errc::invalid_input, because EC2 takes * and ? in it for wildcards.
 [[nodiscard]] Search look_for_leftovers(aws::Ec2Api& ec2, const std::string& job_id);
 
 /// The same, all or nothing.
 [[nodiscard]] core::Result<Leftovers> find_leftovers(aws::Ec2Api& ec2, const std::string& job_id);
+
+/// Drops what has not exactly this amilift:job tag: a filter of EC2 is a pattern.
+template <class Object>
+void keep_job(std::vector<Object>& objects, const std::string& job_id) {
+    std::erase_if(objects, [&job_id](const Object& object) {
+        const auto tag = object.tags.find(kTagJob);
+        return tag == object.tags.end() || tag->second != job_id;
+    });
+}
 
 /// Adds the failure of `next`, if it is one, to `all`. What is unavailable makes all of it so: it
 /// is worth another try.

@@ -129,9 +129,10 @@ Result<> snapshot(Run& run) {
     if (record.snapshot.empty()) {
         // CreateSnapshot has no idempotency token: the tag tells whether an earlier call got
         // through.
-        AMILIFT_TRY(const auto found,
+        AMILIFT_TRY(auto found,
                     s.ec2.describe_snapshots({}, {{fmt::format("tag:{}", kTagJob), {record.job_id}},
                                                   {"volume-id", {record.target_volume}}}));
+        keep_job(found, record.job_id);
         const auto usable = std::ranges::find_if(
             found, [](const auto& x) { return x.state == "pending" || x.state == "completed"; });
         if (usable != found.end()) {
@@ -192,10 +193,11 @@ Result<> register_image(Run& run) {
     auto& s = run.services;
     if (record.image.empty()) {
         // RegisterImage has no token either: the name is the natural key.
-        AMILIFT_TRY(const auto found,
+        AMILIFT_TRY(auto found,
                     s.ec2.describe_images({}, {"self"},
                                           {{"name", {record.image_name}},
                                            {fmt::format("tag:{}", kTagJob), {record.job_id}}}));
+        keep_job(found, record.job_id);
         const auto usable = std::ranges::find_if(found, [&](const auto& image) {
             return (image.state == "pending" || image.state == "available") &&
                    std::ranges::any_of(image.block_devices, [&](const auto& m) {

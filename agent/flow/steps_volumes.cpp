@@ -66,7 +66,8 @@ Result<std::string> find_or_create_volume(Run& run, Role role, std::int64_t size
     const aws::Filters mine{{fmt::format("tag:{}", kTagJob), {run.record.job_id}},
                             {fmt::format("tag:{}", kTagRole), {to_string(role)}},
                             {"status", {"creating", "available", "in-use"}}};
-    AMILIFT_TRY(const auto found, run.services.ec2.describe_volumes({}, mine));
+    AMILIFT_TRY(auto found, run.services.ec2.describe_volumes({}, mine));
+    keep_job(found, run.record.job_id);
     for (const auto& v : found) {
         if (v.availability_zone != run.services.helper.availability_zone) continue;
         if (!v.attachments.empty() && v.attachments.front().instance_id != run.record.instance_id) {

@@ -2,6 +2,7 @@
 #include "fakes/fake_ec2.hpp"
 
 #include <fmt/format.h>
+#include <fnmatch.h>
 
 #include <algorithm>
 
@@ -14,7 +15,10 @@ using core::fail;
 bool matches_tags(const aws::Tags& tags, const std::string& filter,
                   const std::vector<std::string>& values) {
     const auto tag = tags.find(filter.substr(4));
-    return tag != tags.end() && std::ranges::find(values, tag->second) != values.end();
+    // EC2 takes * and ? for wildcards.
+    return tag != tags.end() && std::ranges::any_of(values, [&](const auto& pattern) {
+               return ::fnmatch(pattern.c_str(), tag->second.c_str(), 0) == 0;
+           });
 }
 
 template <class Object, class Field>

@@ -153,6 +153,31 @@ TEST_F(Resources, AnOutageThatOutlivesTheTimeOutIsNamed) {
     EXPECT_NE(removed.error().what.find("503 for ever"), std::string::npos) << removed.error().what;
 }
 
+TEST_F(Resources, AJobIdIsNoPattern) {
+    volume("vol-1").tags["amilift:job"] = "web-1";
+    snapshot("snap-1").tags["amilift:job"] = "web-1";
+    for (const char* pattern : {"*", "web-*", "web-?", "", "web 1", "web-\\1"}) {
+        const auto left = flow::find_leftovers(ec2, pattern);
+        ASSERT_FALSE(left) << pattern;
+        EXPECT_TRUE(left.error().is(core::Errc::invalid_input));
+        EXPECT_EQ(ec2.calls.size(), 0U);
+    }
+}
+
+TEST_F(Resources, OnlyTheExactTagIsTheJobs) {
+    const auto mine = volume("vol-1");
+    auto other = mine;
+    other.tags["amilift:job"] = "J";
+    auto longer = mine;
+    longer.tags["amilift:job"] = "j1";
+    auto untagged = mine;
+    untagged.tags.clear();
+    std::vector<aws::Volume> volumes{other, mine, longer, untagged};
+    flow::keep_job(volumes, "j");
+    ASSERT_EQ(volumes.size(), 1U);
+    EXPECT_EQ(volumes[0].tags.at("amilift:job"), "j");
+}
+
 TEST_F(Resources, ASearchThatPartlyFailsGivesTheRest) {
     volume("vol-1");
     snapshot("snap-1");
