@@ -126,6 +126,7 @@ struct Services {
     /// Whether this instance exists only for the job and may be ended.
     bool throwaway = false;
     Waits waits{};
+    std::string boot_id{};  ///< another one after each start of this helper; empty: unknown
 };
 
 }  // namespace amilift::flow

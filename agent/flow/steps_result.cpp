@@ -274,16 +274,22 @@ Result<> finish(Run& run) {
     const auto finish = run.job ? run.job->finish : job::Finish{};
     const auto action =
         run.record.outcome == Outcome::succeeded ? finish.on_success : finish.on_failure;
-    if (action == job::FinishAction::keep || !s.throwaway) {
-        run.say(Update::Kind::message, s.throwaway ? "the helper is kept, as the job says"
-                                                   : "this is no throwaway helper: it is kept");
+    // Somebody started the helper again to look at it.
+    const bool was_stopped =
+        !run.record.stopped_in_boot.empty() && run.record.stopped_in_boot != s.boot_id;
+    if (action == job::FinishAction::keep || !s.throwaway || was_stopped) {
+        run.say(Update::Kind::message,
+                !s.throwaway  ? "this is no throwaway helper: it is kept"
+                : was_stopped ? "the job is over, and the helper was started again: it is kept"
+                              : "the helper is kept, as the job says");
         return s.control.disarm_deadline();
     }
     // The record must say "ended" before the helper can go down in mid-write.
     AMILIFT_CHECK(s.stop.check());
     run.record.state = State::ended;
-    if (auto saved = run.save(); !saved) run.say(Update::Kind::warning, saved.error().message());
     const bool terminate = action == job::FinishAction::terminate;
+    if (!terminate) run.record.stopped_in_boot = s.boot_id;
+    if (auto saved = run.save(); !saved) run.say(Update::Kind::warning, saved.error().message());
     auto told = terminate ? s.ec2.terminate_instance(run.record.instance_id)
                           : s.ec2.stop_instance(run.record.instance_id);
     if (!told) {

@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
+#include <fstream>
+
 #include "aws/client.hpp"
 #include "flow_fixture.hpp"
 
@@ -484,7 +486,8 @@ TEST_F(FlowTest, StopsInMidJobAndGoesOnAtTheNextStart) {
                          record_path(),
                          "0.1.0",
                          true,
-                         {}};
+                         {},
+                         boot_id};
     const auto record = flow::run_job(again);
     ASSERT_TRUE(record);
     EXPECT_EQ(record->outcome, Outcome::succeeded) << record->error;
@@ -570,6 +573,60 @@ TEST_F(FlowTest, OnlyEndsTheHelperAgainOnceTheJobHasEnded) {
         EXPECT_EQ(control.powered_off, again);
     }
     EXPECT_EQ(ec2.calls.size(), calls + 4);
+}
+
+TEST_F(FlowTest, StopsTheHelperWhenTheJobSaysSo) {
+    job.finish.on_success = job::FinishAction::stop;
+    ASSERT_TRUE(run());
+    EXPECT_EQ(ec2.count("StopInstances"), 1);
+    EXPECT_EQ(ec2.count("TerminateInstances"), 0);
+    EXPECT_EQ(control.powered_off, 1);
+    // Killed while it was stopping the helper, the agent is started again at once.
+    ASSERT_TRUE(run());
+    EXPECT_EQ(ec2.count("StopInstances"), 2);
+    EXPECT_EQ(control.powered_off, 2);
+    EXPECT_EQ(control.disarmed, 0);
+}
+
+TEST_F(FlowTest, KeepsAStoppedHelperThatIsStartedAgain) {
+    job.finish.on_failure = job::FinishAction::stop;
+    worker.outcome = core::fail(Errc::refused, "kernel is Xen only", "", "xen-only-kernel");
+    ASSERT_TRUE(run());
+    EXPECT_EQ(control.powered_off, 1);
+    for (const char* boot : {"second", "third"}) {
+        boot_id = boot;
+        const auto calls = ec2.calls.size();
+        // Long after the job's deadline, and with user-data that is no job any more.
+        clock.advance(std::chrono::hours(30));
+        if (boot_id == "third") fetched = core::fail(Errc::not_found, "no user-data");
+        const auto again = run();
+        ASSERT_TRUE(again);
+        EXPECT_EQ(again->outcome, Outcome::failed);
+        EXPECT_EQ(again->error_id, "xen-only-kernel");
+        EXPECT_EQ(ec2.calls.size(), calls) << "nothing is done but told";
+    }
+    EXPECT_EQ(control.powered_off, 1);
+    EXPECT_EQ(control.disarmed, 2);
+}
+
+TEST_F(FlowTest, ReportsARecordThatCannotBeReadAndCleansUpByTag) {
+    for (const char* text : {"{", "", R"({"version": 9, "state": "convert"})"}) {
+        SCOPED_TRACE(text);
+        job.id = fmt::format("web-{}", std::string_view(text).size());
+        worker.during = [this] { throw Crash{}; };
+        EXPECT_THROW((void)run(), Crash);
+        EXPECT_EQ(ec2.volumes.size(), 2U);
+        std::ofstream(record_path()) << text;
+        observer.finished.clear();
+        const auto record = run();
+        ASSERT_TRUE(record) << record.error().message();
+        EXPECT_EQ(record->outcome, Outcome::failed);
+        EXPECT_NE(record->error.find(record_path()), std::string::npos) << record->error;
+        EXPECT_EQ(observer.finished, record->error);
+        EXPECT_EQ(ec2.volumes.size(), 0U);
+        EXPECT_EQ(ec2.instances.at(kHelper).state, "shutting-down");
+        std::filesystem::remove(record_path());
+    }
 }
 
 TEST_F(FlowTest, KeepsAKeptHelperAfterItsReboot) {
