@@ -9,6 +9,9 @@
 namespace amilift::app {
 namespace {
 
+/// A person who gave a wrong Region or endpoint is told so soon.
+constexpr core::Duration kPatience = std::chrono::seconds(20);
+
 aws::ImdsOptions quick(const std::string& url) {
     aws::ImdsOptions options;
     if (!url.empty()) options.base_url = url;
@@ -34,10 +37,16 @@ core::Result<> Account::open() {
     }
     aws::EndpointOptions endpoints;
     AMILIFT_TRY(endpoints.region, region());
+    endpoints.domain = aws::domain_of_region(endpoints.region);
+    // The metadata service knows partitions that this program does not.
+    if (region_is_of_instance_) {
+        AMILIFT_TRY(endpoints.domain, imds_.domain());
+    }
     if (!options_.endpoint.empty()) endpoints.overrides["ec2"] = options_.endpoint;
     client_ = std::make_unique<aws::Client>(
         transport_, *credentials_, clock_, cancel_, endpoints,
-        aws::ClientOptions{.user_agent = "amilift/" + std::string(kVersion)});
+        aws::ClientOptions{.longest_call = kPatience,
+                           .user_agent = "amilift/" + std::string(kVersion)});
     ec2_ = std::make_unique<aws::Ec2Client>(*client_);
     return {};
 }
@@ -49,6 +58,7 @@ core::Result<std::string> Account::region() {
         if (value != nullptr && *value != '\0') return std::string(value);
     }
     auto found = imds_.region();
+    region_is_of_instance_ = found.has_value();
     if (found) return found;
     return core::fail(core::Errc::invalid_input,
                       "no region: neither --region nor AWS_REGION is set, and the metadata "

@@ -37,6 +37,7 @@ class Account {
     core::Clock& clock_;
     const core::Cancel& cancel_;
     AccountOptions options_;
+    bool region_is_of_instance_ = false;
     net::CurlTransport transport_;
     aws::Imds imds_;
     std::unique_ptr<aws::CredentialsProvider> credentials_;

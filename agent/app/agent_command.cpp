@@ -17,7 +17,9 @@
 #include "aws/imds.hpp"
 #include "aws/s3_client.hpp"
 #include "core/command.hpp"
+#include "core/fd.hpp"
 #include "core/log.hpp"
+#include "core/text.hpp"
 #include "flow/runner.hpp"
 #include "net/http.hpp"
 #include "report/reporters.hpp"
@@ -42,6 +44,12 @@ class WatchdogClock final : public core::Clock {
   private:
     core::SystemClock system_;
 };
+
+/// Empty if the kernel does not tell.
+std::string boot_id() {
+    auto text = core::read_file("/proc/sys/kernel/random/boot_id", 256);
+    return text ? std::string(core::trimmed(*text)) : std::string();
+}
 
 core::Result<std::map<std::string, std::string>> parse_endpoints(
     const std::vector<std::string>& texts) {
@@ -111,7 +119,9 @@ class Agent {
         AMILIFT_TRY(ground.helper, identify_helper(imds));
         ground.endpoints.region = ground.helper.region;
         AMILIFT_TRY(ground.endpoints.domain, imds.domain());
-        const aws::ClientOptions client_options{.user_agent = "amilift/" + std::string(kVersion)};
+        const aws::ClientOptions client_options{
+            .longest_call = std::chrono::seconds(options_.api_timeout_seconds),
+            .user_agent = "amilift/" + std::string(kVersion)};
         {
             aws::Client plain(transport_, credentials, clock_, stop_, ground.endpoints,
                               client_options);
@@ -150,7 +160,8 @@ class Agent {
                                 options_.state_directory + "/flow.json",
                                 std::string(kVersion),
                                 options_.throwaway,
-                                {}};
+                                {},
+                                boot_id()};
         return flow::run_job(services);
     }
 

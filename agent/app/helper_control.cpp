@@ -40,7 +40,7 @@ void SystemHelperControl::stop_timer() {
 
 core::Result<> SystemHelperControl::arm_deadline(std::chrono::seconds left) {
     AMILIFT_TRY(const auto now, uptime_seconds());
-    const auto gone_by = now + left.count() + kDeadlineGrace.count();
+    const auto gone_by = now + left.count() + flow::kDeadlineGrace.count();
     AMILIFT_CHECK(core::write_file_atomically(deadline_path_, fmt::format("{}\n", gone_by)));
     if (timer_.joinable()) return {};  // armed already: the job's deadline does not move
     timer_ = std::thread([this, left] {

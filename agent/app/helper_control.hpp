@@ -12,10 +12,6 @@
 
 namespace amilift::app {
 
-/// How long after the job's deadline the unit outside this process powers the helper off: time for
-/// the agent to clean up after itself.
-inline constexpr std::chrono::seconds kDeadlineGrace = std::chrono::minutes(10);
-
 /// The helper it runs on: systemd powers it off, amilift-deadline.timer watches `deadline_path`.
 class SystemHelperControl final : public flow::HelperControl {
   public:

@@ -88,6 +88,11 @@ int dispatch(int argc, char** argv) {
                       "URL of the metadata service, if not http://169.254.169.254");
     agent->add_option("--endpoint", o.agent.endpoints,
                       "SERVICE=URL, where a service answers unless the job says otherwise");
+    agent
+        ->add_option("--api-timeout", o.agent.api_timeout_seconds,
+                     "seconds for which a call that fails in passing is repeated")
+        ->check(CLI::Range(1, 3600))
+        ->capture_default_str();
 
     auto* convert = app.add_subcommand("convert", "convert a local disk image");
     add_image_arguments(*convert, o.image);

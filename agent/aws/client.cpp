@@ -182,8 +182,10 @@ core::Result<net::HttpRequest> Client::signed_request(const ServiceCall& call,
 core::Result<Credentials> Client::keys_for(const ServiceCall& call) {
     auto keys = credentials_.get();
     if (keys) return keys;
-    return std::unexpected(std::move(keys).error().with_context(
-        fmt::format("{} {}: no credentials", call.service, call.operation)));
+    auto error = std::move(keys).error().with_context(
+        fmt::format("{} {}: no credentials", call.service, call.operation));
+    if (error.code == Errc::timed_out) error.code = Errc::unavailable;
+    return std::unexpected(std::move(error));
 }
 
 /// True if the reply's Date shows that our clock (as corrected so far) is wrong.
@@ -203,7 +205,8 @@ bool Client::corrected_clock(const net::HttpResponse& reply, net::Verdict verdic
 }
 
 core::Result<net::HttpResponse> Client::call(const ServiceCall& call) {
-    const core::Deadline deadline(clock_, call.deadline);
+    const auto budget = std::min(call.deadline, options_.longest_call);
+    const core::Deadline deadline(clock_, budget);
     AMILIFT_TRY(const auto endpoint, this->endpoint(call.service));
     AMILIFT_TRY(auto keys, keys_for(call));
     bool clock_corrected = false;
@@ -246,13 +249,11 @@ core::Result<net::HttpResponse> Client::call(const ServiceCall& call) {
                                           : std::nullopt;
         const auto wait =
             net::retry_delay(options_.retry, verdict, attempts, asked, options_.random());
-        const bool no_time = wait >= deadline.left(clock_);
-        if (no_time || attempts >= options_.retry.max_attempts) {
+        if (wait >= deadline.left(clock_)) {
             // Whatever the last answer was, what the caller must know is that we gave up.
-            if (error.code != Errc::timed_out) error.code = Errc::unavailable;
-            error.what += no_time ? fmt::format("; gave up after {} attempts because {} s are over",
-                                                attempts, call.deadline.count() / 1000)
-                                  : fmt::format("; gave up after {} attempts", attempts);
+            error.code = Errc::unavailable;
+            error.what += fmt::format("; gave up after {} attempts because {} s are over", attempts,
+                                      budget.count() / 1000);
             return std::unexpected(std::move(error));
         }
         core::log_debug(

@@ -45,19 +45,22 @@ struct ServiceCall {
     Repeat repeat = Repeat::safe;
     std::size_t body_limit = std::size_t{16} << 20;  ///< bytes of the reply's body
     core::Duration attempt_timeout = std::chrono::seconds(30);
-    core::Duration deadline = std::chrono::seconds(120);  ///< for all attempts and waits together
+    /// For all attempts and waits together: longer than EC2's short outages.
+    core::Duration deadline = std::chrono::seconds(120);
 };
 
 struct ClientOptions {
     net::RetryParams retry{};
+    /// Shortens ServiceCall::deadline, for whom a person waits.
+    core::Duration longest_call = core::Duration::max();
     std::string user_agent = "amilift";
     /// Random numbers in [0, 1) for the jitter; tests give their own. Must be thread-safe.
     std::function<double()> random{};
 };
 
 /// Signs and sends the calls of all service clients; the only retry layer above HTTP. It repeats
-/// transport failures, throttling and the services' own failures with back-off, corrects the clock
-/// once by the reply's Date header, renews refused credentials once, and ends by the deadline.
+/// transport failures, throttling and the services' own failures with back-off until the call's deadline,
+/// corrects the clock once by the reply's Date header, and renews refused credentials once.
 /// Thread-safe. The references must outlive it.
 class Client {
   public:
@@ -65,8 +68,8 @@ class Client {
            const core::Cancel& cancel, EndpointOptions endpoints, ClientOptions options = {});
 
     /// The reply of a successful call (status 2xx). Else Error::id is the AWS error code or
-    /// kOutcomeUnknown, and Error::code is errc_of() it; unavailable or timed_out if the service
-    /// could not be reached in time; cancelled.
+    /// kOutcomeUnknown, and Error::code is errc_of() it; unavailable if the service could not be
+    /// reached in time; cancelled.
     [[nodiscard]] core::Result<net::HttpResponse> call(const ServiceCall& call);
 
     /// Where `service` answers.

@@ -96,6 +96,12 @@ struct Instance {
     Tags tags;
 };
 
+/// How an instance lets go of a volume.
+enum class Detach {
+    orderly,
+    forced  ///< whatever the guest does, and though it may be stuck in `attaching` or `busy`
+};
+
 /// Describe filter: name -> values (any of them), "tag:amilift:job" -> {"web-2011"}.
 using Filters = std::map<std::string, std::vector<std::string>>;
 
@@ -142,8 +148,8 @@ struct RegisterImageRequest {
 /// - conflict for IncorrectState, *.Incorrect*State, VolumeInUse, InvalidSnapshot.InUse,
 ///   OperationNotPermitted and IdempotentParameterMismatch,
 /// - already_exists for InvalidAMIName.Duplicate,
-/// - unavailable or timed_out when retries ran out, and unavailable for exceeded quotas
-///   (*LimitExceeded) and missing capacity (Insufficient*Capacity),
+/// - unavailable when EC2 did not answer until the call's deadline, for exceeded quotas
+///   (*LimitExceeded) and for missing capacity (Insufficient*Capacity),
 /// - invalid_input else.
 /// create_snapshot, register_image and a create_volume without client_token are not sent again
 /// when the reply to the first was lost: Error::id is then "OutcomeUnknown" (kOutcomeUnknown,
@@ -175,7 +181,8 @@ class Ec2Api {
                                                        const std::string& instance_id,
                                                        const std::string& device) = 0;
     [[nodiscard]] virtual core::Result<> detach_volume(const std::string& volume_id,
-                                                       const std::string& instance_id) = 0;
+                                                       const std::string& instance_id,
+                                                       Detach how) = 0;
     [[nodiscard]] virtual core::Result<> delete_volume(const std::string& volume_id) = 0;
     /// ModifyInstanceAttribute: the volume at `device` dies with the instance.
     [[nodiscard]] virtual core::Result<> delete_volume_on_termination(

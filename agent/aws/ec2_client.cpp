@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <iterator>
+#include <optional>
 #include <utility>
 
 #include "aws/ec2_requests.hpp"
@@ -15,6 +16,9 @@ namespace {
 using core::Errc;
 using core::fail;
 
+/// A tag only tells, and the job waits for it.
+constexpr core::Duration kTagDeadline = std::chrono::seconds(20);
+
 constexpr int kMaxPages = 1000;  // of 500 entries: more than any account may hold
 
 core::Result<std::string> send(Client& client, const QueryForm& form, Repeat repeat) {
@@ -23,8 +27,12 @@ core::Result<std::string> send(Client& client, const QueryForm& form, Repeat rep
 }
 
 /// A call that is answered by yes or no.
-core::Result<> tell(Client& client, const QueryForm& form) {
-    AMILIFT_TRY(const auto body, send(client, form, Repeat::safe));
+core::Result<> tell(Client& client, const QueryForm& form,
+                    std::optional<core::Duration> deadline = {}) {
+    auto call = query_call("ec2", form, Repeat::safe);
+    if (deadline) call.deadline = *deadline;
+    AMILIFT_TRY(const auto reply, client.call(call));
+    const auto& body = reply.body;
     return ec2::parse_acknowledgement(body, form.action());
 }
 
@@ -109,8 +117,8 @@ core::Result<> Ec2Client::attach_volume(const std::string& volume_id,
 }
 
 core::Result<> Ec2Client::detach_volume(const std::string& volume_id,
-                                        const std::string& instance_id) {
-    return tell(client_, ec2::detach_volume(volume_id, instance_id));
+                                        const std::string& instance_id, Detach how) {
+    return tell(client_, ec2::detach_volume(volume_id, instance_id, how));
 }
 
 core::Result<> Ec2Client::delete_volume(const std::string& volume_id) {
@@ -143,7 +151,7 @@ core::Result<> Ec2Client::deregister_image(const std::string& image_id) {
 
 core::Result<> Ec2Client::create_tags(const std::vector<std::string>& resources, const Tags& tags) {
     if (resources.empty() || tags.empty()) return {};
-    return tell(client_, ec2::create_tags(resources, tags));
+    return tell(client_, ec2::create_tags(resources, tags), kTagDeadline);
 }
 
 core::Result<> Ec2Client::terminate_instance(const std::string& instance_id) {

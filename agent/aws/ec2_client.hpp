@@ -28,7 +28,7 @@ class Ec2Client final : public Ec2Api {
                                                const std::string& instance_id,
                                                const std::string& device) override;
     [[nodiscard]] core::Result<> detach_volume(const std::string& volume_id,
-                                               const std::string& instance_id) override;
+                                               const std::string& instance_id, Detach how) override;
     [[nodiscard]] core::Result<> delete_volume(const std::string& volume_id) override;
     [[nodiscard]] core::Result<> delete_volume_on_termination(const std::string& instance_id,
                                                               const std::string& device) override;

@@ -124,10 +124,11 @@ QueryForm attach_volume(const std::string& volume_id, const std::string& instanc
     return form;
 }
 
-QueryForm detach_volume(const std::string& volume_id, const std::string& instance_id) {
+QueryForm detach_volume(const std::string& volume_id, const std::string& instance_id, Detach how) {
     auto form = action("DetachVolume");
     form.add("VolumeId", volume_id);
     form.add("InstanceId", instance_id);
+    if (how == Detach::forced) form.add_flag("Force", true);
     return form;
 }
 

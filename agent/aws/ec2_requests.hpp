@@ -27,7 +27,8 @@ void add_page(QueryForm& form, bool by_ids, const std::string& next_token);
 [[nodiscard]] QueryForm create_volume(const CreateVolumeRequest& r);
 [[nodiscard]] QueryForm attach_volume(const std::string& volume_id, const std::string& instance_id,
                                       const std::string& device);
-[[nodiscard]] QueryForm detach_volume(const std::string& volume_id, const std::string& instance_id);
+[[nodiscard]] QueryForm detach_volume(const std::string& volume_id, const std::string& instance_id,
+                                      Detach how);
 [[nodiscard]] QueryForm delete_volume(const std::string& volume_id);
 [[nodiscard]] QueryForm delete_volume_on_termination(const std::string& instance_id,
                                                      const std::string& device);

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cstdint>
 
@@ -54,6 +55,20 @@ std::unexpected<core::Error> bad_url(std::string_view url, std::string_view why)
 }
 
 }  // namespace
+
+std::string_view domain_of_region(std::string_view region) noexcept {
+    struct Row {
+        std::string_view prefix;
+        std::string_view domain;
+    };
+    constexpr std::array kPartitions{
+        Row{"cn-", "amazonaws.com.cn"},    Row{"eusc-", "amazonaws.eu"},
+        Row{"us-iso-", "c2s.ic.gov"},      Row{"us-isob-", "sc2s.sgov.gov"},
+        Row{"eu-isoe-", "cloud.adc-e.uk"}, Row{"us-isof-", "csp.hci.ic.gov"}};
+    const auto* const row = std::ranges::find_if(
+        kPartitions, [region](const Row& r) { return region.starts_with(r.prefix); });
+    return row == kPartitions.end() ? "amazonaws.com" : row->domain;
+}
 
 core::Result<Endpoint> parse_endpoint(std::string_view url) {
     Endpoint endpoint{.scheme = {}, .authority = {}, .overridden = true};

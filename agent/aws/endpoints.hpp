@@ -27,6 +27,10 @@ struct EndpointOptions {
     std::map<std::string, std::string> overrides{};
 };
 
+/// Pure. The domain of the partition that a Region belongs to, by its name: "amazonaws.com.cn" for
+/// "cn-north-1". Source: partitions.json of the AWS SDKs.
+[[nodiscard]] std::string_view domain_of_region(std::string_view region) noexcept;
+
 /// Reads an override: http or https, a host name, IPv4 or [IPv6] address, an optional port, nothing
 /// else but one "/". Errc::invalid_input says what is wrong with it.
 [[nodiscard]] core::Result<Endpoint> parse_endpoint(std::string_view url);

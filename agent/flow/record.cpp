@@ -52,7 +52,7 @@ core::Result<std::optional<Record>> load_record(const std::string& path) {
     const auto unusable = [&](std::string_view why) {
         return core::fail(core::Errc::corrupt,
                           fmt::format("the state file '{}' cannot be used: {}", path, why),
-                          "run 'amilift cleanup' for the job, then remove the file");
+                          "run the job on a new helper");
     };
     try {
         const auto json = nlohmann::json::parse(*text);
@@ -86,6 +86,8 @@ core::Result<std::optional<Record>> load_record(const std::string& path) {
         r.conversion_started = json.at("conversion_started").get<bool>();
         r.target_is_new = json.at("target_is_new").get<bool>();
         r.ena_support = json.at("ena_support").get<bool>();
+        // Absent in older records.
+        r.stopped_in_boot = json.value("stopped_in_boot", std::string());
         r.entries = json.at("entries").get<std::map<std::string, int>>();
         return r;
     } catch (const nlohmann::json::exception& e) {
@@ -115,6 +117,7 @@ core::Result<> save_record(const std::string& path, const Record& r) {
                                       {"target_is_new", r.target_is_new},
                                       {"ena_support", r.ena_support},
                                       {"boot_mode", r.boot_mode},
+                                      {"stopped_in_boot", r.stopped_in_boot},
                                       {"entries", r.entries}};
     // An error message may hold bytes of an image that are no UTF-8: they become U+FFFD.
     const auto text = json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace);

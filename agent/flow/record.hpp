@@ -46,6 +46,9 @@ struct Record {
     bool ena_support = false;
     /// The new AMI's boot mode; empty: EC2's default for its virtualization type.
     std::string boot_mode;
+    /// Services::boot_id when this helper was told to stop at the end of its job; empty: it was
+    /// not.
+    std::string stopped_in_boot;
     /// How often each state was entered; breaks restart loops.
     std::map<std::string, int> entries;
 

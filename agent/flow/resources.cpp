@@ -8,6 +8,7 @@
 #include <set>
 
 #include "flow/wait.hpp"
+#include "job/job_yaml_values.hpp"
 
 namespace amilift::flow {
 namespace {
@@ -20,15 +21,48 @@ aws::Filters by_job(const std::string& job_id) {
 
 }  // namespace
 
-core::Result<Leftovers> find_leftovers(aws::Ec2Api& ec2, const std::string& job_id) {
-    Leftovers out;
-    AMILIFT_TRY(out.volumes, ec2.describe_volumes({}, by_job(job_id)));
-    AMILIFT_TRY(auto images, ec2.describe_images({}, {"self"}, by_job(job_id)));
-    AMILIFT_TRY(auto snapshots, ec2.describe_snapshots({}, by_job(job_id)));
-    std::erase_if(out.volumes,
-                  [](const auto& v) { return v.state == "deleting" || v.state == "deleted"; });
+void note(core::Result<>& all, core::Result<> next) {
+    if (next) return;
+    if (all) {
+        all = std::move(next);
+        return;
+    }
+    const bool worth_repeating =
+        all.error().is(Errc::unavailable) || next.error().is(Errc::unavailable);
+    all = std::unexpected(std::move(all).error().followed_by(next.error()));
+    if (worth_repeating) all.error().code = Errc::unavailable;
+}
+
+Search look_for_leftovers(aws::Ec2Api& ec2, const std::string& job_id) {
+    Search search;
+    auto& out = search.found;
+    if (!job::kJobIdRule.accepts(job_id)) {
+        search.complete = core::fail(
+            Errc::invalid_input,
+            fmt::format("'{}' is no job id, expected {}", job_id, job::kJobIdRule.expected),
+            "give the value of the tag amilift:job");
+        return search;
+    }
+    auto volumes = ec2.describe_volumes({}, by_job(job_id));
+    auto images = ec2.describe_images({}, {"self"}, by_job(job_id));
+    auto snapshots = ec2.describe_snapshots({}, by_job(job_id));
+    if (volumes) {
+        out.volumes = std::move(*volumes);
+        keep_job(out.volumes, job_id);
+        std::erase_if(out.volumes,
+                      [](const auto& v) { return v.state == "deleting" || v.state == "deleted"; });
+    } else {
+        note(search.complete, std::unexpected(std::move(volumes).error()));
+    }
+    if (!snapshots) note(search.complete, std::unexpected(std::move(snapshots).error()));
+    if (!images) {
+        // Which snapshots are in use is not known.
+        note(search.complete, std::unexpected(std::move(images).error()));
+        return search;
+    }
+    keep_job(*images, job_id);
     std::set<std::string> in_use;
-    for (auto& image : images) {
+    for (auto& image : *images) {
         if (image.state == "deregistered") continue;
         if (image.state == "available") {
             for (const auto& m : image.block_devices) {
@@ -38,10 +72,18 @@ core::Result<Leftovers> find_leftovers(aws::Ec2Api& ec2, const std::string& job_
             out.broken_images.push_back(std::move(image));
         }
     }
-    for (auto& snapshot : snapshots) {
+    if (!snapshots) return search;
+    keep_job(*snapshots, job_id);
+    for (auto& snapshot : *snapshots) {
         if (!in_use.contains(snapshot.id)) out.snapshots.push_back(std::move(snapshot));
     }
-    return out;
+    return search;
+}
+
+core::Result<Leftovers> find_leftovers(aws::Ec2Api& ec2, const std::string& job_id) {
+    auto search = look_for_leftovers(ec2, job_id);
+    AMILIFT_CHECK(std::move(search.complete));
+    return std::move(search.found);
 }
 
 std::vector<std::string> describe(const Leftovers& leftovers) {
@@ -62,38 +104,51 @@ std::vector<std::string> describe(const Leftovers& leftovers) {
 
 core::Result<> detach_and_delete(aws::Ec2Api& ec2, core::Clock& clock, const core::Cancel& cancel,
                                  const Waits& waits, const std::string& volume_id) {
+    const core::Deadline patience(clock, waits.volume_detached.timeout / 2);
     std::string asked;  // the instance that was asked to let go, so that it is asked once
+    bool forced = false;
+    bool gone = false;
     auto available = wait_until(
         clock, cancel, waits.volume_detached, fmt::format("volume '{}' to be detached", volume_id),
         [&](std::string& seen) -> core::Result<bool> {
             auto volumes = ec2.describe_volumes({volume_id}, {});
             if (!volumes) {
-                if (volumes.error().is(Errc::not_found)) return true;
+                gone = volumes.error().is(Errc::not_found);
+                if (gone) return true;
                 return std::unexpected(std::move(volumes).error());
             }
-            if (volumes->empty()) return true;
+            gone = volumes->empty() || volumes->front().state == "deleting" ||
+                   volumes->front().state == "deleted";
+            if (gone) return true;
             const auto& v = volumes->front();
             seen = fmt::format("state '{}'", v.state);
-            if (v.state == "available" || v.state == "error" || v.state == "deleting" ||
-                v.state == "deleted") {
-                return true;
-            }
+            if (v.state == "available" || v.state == "error") return true;
             if (!v.attachments.empty()) {
                 const auto& a = v.attachments.front();
                 seen += fmt::format(", attachment to '{}' is '{}'", a.instance_id, a.state);
-                if (asked != a.instance_id && a.state != "detaching" && a.state != "busy") {
-                    auto detached = ec2.detach_volume(volume_id, a.instance_id);
+                // Nothing on the volume is worth a clean unmount any more.
+                const bool force = patience.passed(clock);
+                const bool ask =
+                    force ? !forced
+                          : asked != a.instance_id && a.state != "detaching" && a.state != "busy";
+                if (ask) {
+                    auto detached =
+                        ec2.detach_volume(volume_id, a.instance_id,
+                                          force ? aws::Detach::forced : aws::Detach::orderly);
                     // IncorrectState: it is going away already, or not attached yet; look again.
                     if (!detached && !detached.error().is(Errc::conflict) &&
                         !detached.error().is(Errc::not_found)) {
                         return std::unexpected(std::move(detached).error());
                     }
-                    if (detached) asked = a.instance_id;
+                    if (detached) {
+                        asked = a.instance_id;
+                        forced = force;
+                    }
                 }
             }
             return false;
         });
-    if (!available) return available;
+    if (!available || gone) return available;
     auto deleted = ec2.delete_volume(volume_id);
     if (!deleted && deleted.error().is(Errc::not_found)) return {};
     return deleted;
@@ -102,10 +157,11 @@ core::Result<> detach_and_delete(aws::Ec2Api& ec2, core::Clock& clock, const cor
 core::Result<> remove(aws::Ec2Api& ec2, core::Clock& clock, const core::Cancel& cancel,
                       const Waits& waits, const Leftovers& leftovers) {
     std::vector<std::string> left;
-    const auto note = [&left](const std::string& what, const core::Result<>& done) {
-        if (!done && !done.error().is(Errc::not_found)) {
-            left.push_back(fmt::format("{} ({})", what, done.error().what));
-        }
+    auto code = Errc::conflict;
+    const auto note = [&](const std::string& what, const core::Result<>& done) {
+        if (done || done.error().is(Errc::not_found)) return;
+        left.push_back(fmt::format("{} ({})", what, done.error().what));
+        if (done.error().is(Errc::unavailable)) code = Errc::unavailable;
     };
     for (const auto& image : leftovers.broken_images) {
         note("image " + image.id, ec2.deregister_image(image.id));
@@ -117,7 +173,7 @@ core::Result<> remove(aws::Ec2Api& ec2, core::Clock& clock, const core::Cancel& 
         note("snapshot " + snapshot.id, ec2.delete_snapshot(snapshot.id));
     }
     if (left.empty()) return {};
-    return core::fail(Errc::conflict, fmt::format("could not remove: {}", fmt::join(left, "; ")),
+    return core::fail(code, fmt::format("could not remove: {}", fmt::join(left, "; ")),
                       "run 'amilift cleanup --job ID' again later");
 }
 

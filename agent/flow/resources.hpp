@@ -28,20 +28,44 @@ struct Leftovers {
     }
 };
 
-/// Looks only. `job_id` is the value of the amilift:job tag.
+/// What a look found, and whether it saw everything.
+struct Search {
+    Leftovers found;
+    core::Result<> complete;  ///< all that failed; without the AMIs, snapshots are not in `found`
+};
+
+/// Looks only. `job_id` is the value of the amilift:job tag; one that no job can have is
+/// Errc::invalid_input, because EC2 takes * and ? in it for wildcards.
+[[nodiscard]] Search look_for_leftovers(aws::Ec2Api& ec2, const std::string& job_id);
+
+/// The same, all or nothing.
 [[nodiscard]] core::Result<Leftovers> find_leftovers(aws::Ec2Api& ec2, const std::string& job_id);
+
+/// Drops what has not exactly this amilift:job tag: a filter of EC2 is a pattern.
+template <class Object>
+void keep_job(std::vector<Object>& objects, const std::string& job_id) {
+    std::erase_if(objects, [&job_id](const Object& object) {
+        const auto tag = object.tags.find(kTagJob);
+        return tag == object.tags.end() || tag->second != job_id;
+    });
+}
+
+/// Adds the failure of `next`, if it is one, to `all`. What is unavailable makes all of it so: it
+/// is worth another try.
+void note(core::Result<>& all, core::Result<> next);
 
 /// One line per resource, for people: "volume vol-1 (8 GiB, in-use by i-2)".
 [[nodiscard]] std::vector<std::string> describe(const Leftovers& leftovers);
 
 /// Detaches and deletes the volumes, deregisters the broken images, deletes the snapshots. Goes on
-/// after a failure; the error names everything that is left.
+/// after a failure; the error names everything that is left, and is unavailable if EC2 did not
+/// answer.
 [[nodiscard]] core::Result<> remove(aws::Ec2Api& ec2, core::Clock& clock,
                                     const core::Cancel& cancel, const Waits& waits,
                                     const Leftovers& leftovers);
 
-/// Detaches the volume if it is attached and waits until it is available; deletes it. A volume that
-/// is gone already is fine.
+/// Detaches the volume if it is attached, by force after half of the time, and waits until it is
+/// available; deletes it. A volume that is gone already is fine.
 [[nodiscard]] core::Result<> detach_and_delete(aws::Ec2Api& ec2, core::Clock& clock,
                                                const core::Cancel& cancel, const Waits& waits,
                                                const std::string& volume_id);

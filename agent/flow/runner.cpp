@@ -54,15 +54,7 @@ core::Result<> enter(Run& run) {
     return {};
 }
 
-core::Result<Record> start_record(const Services& services) {
-    AMILIFT_TRY(auto found, load_record(services.record_path));
-    // A record of another instance came along in the helper's AMI: it is not ours.
-    if (found && found->instance_id == services.helper.instance_id) {
-        // The agent is started again although the job has ended: the helper died while it was being
-        // ended, or it is kept and was rebooted. Its end is done once more.
-        if (found->state == State::ended) found->state = State::finish;
-        return *std::move(found);
-    }
+Record fresh_record(const Services& services) {
     Record fresh;
     fresh.instance_id = services.helper.instance_id;
     fresh.job_id = services.helper.instance_id;
@@ -70,12 +62,30 @@ core::Result<Record> start_record(const Services& services) {
     return fresh;
 }
 
+core::Result<Record> start_record(const Services& services) {
+    AMILIFT_TRY(auto found, load_record(services.record_path));
+    // A record of another instance came along in the helper's AMI: it is not ours.
+    if (found && found->instance_id == services.helper.instance_id) {
+        // The agent is started again although the job has ended: the helper died while it was being
+        // ended, or it is kept and was rebooted, or was stopped and is started again. Its end is
+        // done once more.
+        if (found->state == State::ended) found->state = State::finish;
+        return *std::move(found);
+    }
+    return fresh_record(services);
+}
+
 }  // namespace
 
 core::Result<Record> run_job(Services& services) {
-    AMILIFT_TRY(auto record, start_record(services));
-    Run run{services, std::move(record), {}, {}, {}, {}};
+    auto record = start_record(services);
+    Run run{services, record ? *std::move(record) : fresh_record(services), {}, {}, {}, {}};
     auto& state = run.record.state;
+    if (!record) {
+        // Where the job was is not known; what it made has its tag.
+        note_failure(run.record, record.error());
+        state = State::clean_up;
+    }
     while (state != State::ended) {
         auto done = enter(run);
         // A restarted agent needs the job again before it can go on in a later state.

@@ -75,6 +75,10 @@ class HelperControl {
     [[nodiscard]] virtual core::Result<> power_off() = 0;
 };
 
+/// How long after the job's deadline the unit outside this process powers the helper off: time for
+/// the agent to clean up after itself.
+inline constexpr std::chrono::seconds kDeadlineGrace = std::chrono::minutes(10);
+
 /// How long to wait, and how often to look. One budget per kind of wait.
 struct WaitPolicy {
     core::Duration first_interval;
@@ -89,12 +93,17 @@ struct Waits {
                                std::chrono::minutes(2)};
     WaitPolicy volume_detached{std::chrono::milliseconds(300), std::chrono::seconds(5),
                                std::chrono::minutes(5)};
+    /// A snapshot takes hours if the volume is large: the job's deadline is its time-out.
     WaitPolicy snapshot_completed{std::chrono::milliseconds(500), std::chrono::seconds(15),
-                                  std::chrono::minutes(60)};
+                                  core::Duration::zero()};
     WaitPolicy image_available{std::chrono::milliseconds(300), std::chrono::seconds(10),
                                std::chrono::minutes(10)};
     /// How long an object that was just created may be "NotFound" (eventual consistency).
     core::Duration create_visible = std::chrono::seconds(150);
+    /// How often a clean-up is tried again while EC2 does not answer. The time-out counts from the
+    /// job's deadline, and leaves of the grace what telling the outcome may take.
+    WaitPolicy clean_up{std::chrono::seconds(5), std::chrono::seconds(60),
+                        kDeadlineGrace - std::chrono::minutes(4)};
 };
 
 /// Everything that the flow needs of the world.
@@ -117,6 +126,7 @@ struct Services {
     /// Whether this instance exists only for the job and may be ended.
     bool throwaway = false;
     Waits waits{};
+    std::string boot_id{};  ///< another one after each start of this helper; empty: unknown
 };
 
 }  // namespace amilift::flow

@@ -111,6 +111,17 @@ Result<const aws::Image*> source_image(Run& run) {
     return &*run.source;
 }
 
+std::chrono::seconds deadline_left(const Run& run) {
+    if (!run.job) return std::chrono::seconds::zero();
+    auto left = run.job->deadline;
+    const auto started = core::parse_utc(run.record.started_at);
+    if (!started) return left;
+    const auto gone =
+        std::chrono::duration_cast<std::chrono::seconds>(run.services.clock.wall() - *started);
+    if (gone > std::chrono::seconds::zero()) left -= std::min(gone, left);
+    return left;
+}
+
 Result<job::TemplateValues> template_values(Run& run) {
     AMILIFT_TRY(const auto* source, source_image(run));
     AMILIFT_TRY(const auto started, core::parse_utc(run.record.started_at));
@@ -118,16 +129,6 @@ Result<job::TemplateValues> template_values(Run& run) {
 }
 
 namespace {
-
-/// The job's own deadline counts from its first start, not from the last restart of the agent.
-Result<> arm_deadline(Run& run) {
-    auto left = std::chrono::duration_cast<std::chrono::seconds>(run.job->deadline);
-    AMILIFT_TRY(const auto started, core::parse_utc(run.record.started_at));
-    const auto gone =
-        std::chrono::duration_cast<std::chrono::seconds>(run.services.clock.wall() - started);
-    if (gone > std::chrono::seconds::zero()) left -= std::min(gone, left);
-    return run.services.control.arm_deadline(left);
-}
 
 /// The name under which the AMI is registered; taken names are resolved by the job's policy.
 Result<std::string> choose_name(Run& run) {
@@ -163,7 +164,7 @@ Result<> fetch_job(Run& run) {
     AMILIFT_TRY(auto job, run.services.fetch_job());
     if (!job.id.empty()) run.record.job_id = job.id;
     run.job = std::move(job);
-    AMILIFT_CHECK(arm_deadline(run));
+    AMILIFT_CHECK(run.services.control.arm_deadline(deadline_left(run)));
     return run.save();
 }
 

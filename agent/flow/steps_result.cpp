@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "flow/preflight.hpp"
 #include "flow/resources.hpp"
@@ -68,11 +69,10 @@ Result<> require_billing(Run& run, const aws::Image& image) {
 
 /// Waits until EC2 knows an object that this job created: for a while after its creation it does
 /// not, and what was not found would not be deleted either. False when it is still unknown after
-/// that while: then it is gone. `look` describes the object by its id.
+/// that while (`visible`): then it is gone. `look` describes the object by its id.
 template <class Look>
-Result<bool> becomes_known(Run& run, Look look) {
+Result<bool> becomes_known(Run& run, const core::Deadline& visible, Look look) {
     auto& s = run.services;
-    const core::Deadline visible(s.clock, s.waits.create_visible);
     for (;;) {
         auto found = look();
         if (found && !found->empty()) return true;
@@ -86,12 +86,39 @@ Result<bool> becomes_known(Run& run, Look look) {
 
 /// Adds what the record knows and the search by tag did not find.
 template <class Object, class Look>
-Result<> add_known(Run& run, std::vector<Object>& objects, const std::string& id, Look look) {
+Result<> add_known(Run& run, const core::Deadline& visible, std::vector<Object>& objects,
+                   const std::string& id, Look look) {
     const auto has_id = [&id](const Object& object) { return object.id == id; };
     if (id.empty() || std::ranges::any_of(objects, has_id)) return {};
-    AMILIFT_TRY(const bool known, becomes_known(run, look));
+    AMILIFT_TRY(const bool known, becomes_known(run, visible, look));
     if (known) objects.emplace_back().id = id;
     return {};
+}
+
+/// One try. What could not be looked for or removed is all in the error, and keeps nothing else
+/// from being removed.
+Result<> try_to_clean_up(Run& run, const core::Deadline& end, const core::Deadline& visible) {
+    auto& s = run.services;
+    const auto& record = run.record;
+    auto [leftovers, all] = look_for_leftovers(s.ec2, record.job_id);
+    // A volume of the same job on another helper is that helper's business.
+    std::erase_if(leftovers.volumes, [&](const auto& v) {
+        return !v.attachments.empty() && v.attachments.front().instance_id != record.instance_id;
+    });
+    for (const auto& id : record.volumes()) {
+        note(all, add_known(run, visible, leftovers.volumes, id,
+                            [&] { return s.ec2.describe_volumes({id}, {}); }));
+    }
+    // An AMI of a failed job is not left standing, whatever state EC2 gives it.
+    note(all, add_known(run, visible, leftovers.broken_images, record.image,
+                        [&] { return s.ec2.describe_images({record.image}, {}, {}); }));
+    note(all, add_known(run, visible, leftovers.snapshots, record.snapshot,
+                        [&] { return s.ec2.describe_snapshots({record.snapshot}, {}); }));
+    auto waits = s.waits;
+    // Time for both volumes, one after the other.
+    waits.volume_detached.timeout = std::min(waits.volume_detached.timeout, end.left(s.clock) / 2);
+    note(all, remove(s.ec2, s.clock, s.stop, waits, leftovers));
+    return all;
 }
 
 }  // namespace
@@ -102,9 +129,10 @@ Result<> snapshot(Run& run) {
     if (record.snapshot.empty()) {
         // CreateSnapshot has no idempotency token: the tag tells whether an earlier call got
         // through.
-        AMILIFT_TRY(const auto found,
+        AMILIFT_TRY(auto found,
                     s.ec2.describe_snapshots({}, {{fmt::format("tag:{}", kTagJob), {record.job_id}},
                                                   {"volume-id", {record.target_volume}}}));
+        keep_job(found, record.job_id);
         const auto usable = std::ranges::find_if(
             found, [](const auto& x) { return x.state == "pending" || x.state == "completed"; });
         if (usable != found.end()) {
@@ -124,8 +152,10 @@ Result<> snapshot(Run& run) {
     run.say(Update::Kind::message, fmt::format("snapshot {}", record.snapshot));
     const core::Deadline visible(s.clock, s.waits.create_visible);
     std::string last_progress;
+    auto policy = s.waits.snapshot_completed;
+    policy.timeout = deadline_left(run);
     return wait_until(
-        s.clock, s.job_cancel, s.waits.snapshot_completed,
+        s.clock, s.job_cancel, policy,
         fmt::format("snapshot '{}' to be completed", record.snapshot),
         [&](std::string& seen) -> Result<bool> {
             auto snapshots = s.ec2.describe_snapshots({record.snapshot}, {});
@@ -145,7 +175,7 @@ Result<> snapshot(Run& run) {
             seen = fmt::format("state '{}', {}", x.state, x.progress);
             if (x.state == "error") {
                 return fail(
-                    Errc::unavailable,
+                    Errc::conflict,
                     fmt::format("EC2 could not complete snapshot '{}': {}", x.id,
                                 x.state_message.empty() ? "no reason given" : x.state_message),
                     "check the KMS key of the volume, then run the job again");
@@ -163,10 +193,11 @@ Result<> register_image(Run& run) {
     auto& s = run.services;
     if (record.image.empty()) {
         // RegisterImage has no token either: the name is the natural key.
-        AMILIFT_TRY(const auto found,
+        AMILIFT_TRY(auto found,
                     s.ec2.describe_images({}, {"self"},
                                           {{"name", {record.image_name}},
                                            {fmt::format("tag:{}", kTagJob), {record.job_id}}}));
+        keep_job(found, record.job_id);
         const auto usable = std::ranges::find_if(found, [&](const auto& image) {
             return (image.state == "pending" || image.state == "available") &&
                    std::ranges::any_of(image.block_devices, [&](const auto& m) {
@@ -205,7 +236,7 @@ Result<> register_image(Run& run) {
             }
             if (image.state == "pending") return false;
             return fail(
-                Errc::unavailable,
+                Errc::conflict,
                 fmt::format("AMI '{}' went to state '{}': {}", record.image, image.state,
                             image.state_reason.empty() ? "no reason given" : image.state_reason));
         });
@@ -213,27 +244,25 @@ Result<> register_image(Run& run) {
 
 Result<> clean_up(Run& run) {
     auto& s = run.services;
-    auto& record = run.record;
-    auto found = find_leftovers(s.ec2, record.job_id);
-    // A search that is refused is no reason to leave what the record knows.
-    Leftovers leftovers = found ? std::move(*found) : Leftovers{};
-    // A volume of the same job on another helper is that helper's business.
-    std::erase_if(leftovers.volumes, [&](const auto& v) {
-        return !v.attachments.empty() && v.attachments.front().instance_id != record.instance_id;
-    });
-    for (const auto& id : record.volumes()) {
-        AMILIFT_CHECK(add_known(run, leftovers.volumes, id,
-                                [&] { return s.ec2.describe_volumes({id}, {}); }));
+    const auto& policy = s.waits.clean_up;
+    const core::Deadline end(s.clock, deadline_left(run) + policy.timeout);
+    const core::Deadline visible(s.clock, s.waits.create_visible);
+    auto interval = policy.first_interval;
+    bool told = false;
+    for (;;) {
+        auto done = try_to_clean_up(run, end, visible);
+        if (done) break;
+        // Volumes outlive a helper that gives up: an outage is waited out.
+        if (!done.error().is(Errc::unavailable) || end.passed(s.clock)) return done;
+        if (!std::exchange(told, true)) {
+            run.say(Update::Kind::warning,
+                    fmt::format("cleaning up is tried again: {}", done.error().message()));
+        }
+        AMILIFT_CHECK(s.clock.sleep_for(interval, s.stop));
+        interval = std::min(policy.max_interval, interval * 2);
     }
-    // An AMI of a failed job is not left standing, whatever state EC2 gives it.
-    AMILIFT_CHECK(add_known(run, leftovers.broken_images, record.image,
-                            [&] { return s.ec2.describe_images({record.image}, {}, {}); }));
-    AMILIFT_CHECK(add_known(run, leftovers.snapshots, record.snapshot,
-                            [&] { return s.ec2.describe_snapshots({record.snapshot}, {}); }));
-    AMILIFT_CHECK(remove(s.ec2, s.clock, s.stop, s.waits, leftovers));
-    if (!found) return std::unexpected(std::move(found).error());
-    record.image.clear();
-    record.snapshot.clear();
+    run.record.image.clear();
+    run.record.snapshot.clear();
     return run.save();
 }
 
@@ -245,16 +274,22 @@ Result<> finish(Run& run) {
     const auto finish = run.job ? run.job->finish : job::Finish{};
     const auto action =
         run.record.outcome == Outcome::succeeded ? finish.on_success : finish.on_failure;
-    if (action == job::FinishAction::keep || !s.throwaway) {
-        run.say(Update::Kind::message, s.throwaway ? "the helper is kept, as the job says"
-                                                   : "this is no throwaway helper: it is kept");
+    // Somebody started the helper again to look at it.
+    const bool was_stopped =
+        !run.record.stopped_in_boot.empty() && run.record.stopped_in_boot != s.boot_id;
+    if (action == job::FinishAction::keep || !s.throwaway || was_stopped) {
+        run.say(Update::Kind::message,
+                !s.throwaway  ? "this is no throwaway helper: it is kept"
+                : was_stopped ? "the job is over, and the helper was started again: it is kept"
+                              : "the helper is kept, as the job says");
         return s.control.disarm_deadline();
     }
     // The record must say "ended" before the helper can go down in mid-write.
     AMILIFT_CHECK(s.stop.check());
     run.record.state = State::ended;
-    if (auto saved = run.save(); !saved) run.say(Update::Kind::warning, saved.error().message());
     const bool terminate = action == job::FinishAction::terminate;
+    if (!terminate) run.record.stopped_in_boot = s.boot_id;
+    if (auto saved = run.save(); !saved) run.say(Update::Kind::warning, saved.error().message());
     auto told = terminate ? s.ec2.terminate_instance(run.record.instance_id)
                           : s.ec2.stop_instance(run.record.instance_id);
     if (!told) {

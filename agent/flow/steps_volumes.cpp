@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 
 #include "flow/preflight.hpp"
 #include "flow/resources.hpp"
@@ -65,7 +66,8 @@ Result<std::string> find_or_create_volume(Run& run, Role role, std::int64_t size
     const aws::Filters mine{{fmt::format("tag:{}", kTagJob), {run.record.job_id}},
                             {fmt::format("tag:{}", kTagRole), {to_string(role)}},
                             {"status", {"creating", "available", "in-use"}}};
-    AMILIFT_TRY(const auto found, run.services.ec2.describe_volumes({}, mine));
+    AMILIFT_TRY(auto found, run.services.ec2.describe_volumes({}, mine));
+    keep_job(found, run.record.job_id);
     for (const auto& v : found) {
         if (v.availability_zone != run.services.helper.availability_zone) continue;
         if (!v.attachments.empty() && v.attachments.front().instance_id != run.record.instance_id) {
@@ -119,6 +121,22 @@ Result<> request_attachment(Run& run, const std::string& volume_id, std::string&
     // An earlier try got through although its answer was lost: the wait below sees it.
     if (!attached && attached.error().id == "VolumeInUse") return {};
     return attached;
+}
+
+/// Sees to it that the volume dies with the helper, whatever ends it. As early as EC2 takes it: an
+/// attachment may never get beyond `attaching`. False: it is to be asked again. `marked` holds the
+/// device names for which that is done.
+Result<bool> dies_with_helper(Run& run, const aws::Attachment& attachment,
+                              std::set<std::string>& marked) {
+    if (attachment.delete_on_termination || marked.contains(attachment.device)) return true;
+    auto done =
+        run.services.ec2.delete_volume_on_termination(run.record.instance_id, attachment.device);
+    if (done) {
+        marked.insert(attachment.device);
+        return true;
+    }
+    if (attachment.state == "attached") return std::unexpected(std::move(done).error());
+    return false;
 }
 
 }  // namespace
@@ -175,7 +193,7 @@ Result<> create_volumes(Run& run) {
                 seen += fmt::format("{}{} is '{}'", seen.empty() ? "" : ", ", v.id, v.state);
                 if (v.state == "error") {
                     return fail(
-                        Errc::unavailable,
+                        Errc::conflict,
                         fmt::format("EC2 could not create volume '{}': state 'error'", v.id),
                         "check the quota for volumes and the KMS key of the snapshot");
                 }
@@ -202,6 +220,7 @@ Result<> attach_volumes(Run& run) {
     }
     AMILIFT_CHECK(request_attachment(run, record.target_volume, record.target_attach_name,
                                      helpers.front(), {record.source_attach_name}));
+    std::set<std::string> marked;
     AMILIFT_CHECK(wait_until(
         s.clock, s.job_cancel, s.waits.volume_attached,
         fmt::format("{} to be attached", names_of(ids)), [&](std::string& seen) -> Result<bool> {
@@ -217,15 +236,12 @@ Result<> attach_volumes(Run& run) {
                 }();
                 seen += fmt::format("{}{} is '{}'", seen.empty() ? "" : ", ", v.id,
                                     mine != nullptr ? mine->state : v.state);
-                if (mine != nullptr && mine->state == "attached") ++attached;
+                if (mine == nullptr) continue;
+                AMILIFT_TRY(const bool dies, dies_with_helper(run, *mine, marked));
+                if (dies && mine->state == "attached") ++attached;
             }
             return attached == ids.size();
         }));
-    // From here on the volumes die with the helper, whatever ends it.
-    for (const auto& name : {record.source_attach_name, record.target_attach_name}) {
-        if (name.empty()) continue;
-        AMILIFT_CHECK(s.ec2.delete_volume_on_termination(record.instance_id, name));
-    }
     const auto timeout = s.waits.volume_attached.timeout;
     if (has_source) {
         AMILIFT_TRY(const auto source,
@@ -311,7 +327,7 @@ Result<> detach_volumes(Run& run) {
             return a.state == "attached" || a.state == "attaching";
         });
         if (!attached) continue;
-        auto detached = s.ec2.detach_volume(id, record.instance_id);
+        auto detached = s.ec2.detach_volume(id, record.instance_id, aws::Detach::orderly);
         if (!detached && !detached.error().is(Errc::conflict)) return detached;
     }
     AMILIFT_CHECK(wait_until(

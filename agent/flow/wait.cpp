@@ -15,16 +15,21 @@ core::Result<> wait_until(core::Clock& clock, const core::Cancel& cancel, const 
     std::string seen;
     for (;;) {
         AMILIFT_CHECK(cancel.check());
-        AMILIFT_TRY(const bool there, look(seen));
-        if (there) return {};
+        const auto there = look(seen);
+        if (there && *there) return {};
+        // An outage of the service says nothing about what is waited for.
+        const bool no_answer = !there && there.error().is(core::Errc::unavailable);
+        if (!there && !no_answer) return std::unexpected(there.error());
         if (deadline.passed(clock)) {
+            const auto& last = no_answer ? there.error().what : seen;
             return core::fail(
-                core::Errc::timed_out,
+                no_answer ? core::Errc::unavailable : core::Errc::timed_out,
                 fmt::format(
                     "waited {} s for {}, last seen: {}",
                     std::chrono::duration_cast<std::chrono::seconds>(policy.timeout).count(), what,
-                    seen.empty() ? "nothing" : seen),
-                "look the resource up in the EC2 console; the job can be run again");
+                    last.empty() ? "nothing" : last),
+                "look the resource up in the EC2 console; the job can be run again",
+                no_answer ? there.error().id : std::string());
         }
         AMILIFT_CHECK(clock.sleep_for(std::min(interval, deadline.left(clock)), cancel));
         interval = std::min(policy.max_interval, interval + interval / 2);

@@ -125,8 +125,16 @@ void TagReporter::put(aws::Tags tags) {
     for (auto& [key, value] : tags) written_[key] = std::move(value);
 }
 
+void TagReporter::put_outcome(const aws::Tags& tags) {
+    const core::Deadline deadline(clock_, std::chrono::minutes(2));
+    for (;;) {
+        put(tags);
+        if (!unreachable_ || deadline.passed(clock_)) return;
+        if (!clock_.sleep_for(std::chrono::seconds(5), never_)) return;
+    }
+}
+
 void TagReporter::on_update(const Record& record, const Update& update) {
-    if (unreachable_ && update.kind != Update::Kind::finished) return;
     switch (update.kind) {
         case Update::Kind::state_entered:
             last_progress_.reset();
@@ -134,6 +142,7 @@ void TagReporter::on_update(const Record& record, const Update& update) {
                  {"amilift:state", std::string(flow::to_string(record.state))}});
             break;
         case Update::Kind::progress: {
+            if (unreachable_) return;
             const auto now = clock_.steady();
             if (last_progress_ && now - *last_progress_ < std::chrono::seconds(5)) return;
             last_progress_ = now;
@@ -147,11 +156,11 @@ void TagReporter::on_update(const Record& record, const Update& update) {
                                {"amilift:progress", "done"},
                                {"amilift:result", record.image}};
                 if (!record.warning.empty()) tags["amilift:error"] = tag_value(record.warning);
-                put(std::move(tags));
+                put_outcome(tags);
             } else {
-                put({{"amilift:job", tag_value(record.job_id)},
-                     {"amilift:state", "failed"},
-                     {"amilift:error", tag_value(record.error)}});
+                put_outcome({{"amilift:job", tag_value(record.job_id)},
+                             {"amilift:state", "failed"},
+                             {"amilift:error", tag_value(record.error)}});
             }
             break;
         case Update::Kind::message:

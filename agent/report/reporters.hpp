@@ -42,8 +42,9 @@ class ConsoleReporter final : public flow::Observer {
 };
 
 /// Tags of the helper: amilift:job, amilift:state, amilift:progress, amilift:result, amilift:error.
-/// A tag that cannot be written is dropped: the tag is a report, not a step of the job. Progress at
-/// most every five seconds, so that a fleet stays below the CreateTags rate.
+/// A tag that cannot be written is dropped: the tag is a report, not a step of the job. Only the
+/// outcome is told again for two minutes, because nobody does so later. Progress at most every five
+/// seconds, so that a fleet stays below the CreateTags rate.
 class TagReporter final : public flow::Observer {
   public:
     TagReporter(aws::Ec2Api& ec2, core::Clock& clock, std::string instance_id);
@@ -51,14 +52,16 @@ class TagReporter final : public flow::Observer {
 
   private:
     void put(aws::Tags tags);
+    void put_outcome(const aws::Tags& tags);
     aws::Ec2Api& ec2_;
     core::Clock& clock_;
     std::string instance_id_;
     std::optional<std::chrono::steady_clock::time_point> last_progress_;
     aws::Tags written_;
-    /// EC2 did not answer: nothing more is tried until the outcome is to be told, because every try
-    /// costs the job the minutes of a whole retry budget.
+    /// EC2 did not answer: progress is not told until the next state, because every try costs the
+    /// job the time of a whole call.
     bool unreachable_ = false;
+    core::Cancel never_;
 };
 
 /// Structured journal entries: AMILIFT_JOB, AMILIFT_STATE, AMILIFT_IMAGE, AMILIFT_ERROR_ID,

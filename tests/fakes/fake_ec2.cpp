@@ -2,6 +2,7 @@
 #include "fakes/fake_ec2.hpp"
 
 #include <fmt/format.h>
+#include <fnmatch.h>
 
 #include <algorithm>
 
@@ -14,7 +15,10 @@ using core::fail;
 bool matches_tags(const aws::Tags& tags, const std::string& filter,
                   const std::vector<std::string>& values) {
     const auto tag = tags.find(filter.substr(4));
-    return tag != tags.end() && std::ranges::find(values, tag->second) != values.end();
+    // EC2 takes * and ? for wildcards.
+    return tag != tags.end() && std::ranges::any_of(values, [&](const auto& pattern) {
+               return ::fnmatch(pattern.c_str(), tag->second.c_str(), 0) == 0;
+           });
 }
 
 template <class Object, class Field>
@@ -127,7 +131,7 @@ core::Result<std::vector<aws::Volume>> FakeEc2::describe_volumes(
         if (!settled(id)) continue;
         looks_[id] = 0;
         if (v.state == "creating") v.state = "available";
-        if (attaching) v.attachments.front().state = "attached";
+        if (attaching && !stuck) v.attachments.front().state = "attached";
         if (detaching) {
             v.attachments.clear();
             v.state = "available";
@@ -224,13 +228,15 @@ core::Result<> FakeEc2::attach_volume(const std::string& volume_id, const std::s
     return leave("AttachVolume");
 }
 
-core::Result<> FakeEc2::detach_volume(const std::string& volume_id, const std::string&) {
+core::Result<> FakeEc2::detach_volume(const std::string& volume_id, const std::string&,
+                                      aws::Detach how) {
     AMILIFT_CHECK(enter("DetachVolume"));
     auto& v = volumes.at(volume_id);
     if (v.attachments.empty()) {
         return fail(Errc::conflict, "IncorrectState: not attached", "", "IncorrectState");
     }
-    v.attachments.front().state = "detaching";
+    const bool lets_go = !stuck || how == aws::Detach::forced;
+    v.attachments.front().state = lets_go ? "detaching" : "busy";
     return leave("DetachVolume");
 }
 
@@ -248,6 +254,17 @@ core::Result<> FakeEc2::delete_volume(const std::string& volume_id) {
 core::Result<> FakeEc2::delete_volume_on_termination(const std::string&,
                                                      const std::string& device) {
     AMILIFT_CHECK(enter("ModifyInstanceAttribute"));
+    for (auto& [id, v] : volumes) {
+        for (auto& a : v.attachments) {
+            if (a.device != device) continue;
+            if (marks_attached_only && a.state != "attached") {
+                return fail(Errc::invalid_input, "no device is currently mapped at " + device, "",
+                            "InvalidInstanceAttributeValue");
+            }
+            a.delete_on_termination = true;
+            marked_while.push_back(a.state);
+        }
+    }
     delete_on_termination.insert(device);
     return leave("ModifyInstanceAttribute");
 }

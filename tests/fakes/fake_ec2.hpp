@@ -27,11 +27,16 @@ class FakeEc2 final : public aws::Ec2Api {
     std::vector<aws::RegisterImageRequest> registered;
     std::map<std::string, aws::Tags> instance_tags;
     std::set<std::string> delete_on_termination;              ///< device names
+    std::vector<std::string> marked_while;                    ///< states of those attachments
     std::map<std::string, aws::CreateVolumeRequest> created;  ///< volume id -> request
     /// Called before an action takes effect, and after: may throw Crash or give an error.
     std::function<core::Result<>(const std::string& action, bool before)> hook;
     /// How many describe calls an object stays in its transitional state.
     int slowness = 1;
+    /// Attachments stay in `attaching` and, unless forced, in `busy`.
+    bool stuck = false;
+    /// EC2 knows a device only once it is attached.
+    bool marks_attached_only = false;
     /// How many describe calls a new object is unknown for.
     int invisible = 0;
 
@@ -47,8 +52,8 @@ class FakeEc2 final : public aws::Ec2Api {
     core::Result<aws::Volume> create_volume(const aws::CreateVolumeRequest& r) override;
     core::Result<> attach_volume(const std::string& volume_id, const std::string& instance_id,
                                  const std::string& device) override;
-    core::Result<> detach_volume(const std::string& volume_id,
-                                 const std::string& instance_id) override;
+    core::Result<> detach_volume(const std::string& volume_id, const std::string& instance_id,
+                                 aws::Detach how) override;
     core::Result<> delete_volume(const std::string& volume_id) override;
     core::Result<> delete_volume_on_termination(const std::string& instance_id,
                                                 const std::string& device) override;

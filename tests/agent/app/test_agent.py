@@ -13,6 +13,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +55,7 @@ class Helper:
         for name in ("state", "run"):
             (directory / name).mkdir()
 
-    def work(self, user_data: str | None, timeout: float = 300) -> dict[str, str]:
+    def work(self, user_data: str | None, timeout: float = 300, api_timeout: int = 5) -> dict[str, str]:
         """Run the agent to its end; gives the helper's tags."""
         self.instance = self.cloud.run_instance(self.image, user_data=user_data, profile=HELPER_ROLE)
         self.cloud.wait_state(self.instance, "running", 30)
@@ -63,6 +65,7 @@ class Helper:
                 AMILIFT, "agent", "--throwaway", "--imds", str(self.cloud.metadata_url(self.instance)),
                 "--endpoint", f"ec2={self.cloud.endpoint}", "--endpoint", f"s3={self.cloud.endpoint}",
                 "--state-dir", self.directory / "state", "--runtime-dir", self.directory / "run",
+                "--api-timeout", str(api_timeout),
             ],
             env=environment, capture_output=True, text=True, timeout=timeout, check=False,
         )  # fmt: skip
@@ -85,9 +88,9 @@ def helper(tmp_path: Path) -> Any:
         yield Helper(cloud, tmp_path)
 
 
-def must_fail(helper: Helper, user_data: str | None, *words: str) -> dict[str, str]:
+def must_fail(helper: Helper, user_data: str | None, *words: str, api_timeout: int = 5) -> dict[str, str]:
     """The job fails with an error that has all the words; the helper is ended and no volume is left."""
-    tags = helper.work(user_data)
+    tags = helper.work(user_data, api_timeout=api_timeout)
     said = helper.agent.stdout + helper.agent.stderr
     assert helper.agent.returncode == 4, said
     assert tags["amilift:state"] == "failed", (tags, said)
@@ -177,6 +180,47 @@ def test_service_that_stumbles_is_asked_again(helper: Helper, effect: str) -> No
 def test_service_that_never_answers(helper: Helper, effect: str) -> None:
     helper.cloud.faults.add(Fault.parse(f"DescribeImages@1x0={effect}"))
     must_fail(helper, job("ami-0123456789abcdef0"), "DescribeImages")
+
+
+def blank_source(helper: Helper) -> str:
+    """An AMI whose volume EC2 makes and attaches; no disk appears on this machine."""
+    return str(helper.cloud.register_source(helper.cloud.import_image(helper.directory / "blank.img"), "old-pv"))
+
+
+def begin_outage(cloud: LocalEc2, action: str, seconds: float) -> threading.Thread:
+    """From the first call of `action` on, EC2 answers nothing but 503."""
+
+    def run() -> None:
+        while action not in cloud.wire.actions():
+            time.sleep(0.02)
+        cloud.faults.add(Fault.parse("[A-Z]*@1x0=503:Unavailable"))
+        time.sleep(seconds)
+        cloud.faults.clear()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_outage_of_ec2_once_volumes_exist(helper: Helper) -> None:
+    ami = blank_source(helper)
+    outage = begin_outage(helper.cloud, "CreateVolume", 12)
+    # What fails the job in the end is that no disk appears here, or that there is no udev.
+    tags = must_fail(helper, job(ami, "deadline: 30s\n"), api_timeout=120)
+    outage.join(1)
+    assert "Unavailable" not in tags["amilift:error"]
+    actions = helper.cloud.wire.actions()
+    assert actions.count("AttachVolume") == 2, "the job did not survive the outage"
+    assert actions.count("DescribeVolumes") < 60, "a service that is down was hammered"
+
+
+def test_outage_of_ec2_during_the_clean_up(helper: Helper) -> None:
+    ami = blank_source(helper)
+    outage = begin_outage(helper.cloud, "ModifyInstanceAttribute", 20)
+    tags = must_fail(helper, job(ami, "deadline: 10s\n"), "deadline", api_timeout=2)
+    outage.join(1)
+    assert "Unavailable" not in tags["amilift:error"]
+    assert "cleaning up is tried again" in helper.agent.stdout
 
 
 def test_secrets_and_user_data_stay_out_of_what_is_told(helper: Helper) -> None:

@@ -12,6 +12,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using core::Errc;
+using core::Duration;
 using fakes::ManualClock;
 using net::TransportFailure;
 using ::testing::HasSubstr;
@@ -148,11 +149,64 @@ TEST_F(AwsClient, RetryAfterIsAFloor) {
     EXPECT_EQ(clock.elapsed(), 7s);
 }
 
-TEST_F(AwsClient, GivesUpAfterTheLastAttempt) {
-    options.retry.max_attempts = 3;
+/// Fails every request in the same way until `end`, then answers.
+class Outage final : public net::HttpTransport {
+  public:
+    Outage(ManualClock& clock, Duration end, std::function<net::HttpResult()> failure)
+        : clock_(clock), end_(end), failure_(std::move(failure)) {}
+    net::HttpResult send(const net::HttpRequest&, const core::Cancel&) override {
+        ++requests;
+        if (clock_.elapsed() < end_) return failure_();
+        return net::HttpResponse{200, {}, "done"};
+    }
+    int requests = 0;
+
+  private:
+    ManualClock& clock_;
+    Duration end_;
+    std::function<net::HttpResult()> failure_;
+};
+
+TEST_F(AwsClient, OutlivesAnOutageThatIsShorterThanItsDeadline) {
+    const std::vector<std::function<net::HttpResult()>> failures{
+        [] { return net::HttpResponse{503, {}, ec2_error("Unavailable")}; },
+        [] { return net::HttpResponse{502, {}, "<html/>"}; },
+        [] {
+            return std::unexpected(
+                net::HttpFailure{TransportFailure::connect, false,
+                                 core::Error{Errc::unavailable, "connection refused", "", "", 0}});
+        },
+    };
+    for (const auto outage : {15s, 60s, 90s}) {
+        for (const auto& failure : failures) {
+            const auto begin = clock.elapsed();
+            Outage down(clock, begin + outage, failure);
+            Client client(down, credentials, clock, cancel, endpoints, options);
+            const auto reply = client.call(call());
+            ASSERT_TRUE(reply) << reply.error().message();
+            EXPECT_LE(clock.elapsed() - begin, outage + options.retry.cap);
+            EXPECT_LE(down.requests, 20) << "it must not hammer a service that is down";
+        }
+    }
+}
+
+TEST_F(AwsClient, ForAPersonTheDeadlineIsShorter) {
+    options.longest_call = 10s;
+    Outage down(clock, 60s, [] { return net::HttpResponse{503, {}, ec2_error("Unavailable")}; });
+    Client client(down, credentials, clock, cancel, endpoints, options);
+    const auto reply = client.call(call());
+    ASSERT_FALSE(reply);
+    EXPECT_EQ(reply.error().code, Errc::unavailable);
+    EXPECT_THAT(reply.error().what, HasSubstr("because 10 s are over"));
+    EXPECT_LE(clock.elapsed(), 10s);
+}
+
+TEST_F(AwsClient, GivesUpWhenTheNextAttemptWouldComeTooLate) {
+    auto what = call();
+    what.deadline = 5s;
     for (int i = 0; i < 5; ++i)
         transport.then(503, ec2_error("RequestLimitExceeded", "Slow down."));
-    const auto reply = run();
+    const auto reply = run(what);
     ASSERT_FALSE(reply);
     EXPECT_EQ(transport.requests.size(), 3U);
     EXPECT_EQ(reply.error().code, Errc::unavailable);
@@ -160,7 +214,8 @@ TEST_F(AwsClient, GivesUpAfterTheLastAttempt) {
     EXPECT_EQ(
         reply.error().what,
         "ec2 DescribeVolumes at 'https://ec2.eu-west-1.amazonaws.com' was refused: "
-        "RequestLimitExceeded: Slow down. (HTTP 503, request req-1); gave up after 3 attempts");
+        "RequestLimitExceeded: Slow down. (HTTP 503, request req-1); gave up after 3 attempts "
+        "because 5 s are over");
 }
 
 TEST_F(AwsClient, DeadlineEndsTheAttempts) {
@@ -174,7 +229,7 @@ TEST_F(AwsClient, DeadlineEndsTheAttempts) {
     };
     const auto reply = run(what);
     ASSERT_FALSE(reply);
-    EXPECT_EQ(reply.error().code, Errc::timed_out);
+    EXPECT_EQ(reply.error().code, Errc::unavailable);
     EXPECT_LE(clock.elapsed(), 10s);
     EXPECT_THAT(reply.error().what, HasSubstr("gave up after 3 attempts because 10 s are over"));
 }

@@ -154,7 +154,7 @@ TEST_F(Cloud, HelperGoesThroughAConversionsCalls) {
     EXPECT_EQ(instances->at(0).state, "running");
     EXPECT_THAT(instances->at(0).block_devices, ::testing::Contains(::testing::Field(
                                                     &BlockDeviceMapping::device_name, "/dev/sdf")));
-    ASSERT_TRUE(ec2.detach_volume(volume->id, helper));
+    ASSERT_TRUE(ec2.detach_volume(volume->id, helper, Detach::orderly));
     wait_for_volume(ec2, volume->id, "available");
 
     const auto snapshot =

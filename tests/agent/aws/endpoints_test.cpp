@@ -80,6 +80,16 @@ TEST(Endpoints, PasswordInAUrlIsRefusedAndNotPrinted) {
     EXPECT_THAT(endpoint.error().message(), Not(HasSubstr("hunter2")));
 }
 
+TEST(Endpoints, DomainFollowsTheRegion) {
+    const std::pair<const char*, const char*> rows[] = {
+        {"eu-west-1", "amazonaws.com"},       {"us-gov-west-1", "amazonaws.com"},
+        {"cn-north-1", "amazonaws.com.cn"},   {"cn-northwest-1", "amazonaws.com.cn"},
+        {"eusc-de-east-1", "amazonaws.eu"},   {"us-iso-east-1", "c2s.ic.gov"},
+        {"us-isob-east-1", "sc2s.sgov.gov"},  {"eu-isoe-west-1", "cloud.adc-e.uk"},
+        {"us-isof-south-1", "csp.hci.ic.gov"}};
+    for (const auto& [region, domain] : rows) EXPECT_EQ(domain_of_region(region), domain);
+}
+
 TEST(Endpoints, ErrorNamesTheService) {
     const auto endpoint =
         resolve_endpoint("ec2", {.region = "eu-west-1", .overrides = {{"ec2", "nonsense"}}});

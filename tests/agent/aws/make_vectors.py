@@ -66,6 +66,8 @@ REQUESTS = {
     "attach_volume": ("AttachVolume", {
         "VolumeId": "vol-1", "InstanceId": "i-1", "Device": "/dev/sdf"}),
     "detach_volume": ("DetachVolume", {"VolumeId": "vol-1", "InstanceId": "i-1"}),
+    "detach_volume_forced": (
+        "DetachVolume", {"VolumeId": "vol-1", "InstanceId": "i-1", "Force": True}),
     "delete_volume": ("DeleteVolume", {"VolumeId": "vol-1"}),
     "delete_volume_on_termination": ("ModifyInstanceAttribute", {
         "InstanceId": "i-1",

@@ -122,7 +122,7 @@ TEST_F(ServiceClients, CallsWithoutAResultNeedAYes) {
     transport.then(200, "<AttachVolumeResponse><status>attaching</status></AttachVolumeResponse>");
     EXPECT_TRUE(ec2.attach_volume("vol-1", "i-1", "/dev/sdf"));
     transport.then(200, "<DetachVolumeResponse><status>detaching</status></DetachVolumeResponse>");
-    EXPECT_TRUE(ec2.detach_volume("vol-1", "i-1"));
+    EXPECT_TRUE(ec2.detach_volume("vol-1", "i-1", Detach::orderly));
     transport.then(200, yes("DeleteVolume"));
     EXPECT_TRUE(ec2.delete_volume("vol-1"));
     transport.then(200, yes("ModifyInstanceAttribute"));

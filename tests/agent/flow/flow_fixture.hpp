@@ -155,7 +155,8 @@ class FlowTest : public ::testing::Test {
             record_path(),
             "0.1.0",
             true,
-            {}};
+            {},
+            boot_id};
     }
     [[nodiscard]] std::string record_path() const { return (directory_ / "flow.json").string(); }
     [[nodiscard]] core::Result<flow::Record> run() {
@@ -169,6 +170,7 @@ class FlowTest : public ::testing::Test {
     FakeWorker worker;
     FakeControl control;
     ManualClock clock;
+    std::string boot_id = "first";
     core::Cancel stop;
     core::Cancel job_cancel;
     RecordingObserver observer;

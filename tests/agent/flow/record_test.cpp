@@ -74,6 +74,13 @@ TEST_F(RecordTest, EveryCutOffFileIsRefusedWithItsName) {
     }
 }
 
+TEST_F(RecordTest, RemembersTheBootInWhichItStoppedTheHelper) {
+    Record r;
+    r.stopped_in_boot = "5f2c";
+    ASSERT_TRUE(save_record(path(), r));
+    EXPECT_EQ(load_record(path()).value()->stopped_in_boot, "5f2c");
+}
+
 TEST_F(RecordTest, AnotherVersionIsRefused) {
     put(R"({"version": 2, "state": "convert"})");
     const auto back = load_record(path());

@@ -109,24 +109,44 @@ TEST(TagReporter, ATagThatCannotBeWrittenIsTriedAgainWithTheNext) {
     EXPECT_EQ(ec2.instance_tags["i-1"]["amilift:job"], "web");
 }
 
-TEST(TagReporter, AnEc2ThatDoesNotAnswerIsAskedAgainOnlyAtTheEnd) {
+TEST(TagReporter, AnEc2ThatDoesNotAnswerIsAskedAgainInTheNextState) {
     fakes::FakeEc2 ec2;
     fakes::ManualClock clock;
     TagReporter reporter(ec2, clock, "i-1");
     ec2.hook = [](const std::string&, bool) -> core::Result<> {
         return core::fail(core::Errc::unavailable, "no answer");
     };
-    auto record = record_in(State::preflight);
-    reporter.on_update(record, {Kind::state_entered, "", {}});
-    reporter.on_update(record_in(State::convert), {Kind::state_entered, "", {}});
-    reporter.on_update(record_in(State::convert), {Kind::progress, "copied 10%", 0.1});
-    EXPECT_EQ(ec2.count("CreateTags"), 1);
+    const auto convert = record_in(State::convert);
+    reporter.on_update(convert, {Kind::state_entered, "", {}});
+    reporter.on_update(convert, {Kind::progress, "copied 10%", 0.1});
+    clock.advance(std::chrono::minutes(1));
+    reporter.on_update(convert, {Kind::progress, "copied 20%", 0.2});
+    EXPECT_EQ(ec2.count("CreateTags"), 1) << "the copy must not wait for its progress to be told";
     ec2.hook = nullptr;
-    record.outcome = Outcome::failed;
-    record.error = "no answer";
-    reporter.on_update(record, {Kind::finished, "", {}});
-    EXPECT_EQ(ec2.instance_tags["i-1"]["amilift:state"], "failed");
-    EXPECT_EQ(ec2.instance_tags["i-1"]["amilift:job"], "web");
+    reporter.on_update(record_in(State::snapshot), {Kind::state_entered, "", {}});
+    EXPECT_EQ(ec2.instance_tags["i-1"],
+              (aws::Tags{{"amilift:job", "web"}, {"amilift:state", "snapshot"}}));
+    reporter.on_update(record_in(State::snapshot), {Kind::progress, "snapshot 5%", 0.05});
+    EXPECT_EQ(ec2.instance_tags["i-1"]["amilift:progress"], "snapshot: snapshot 5%");
+}
+
+TEST(TagReporter, TheOutcomeIsToldAgainWhileEc2DoesNotAnswer) {
+    for (const auto outage : {std::chrono::minutes(1), std::chrono::minutes(60)}) {
+        fakes::FakeEc2 ec2;
+        fakes::ManualClock clock;
+        TagReporter reporter(ec2, clock, "i-1");
+        ec2.hook = [&](const std::string&, bool) -> core::Result<> {
+            if (clock.elapsed() >= outage) return {};
+            return core::fail(core::Errc::unavailable, "no answer");
+        };
+        auto record = record_in(State::finish);
+        record.outcome = Outcome::failed;
+        record.error = "kernel is Xen only";
+        reporter.on_update(record, {Kind::finished, "", {}});
+        EXPECT_EQ(ec2.instance_tags["i-1"]["amilift:state"],
+                  outage == std::chrono::minutes(1) ? "failed" : "");
+        EXPECT_LE(clock.elapsed(), std::chrono::minutes(3)) << "the helper must end";
+    }
 }
 
 TEST_F(ReportFiles, StatusFileHoldsTheNewestState) {
