@@ -117,6 +117,31 @@ constexpr const char* kGrowingGpt =
     "start=17MiB, size=46MiB, type=0FC63DAF-8483-4772-8E79-3D69D8477DE4\n"
     "start=1MiB, size=16MiB, type=0FC63DAF-8483-4772-8E79-3D69D8477DE4\n";
 
+/// A /boot without a journal, as it is on a machine that runs.
+TEST_F(OwnVolume, BootThatWasInUseIsCheckedBeforeItIsEdited) {
+    make_usual_disk();
+    write_text(work / "boot/newest", test::noise(9 * kMiB, 7));
+    add_ext(kBootAt, 16, work / "boot", "ext2", kBootUuid, "boot");
+    const auto wanted = trees();
+    test::make_older_maps(source, kBootAt, "/newest");
+    fs::copy_file(source, work / "copy.img");
+    for (const bool own : {true, false}) {
+        SCOPED_TRACE(own);
+        auto r = on(source);
+        if (!own) {
+            fs::rename(work / "copy.img", work / "from.img");
+            r.source.path = work / "from.img";
+            r.target.path = source;
+            fs::remove(source);
+        }
+        const auto result = run(r);
+        ASSERT_TRUE(result) << result.error().message();
+        EXPECT_EQ(test::differing_paths(wanted, trees()), test::listed_paths(result->manifest));
+        expect_clean(kBootAt);
+        expect_clean(kRootAt);
+    }
+}
+
 TEST_F(OwnVolume, IsEditedWhereItLies) {
     make_usual_disk();
     const auto before = trees();
