@@ -175,12 +175,19 @@ Result<std::vector<std::string>> verify_disk(const VerifyContext& context) {
     AMILIFT_TRY(const auto partitions, dev::read_partitions(context.target, contents.layout));
     for (const auto& volume : context.facts.disk.volumes) {
         const auto found = std::ranges::find(partitions, volume.partition, &dev::Partition::number);
-        if (found == partitions.end() || found->filesystem.uuid != volume.uuid ||
-            found->filesystem.needs_recovery) {
+        if (found == partitions.end() || found->filesystem.uuid != volume.uuid) {
             return fail(Errc::corrupt,
-                        fmt::format("partition {} of '{}' does not hold the clean filesystem with "
-                                    "UUID {} that the source has",
+                        fmt::format("partition {} of '{}' does not hold the filesystem with UUID "
+                                    "{} that the source has",
                                     volume.partition, context.target.path(), volume.uuid),
+                        "the target does not keep what is written to it; use another volume");
+        }
+        // What nobody mounts here is as the source has it: the guest replays its journal.
+        if (!volume.mount_point.empty() && !found->filesystem.clean) {
+            return fail(Errc::corrupt,
+                        fmt::format("the filesystem on partition {} of '{}' was edited, and not "
+                                    "unmounted cleanly",
+                                    volume.partition, context.target.path()),
                         "the target does not keep what is written to it; use another volume");
         }
         proofs.push_back(fmt::format("partition {} has {} UUID {}", volume.partition,

@@ -28,6 +28,7 @@ using testing::IsEmpty;
 
 constexpr std::uint64_t kBootAt = 1 * kMiB;
 constexpr std::uint64_t kRootAt = 17 * kMiB;
+constexpr const char* kHomeUuid = "0b5e7a52-6d3c-4f0a-9a35-0d9d3f1a7c33";
 
 /// What the kernel wants of who grows a mounted ext filesystem; containers often lack it.
 bool may_grow_mounted_ext() {
@@ -139,6 +140,45 @@ TEST_F(OwnVolume, BootThatWasInUseIsCheckedBeforeItIsEdited) {
         EXPECT_EQ(test::differing_paths(wanted, trees()), test::listed_paths(result->manifest));
         expect_clean(kBootAt);
         expect_clean(kRootAt);
+    }
+}
+
+/// What the guest mounts, and no conversion edits, is replayed by the guest: a live snapshot.
+TEST_F(OwnVolume, PartitionThatIsNotEditedMayBeDirty) {
+    make_usual_disk();
+    const auto home = work / "home.img";
+    write_text(work / "home/old", std::string(100000, 'o'));
+    test::make_ext_image(home, work / "home", 16, "ext4", {"-U", kHomeUuid, "-b", "1024"});
+    const auto crashed = work / "crashed.img";
+    {
+        const TestMount mounted(home, 0, "rw");
+        write_text(mounted.path() + "/new", test::noise(3 * kMiB, 7));
+        ::sync();
+        fs::copy_file(home, crashed);
+    }
+    put(source, 49 * kMiB, read_text(crashed));
+    write_text(work / "root/etc/fstab",
+               fmt::format("/dev/sda2 / ext4 defaults 0 1\nUUID={} /boot ext2 defaults 0 2\n"
+                           "UUID={} /home ext4 defaults 0 2\n",
+                           kBootUuid, kHomeUuid));
+    add_ext(kRootAt, 32, work / "root", "ext4", kRootUuid, "root");
+    fs::copy_file(source, work / "from.img");
+    for (const bool own : {true, false}) {
+        SCOPED_TRACE(own);
+        auto r = on(source);
+        if (!own) {
+            fs::remove(source);
+            r.source.path = work / "from.img";
+        }
+        const auto result = run(r);
+        ASSERT_TRUE(result) << result.error().message();
+        EXPECT_TRUE(get(source, 49 * kMiB, 16 * kMiB) == read_text(crashed))
+            << "it is copied as it is, with what its bitmap calls free";
+        expect_clean(kBootAt);
+        expect_clean(kRootAt);
+        // As the guest does.
+        const TestMount mounted(source, 49 * kMiB, "rw,sizelimit=16777216");
+        EXPECT_TRUE(read_text(mounted.path() + "/new") == test::noise(3 * kMiB, 7));
     }
 }
 
