@@ -538,6 +538,8 @@ Result<ConversionResult> convert(const ConversionRequest& request, core::Command
                           may_replay ? JournalReplay::allowed : JournalReplay::never, forget_copy));
     AMILIFT_TRY(auto plan, make_plan(request, source, target_bytes, commands, observer, cancel));
     AMILIFT_CHECK(source.unmount());
+    // An automounter must not change it while it is copied. What is edited is claimed as target.
+    AMILIFT_TRY(const auto claim, own ? Result<core::Fd>() : source.claim());
     AMILIFT_CHECK(cancel.check());
     // The look at kernels and initramfs takes memory that the allocator keeps, and the copy is
     // long.

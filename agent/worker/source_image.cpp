@@ -131,6 +131,16 @@ VolumePlace place_of(const dev::Partition& partition, std::string mount_point) {
     return {partition.number, std::move(mount_point), partition.offset_bytes, partition.filesystem};
 }
 
+constexpr auto kNotInUse = "unmount it, or convert a copy or a snapshot of it";
+
+core::Error in_use(const dev::BlockDevice& disk) {
+    return fail(Errc::conflict,
+                fmt::format("'{}' is mounted or otherwise in use, expected nobody to change it",
+                            disk.path()),
+                kNotInUse)
+        .error();
+}
+
 bool has_partitions(const dev::DiskContents& contents) {
     return contents.layout == dev::DiskLayout::mbr || contents.layout == dev::DiskLayout::gpt;
 }
@@ -138,25 +148,19 @@ bool has_partitions(const dev::DiskContents& contents) {
 }  // namespace
 
 Result<> require_not_in_use(const dev::BlockDevice& disk) {
-    constexpr auto kHint = "unmount it, or convert a copy or a snapshot of it";
     if (!disk.is_block_device()) {
         if (const auto loop = writable_loop_of(disk.path()); !loop.empty()) {
             return fail(Errc::conflict,
                         fmt::format("'{}' is attached to '{}' for writing, expected nobody to "
                                     "change it",
                                     disk.path(), loop),
-                        kHint);
+                        kNotInUse);
         }
         return {};
     }
     // O_EXCL on a block device asks whether somebody has claimed it: a mount, RAID, LVM, swap.
     const auto probe = core::open_file(disk.path(), O_RDONLY | O_EXCL);
-    if (!probe && probe.error().sys_errno == EBUSY) {
-        return fail(Errc::conflict,
-                    fmt::format("'{}' is mounted or otherwise in use, expected nobody to change it",
-                                disk.path()),
-                    kHint);
-    }
+    if (!probe && probe.error().sys_errno == EBUSY) return std::unexpected(in_use(disk));
     if (!probe) return std::unexpected(probe.error());
     return {};
 }
@@ -348,37 +352,61 @@ Result<std::vector<VolumePlace>> SourceImage::roots_on(const dev::Partition& par
     return places;
 }
 
-Result<SourceImage::Root> SourceImage::find_root() {
+Result<std::optional<SourceImage::Candidate>> SourceImage::look_for_root(
+    const dev::Partition& partition) {
+    AMILIFT_TRY(const auto places, roots_on(partition));
+    if (places.empty()) return std::nullopt;
+    AMILIFT_TRY(auto tree, MountedTree::mount(disk_, places.front(), dev::Access::read_only));
+    AMILIFT_TRY(const bool is_root, looks_like_root(tree.root()));
+    std::optional<Candidate> found;
+    if (is_root) {
+        AMILIFT_TRY(const auto fstab, fstab_of(tree.root()));
+        const auto entries = image::parse_fstab(fstab);
+        const auto entry = std::ranges::find(entries, "/", &image::FstabEntry::file);
+        const bool is_named =
+            entry != entries.end() && find_partition(partitions_, entry->spec) == &partition;
+        found = Candidate{places.front(), is_named};
+    }
+    AMILIFT_CHECK(tree.unmount());
+    return found;
+}
+
+/// What is out of order on the disk may be whole in the journal.
+Result<std::optional<SourceImage::Candidate>> SourceImage::look_after_replay(
+    const dev::Partition& partition) {
+    auto place = place_of(partition, "/");
+    AMILIFT_CHECK(prepare(place, JournalReplay::allowed));
+    return look_for_root(partition);
+}
+
+Result<SourceImage::Root> SourceImage::find_root(JournalReplay replay) {
     std::vector<Root> roots;
     std::vector<Root> named;
-    std::optional<core::Error> unmountable;
+    std::optional<core::Error> unreadable;
+    const auto take = [&](const dev::Partition& partition, Result<std::optional<Candidate>> found) {
+        if (!found) {
+            if (!unreadable) unreadable = std::move(found).error();
+            return;
+        }
+        if (!*found) return;
+        roots.push_back({&partition, (*found)->place});
+        if ((*found)->is_named) named.push_back(roots.back());
+    };
+    const auto may_replay = [&](const dev::Partition& partition) {
+        return replay == JournalReplay::allowed && partition.filesystem.needs_recovery;
+    };
     for (const auto& partition : partitions_) {
         if (partition.content != dev::PartitionContent::filesystem) continue;
-        auto places = roots_on(partition);
-        if (!places && places.error().is(Errc::refused)) {
-            return std::unexpected(std::move(places).error());
+        auto found = look_for_root(partition);
+        if (!found && found.error().is(Errc::refused)) {
+            return std::unexpected(std::move(found).error());
         }
-        if (!places) {
-            if (!unmountable) unmountable = std::move(places).error();
-            continue;
-        }
-        if (places->empty()) continue;
-        auto tree = MountedTree::mount(disk_, places->front(), dev::Access::read_only);
-        if (!tree) {
-            if (!unmountable) unmountable = std::move(tree).error();
-            continue;
-        }
-        AMILIFT_TRY(const bool is_root, looks_like_root(tree->root()));
-        if (is_root) {
-            roots.push_back({&partition, places->front()});
-            AMILIFT_TRY(const auto fstab, fstab_of(tree->root()));
-            const auto entries = image::parse_fstab(fstab);
-            const auto entry = std::ranges::find(entries, "/", &image::FstabEntry::file);
-            if (entry != entries.end() && find_partition(partitions_, entry->spec) == &partition) {
-                named.push_back(roots.back());
-            }
-        }
-        AMILIFT_CHECK(tree->unmount());
+        if (!found && may_replay(partition)) found = look_after_replay(partition);
+        take(partition, std::move(found));
+    }
+    for (const auto& partition : partitions_) {
+        if (!roots.empty() || partition.content != dev::PartitionContent::filesystem) continue;
+        if (may_replay(partition)) take(partition, look_after_replay(partition));
     }
     if (roots.size() == 1) return roots.front();
     // Of several systems, the one that says itself that it lies where it lies.
@@ -390,14 +418,14 @@ Result<SourceImage::Root> SourceImage::find_root() {
             "remove the system that is not meant to boot, then make the image again",
             "several-roots"));
     }
-    if (unmountable) return std::unexpected(*std::move(unmountable));
+    if (unreadable) return std::unexpected(*std::move(unreadable));
     AMILIFT_CHECK(refuse_partitions(disk_, partitions_));
     return fail(Errc::internal, "a disk without a root was not refused");
 }
 
 Result<> SourceImage::mount_partitions(JournalReplay replay) {
     AMILIFT_TRY(partitions_, dev::read_partitions(disk_, contents_.layout));
-    AMILIFT_TRY(auto root, find_root());
+    AMILIFT_TRY(auto root, find_root(replay));
     AMILIFT_CHECK(prepare(root.place, replay));
     AMILIFT_CHECK(take_volumes(partitions_, *root.partition, std::move(root.place), replay));
     AMILIFT_TRY(const auto code, dev::read_boot_code(disk_, partitions_));
@@ -673,6 +701,13 @@ Result<dev::ExtentMap> SourceImage::used_of(const dev::Partition& partition) con
     }
     AMILIFT_CHECK(tree->unmount());
     return whole;
+}
+
+Result<core::Fd> SourceImage::claim() const {
+    if (!disk_.is_block_device()) return core::Fd();
+    auto held = disk_.reopen(O_RDONLY | O_EXCL);
+    if (!held && held.error().sys_errno == EBUSY) return std::unexpected(in_use(disk_));
+    return held;
 }
 
 Result<> SourceImage::unmount() {

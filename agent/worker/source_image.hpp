@@ -80,6 +80,9 @@ class SourceImage {
 
     /// Nothing of the source is mounted while it is copied.
     [[nodiscard]] core::Result<> unmount();
+    /// A claim on a source that is a block device: as long as it is held, nobody can mount it or a
+    /// partition of it. Empty for a file. Errc::conflict when somebody was faster.
+    [[nodiscard]] core::Result<core::Fd> claim() const;
 
   private:
     explicit SourceImage(dev::BlockDevice disk) : disk_(std::move(disk)) {}
@@ -89,7 +92,13 @@ class SourceImage {
         const dev::Partition* partition = nullptr;
         VolumePlace place;
     };
-    core::Result<Root> find_root();
+    core::Result<Root> find_root(JournalReplay replay);
+    struct Candidate {
+        VolumePlace place;
+        bool is_named = false;  ///< by its own fstab, as "/"
+    };
+    core::Result<std::optional<Candidate>> look_for_root(const dev::Partition& partition);
+    core::Result<std::optional<Candidate>> look_after_replay(const dev::Partition& partition);
     core::Result<std::vector<VolumePlace>> roots_on(const dev::Partition& partition);
     core::Result<> mount_partitions(JournalReplay replay);
     core::Result<> look_below_boot(const image::SafeRoot& root);

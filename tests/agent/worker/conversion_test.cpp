@@ -11,7 +11,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <cerrno>
 #include <csignal>
+#include <functional>
 #include <set>
 
 #include "dev/mount.hpp"
@@ -715,6 +718,55 @@ TEST_F(Conversion, BlockDeviceThatHeldSomethingElseIsOverwritten) {
     const auto fsck = commands.run({.argv = {"e2fsck", "-fn", disk + "?offset=1048576"}});
     ASSERT_TRUE(fsck);
     EXPECT_EQ(fsck->exit_code, 0) << fsck->out;
+}
+
+/// Calls a function when the copy begins.
+class AtTheCopy final : public ConversionObserver {
+  public:
+    explicit AtTheCopy(std::function<void()> look) : look_(std::move(look)) {}
+    void on_step(std::size_t /*index*/, std::size_t /*count*/, const std::string& text) override {
+        if (text.starts_with("copy: ")) look_();
+    }
+
+  private:
+    std::function<void()> look_;
+};
+
+/// Notes of the copy say that what came before it is done: it must not be in memory only.
+TEST_F(Conversion, TargetIsWipedDurablyBeforeTheCopyBegins) {
+    make_source();
+    const auto disk = work / "disk";
+    write_text(disk, std::string(52U << 20, '\xff'));
+    const LoopTarget target(disk, commands);
+    auto r = request();
+    r.target.path = target.path();
+    std::string start;
+    AtTheCopy observer([&] {
+        const core::Fd file(::open(disk.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT));
+        alignas(4096) std::array<char, 64U << 10> bytes{};
+        ASSERT_EQ(::pread(file.get(), bytes.data(), bytes.size(), 0), ssize_t{bytes.size()});
+        start.assign(bytes.data(), bytes.size());
+    });
+    const auto result = convert(r, commands, observer, cancel);
+    ASSERT_TRUE(result) << result.error().message();
+    ASSERT_EQ(start.size(), 64U << 10);
+    // Sector 0 may have its table by then: that is written at each start.
+    EXPECT_EQ(start.find_first_not_of('\0', 512), std::string::npos);
+}
+
+TEST_F(Conversion, NobodyCanMountTheSourceDuringTheCopy) {
+    make_source();
+    const LoopTarget device(source, commands);
+    auto r = request();
+    r.source.path = device.path();
+    int claim_error = 0;
+    AtTheCopy observer([&] {
+        const core::Fd other(::open(device.path().c_str(), O_RDONLY | O_CLOEXEC | O_EXCL));
+        claim_error = other ? 0 : errno;
+    });
+    const auto result = convert(r, commands, observer, cancel);
+    ASSERT_TRUE(result) << result.error().message();
+    EXPECT_EQ(claim_error, EBUSY);
 }
 
 TEST_F(Conversion, LoopDeviceOfTheSourceIsNoTarget) {

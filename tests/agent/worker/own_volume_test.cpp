@@ -182,6 +182,37 @@ TEST_F(OwnVolume, PartitionThatIsNotEditedMayBeDirty) {
     }
 }
 
+/// What is out of order on the disk may be whole in the journal.
+TEST_F(OwnVolume, RootThatOnlyItsJournalMakesReadableIsFound) {
+    make_usual_disk();
+    const auto root = work / "root.img";
+    const auto crashed = work / "crashed.img";
+    test::make_ext_image(root, work / "root", 32, "ext4", {"-U", kRootUuid});
+    {
+        const TestMount mounted(root, 0, "rw");
+        write_text(mounted.path() + "/etc/new", "n");
+        ::sync();
+        fs::copy_file(root, crashed);
+    }
+    const auto place = commands.run_ok({.argv = {"debugfs", "-R", "imap /etc", crashed}});
+    ASSERT_TRUE(place) << place.error().message();
+    // "Inode 13 is part of block group 0\n\tlocated at block 42, offset 0x0c00"
+    const std::string field = "located at block ";
+    const auto block = std::stoul(place->out.substr(place->out.find(field) + field.size()));
+    const auto offset = std::stoul(place->out.substr(place->out.find("0x")), nullptr, 16);
+    const auto header = commands.run_ok({.argv = {"dumpe2fs", "-h", crashed}});
+    ASSERT_TRUE(header);
+    const std::string size_field = "Block size:";
+    const auto block_bytes =
+        std::stoul(header->out.substr(header->out.find(size_field) + size_field.size()));
+    put(crashed, block * block_bytes + offset, std::string(128, '\xee'));
+    put(source, kRootAt, read_text(crashed));
+    const auto result = run(on(source));
+    ASSERT_TRUE(result) << result.error().message();
+    expect_clean(kRootAt);
+    EXPECT_TRUE(test::tree_of(source, kRootAt).contains("/etc/new"));
+}
+
 TEST_F(OwnVolume, IsEditedWhereItLies) {
     make_usual_disk();
     const auto before = trees();

@@ -108,7 +108,8 @@ void write_pv_tree(const std::string& tree) {
         ASSERT_EQ(::mknod((tree + "/dev/console").c_str(), S_IFCHR | 0600, ::makedev(5, 1)), 0);
     }
     for (unsigned i = 0; i < 40; ++i) {
-        write_text(fmt::format("{}/usr/share/data/{}/file", tree, i), noise(i * 997, i));
+        write_text(fmt::format("{}/usr/share/data/{}/file", tree, i),
+                   noise(std::size_t{i} * 997, i));
     }
     write_text(tree + "/usr/share/sparse", "end");
     fs::resize_file(tree + "/usr/share/sparse", 3U << 20);
