@@ -11,6 +11,7 @@
 #include "dev/loop_device.hpp"
 #include "dev/partitions.hpp"
 #include "image/tree_copy.hpp"
+#include "modules/copy.hpp"
 
 namespace amilift::modules {
 namespace {
@@ -157,6 +158,9 @@ Result<std::vector<Step>> plan(const PlanContext& context) {
         return copy_root(apply_context, root, verify, extents);
     };
     steps.push_back(std::move(copy));
+    if (auto check = check_step(kName, 0, root.filesystem, "the filesystem")) {
+        steps.push_back(*std::move(check));
+    }
 
     const auto boot = place_of(context, "/boot");
     if (!boot) return steps;
@@ -185,7 +189,7 @@ Result<std::vector<std::string>> verify(const VerifyContext& context) {
     const auto& source = context.filesystem;
     if (contents.layout != dev::DiskLayout::bare_filesystem || copied.type != source.type ||
         copied.uuid != source.uuid || copied.label != source.label ||
-        copied.size_bytes != source.size_bytes || copied.needs_recovery) {
+        copied.size_bytes != source.size_bytes || !copied.clean) {
         return fail(Errc::corrupt,
                     fmt::format("'{}' does not begin with the clean {} filesystem of UUID {} that "
                                 "the source has",

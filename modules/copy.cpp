@@ -5,7 +5,9 @@
 
 #include <algorithm>
 
+#include "dev/ext_check.hpp"
 #include "dev/gpt.hpp"
+#include "dev/loop_device.hpp"
 #include "dev/partitions.hpp"
 #include "modules/bootloader.hpp"
 #include "modules/partition.hpp"
@@ -60,7 +62,11 @@ Result<std::vector<Step>> plan(const PlanContext& context) {
         filesystem.label);
     step.text += verify_text(context.options);
     step.apply = copy_to(offset, context.options.verify_copy, context.used.used);
-    return std::vector<Step>{std::move(step)};
+    std::vector<Step> steps{std::move(step)};
+    if (auto check = check_step("copy", offset, filesystem, "the filesystem")) {
+        steps.push_back(*std::move(check));
+    }
+    return steps;
 }
 
 Result<std::vector<std::string>> verify(const VerifyContext& context) {
@@ -82,7 +88,7 @@ Result<std::vector<std::string>> verify(const VerifyContext& context) {
     if (context.options.size_gib == 0 && copied.size_bytes != source.size_bytes) {
         return differs("size", copied.size_bytes, source.size_bytes);
     }
-    if (copied.needs_recovery) {
+    if (!copied.clean) {
         return fail(Errc::corrupt, fmt::format("filesystem on '{}' was not unmounted cleanly",
                                                context.target.path()));
     }
@@ -113,7 +119,18 @@ Result<std::vector<Step>> plan_disk(const PlanContext& context) {
         context.facts.disk.volumes.size());
     step.text += verify_text(context.options);
     step.apply = copy_to(0, context.options.verify_copy, context.used.used);
-    return std::vector<Step>{std::move(step)};
+    std::vector<Step> steps{std::move(step)};
+    for (const auto& volume : context.facts.disk.volumes) {
+        if (volume.mount_point.empty()) continue;
+        const auto partition =
+            std::ranges::find(context.partitions, volume.partition, &dev::Partition::number);
+        if (partition == context.partitions.end()) continue;
+        if (auto check = check_step("disk-copy", partition->offset_bytes, partition->filesystem,
+                                    fmt::format("partition {}", volume.partition))) {
+            steps.push_back(*std::move(check));
+        }
+    }
+    return steps;
 }
 
 /// Where a table with a longer partition differs, in sectors from the start of the disk.
@@ -158,12 +175,19 @@ Result<std::vector<std::string>> verify_disk(const VerifyContext& context) {
     AMILIFT_TRY(const auto partitions, dev::read_partitions(context.target, contents.layout));
     for (const auto& volume : context.facts.disk.volumes) {
         const auto found = std::ranges::find(partitions, volume.partition, &dev::Partition::number);
-        if (found == partitions.end() || found->filesystem.uuid != volume.uuid ||
-            found->filesystem.needs_recovery) {
+        if (found == partitions.end() || found->filesystem.uuid != volume.uuid) {
             return fail(Errc::corrupt,
-                        fmt::format("partition {} of '{}' does not hold the clean filesystem with "
-                                    "UUID {} that the source has",
+                        fmt::format("partition {} of '{}' does not hold the filesystem with UUID "
+                                    "{} that the source has",
                                     volume.partition, context.target.path(), volume.uuid),
+                        "the target does not keep what is written to it; use another volume");
+        }
+        // What nobody mounts here is as the source has it: the guest replays its journal.
+        if (!volume.mount_point.empty() && !found->filesystem.clean) {
+            return fail(Errc::corrupt,
+                        fmt::format("the filesystem on partition {} of '{}' was edited, and not "
+                                    "unmounted cleanly",
+                                    volume.partition, context.target.path()),
                         "the target does not keep what is written to it; use another volume");
         }
         proofs.push_back(fmt::format("partition {} has {} UUID {}", volume.partition,
@@ -178,6 +202,23 @@ Result<std::vector<std::string>> verify_disk(const VerifyContext& context) {
 constexpr Module kDiskModule{"disk-copy", plan_disk, verify_disk};
 
 }  // namespace
+
+std::optional<Step> check_step(std::string_view module, std::uint64_t offset,
+                               const dev::FilesystemInfo& filesystem, const std::string& name) {
+    if (!dev::needs_check(filesystem)) return std::nullopt;
+    Step step;
+    step.module = module;
+    step.text = fmt::format("check {} of the target, which was in use: e2fsck -f -p", name);
+    step.apply = [offset, bytes = filesystem.size_bytes, name](ApplyContext& context) -> Result<> {
+        const auto& target = context.target();
+        AMILIFT_TRY(auto loop,
+                    dev::LoopDevice::attach(target, offset, bytes, dev::Access::read_write));
+        AMILIFT_CHECK(dev::check_ext(context.commands(), loop.path(), "the copy of " + name));
+        AMILIFT_CHECK(loop.detach());
+        return target.flush();
+    };
+    return step;
+}
 
 const Module& copy_module() {
     return kModule;

@@ -13,6 +13,7 @@
 #include "core/fd.hpp"
 #include "dev/btrfs.hpp"
 #include "dev/byte_order.hpp"
+#include "dev/ext_check.hpp"
 #include "dev/loop_device.hpp"
 #include "dev/mount.hpp"
 
@@ -47,8 +48,6 @@ constexpr std::size_t kBlocksPerGroupAt = 0x20;
 constexpr std::size_t kReservedGdtAt = 0xce;
 constexpr std::size_t kDescriptorBytesAt = 0xfe;
 
-/// e2fsck(8): bit 0 is "errors corrected", bit 1 "reboot", which is for mounted filesystems.
-constexpr int kFsckCorrected = 3;
 /// A large volume on slow disks takes its time; the job's deadline is the real bound.
 constexpr auto kTimeout = std::chrono::hours(4);
 
@@ -84,14 +83,7 @@ Result<core::CommandOutput> run(core::CommandRunner& commands, std::vector<std::
 }
 
 Result<> resize_ext(core::CommandRunner& commands, const std::string& device) {
-    AMILIFT_TRY(const auto checked, run(commands, {"e2fsck", "-f", "-p", device}));
-    if (checked.exit_code > kFsckCorrected) {
-        return fail(Errc::corrupt,
-                    fmt::format("e2fsck -f -p of the copied filesystem ends with {}: {}",
-                                checked.exit_code, last_words(checked)),
-                    "the source has errors: repair a copy of it with e2fsck and convert that, or "
-                    "convert without a size");
-    }
+    AMILIFT_CHECK(dev::check_ext(commands, device, "the copied filesystem"));
     AMILIFT_TRY(const auto resized, run(commands, {"resize2fs", device}));
     if (resized.exit_code != 0) {
         return fail(Errc::io_error,

@@ -168,14 +168,6 @@ Result<> require_in_place(const PlanContext& context) {
                       "give it a UUID (tune2fs -U random), or convert with target.layout: mbr",
                       "in-place-root-unnamed");
     }
-    if (!filesystem.clean) {
-        return refuse(
-            fmt::format("the {} filesystem was in use when the image was made: its free-space maps "
-                        "may be older than its files",
-                        dev::to_string(filesystem.type)),
-            "stop the instance before making the image, or convert with target.layout: mbr",
-            "dirty-filesystem");
-    }
     return Manifest::require_place(context.source_root, kCorePath);
 }
 

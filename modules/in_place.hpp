@@ -18,8 +18,7 @@ inline constexpr std::string_view kCorePath = "/boot/amilift/core.img";
 /// is made immutable: moved or written again, it would not be found.
 
 /// Errc::refused: "in-place-not-ext", "in-place-needs-grub2", "in-place-size",
-/// "in-place-root-unnamed" (the filesystem has neither UUID nor label), "dirty-filesystem" (its
-/// free-space maps may be old, and the copy that would be repaired is the only one), "path-taken".
+/// "in-place-root-unnamed" (the filesystem has neither UUID nor label), "path-taken".
 [[nodiscard]] core::Result<> require_in_place(const PlanContext& context);
 
 /// The disk has no partition and another name: the entry that boots must name its root by UUID or

@@ -112,6 +112,8 @@ Result<> apply(ApplyContext& context, const Tables& tables) {
         const auto tail = std::min(kGptTailBytes, disk.size_bytes() - kRootOffset);
         AMILIFT_CHECK(zero(disk, disk.size_bytes() - tail, tail));
         AMILIFT_CHECK(zero(disk, 0, kRootOffset));
+        // The first note of the copy says that this is done, also after a power failure.
+        AMILIFT_CHECK(disk.flush());
     }
     AMILIFT_CHECK(core::write_all_at(disk.fd(), tables.back, back_offset(disk.size_bytes(), tables),
                                      disk.path()));

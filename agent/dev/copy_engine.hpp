@@ -78,15 +78,15 @@ struct CopyStats {
 /// requests: at most 1/64 of the extents' bytes; with 4 KiB sectors and smaller filesystem blocks,
 /// up to the next sector. Nothing before the first or behind the last extent is written.
 /// `progress` (may be empty) is called from the calling thread at most ten times a second, and at
-/// the end. When it returns, no request is under way any more, with one exception: requests that
-/// have not ended `drain_timeout` after a failure or cancel are left alone, with their buffers.
-/// (Threads cannot leave a system call: the engine `threads` waits for it, however long.)
-/// With a journal, what it has of this very copy is neither read nor written again, and what is
-/// finished is noted there once it is flushed. After a failure or cancel the notes stay.
-/// Errors name device and byte offset: corrupt (the target gives back other bytes), io_error (EIO,
-/// short read), no_space (target ends too early; checked before the first byte), timed_out (a
-/// device has not answered for `stall_timeout`), cancelled, invalid_input (a target opened
-/// read-only, extents out of order, source and target are one disk).
+/// the end; not while nothing gets done. When it returns, no request is under way any more, with
+/// one exception: requests that have not ended `drain_timeout` after a failure or cancel, and a
+/// last flush that hangs, are left alone, with their buffers, descriptors and threads. With a
+/// journal, what it has of this very copy is neither read nor written again, and what is finished
+/// is noted there once it is flushed. After a failure or cancel the notes stay. Errors name device
+/// and byte offset: corrupt (the target gives back other bytes), io_error (EIO, short read),
+/// no_space (target ends too early; checked before the first byte), timed_out (a device has not
+/// answered for `stall_timeout`), cancelled, invalid_input (a target opened read-only, extents out
+/// of order, source and target are one disk).
 [[nodiscard]] core::Result<CopyStats> copy_extents(
     const BlockDevice& source, const BlockDevice& target, const CopyPlan& plan,
     const std::function<void(const CopyProgress&)>& progress, const core::Cancel& cancel);

@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dev/copy_job.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <system_error>
+#include <thread>
 #include <utility>
 
 namespace amilift::dev {
@@ -49,8 +56,10 @@ void ProgressMeter::set_done(std::uint64_t done_bytes) {
     progress_.done_bytes = std::min(progress_.resumed_bytes + done_bytes, progress_.total_bytes);
     if (!callback_) return;
     const auto now = std::chrono::steady_clock::now();
-    if (now - last_ < kProgressPause) return;
+    // Who hears of progress takes it for a sign of life.
+    if (progress_.done_bytes == told_ || now - last_ < kProgressPause) return;
     last_ = now;
+    told_ = progress_.done_bytes;
     callback_(progress_);
 }
 
@@ -105,6 +114,46 @@ std::unexpected<core::Error> write_failed(const CopyJob& job, std::uint64_t offs
                                   job.target.path()),
                       sys_errno == ENOSPC ? "make room where the target is, then retry"
                                           : "use another target, then retry");
+}
+
+Result<core::Fd> duplicate(const core::Fd& fd, const std::string& name) {
+    core::Fd copy(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
+    if (copy) return copy;
+    const int saved = errno;
+    return fail_errno(saved, fmt::format("cannot hold '{}' open", name));
+}
+
+Result<> within(core::Duration patience, std::function<Result<>()> work, const std::string& name,
+                const std::function<Result<>()>& check) {
+    struct Shared {
+        std::mutex mutex;
+        std::condition_variable changed;
+        std::optional<Result<>> outcome;
+    };
+    const auto shared = std::make_shared<Shared>();
+    try {
+        std::thread([shared, work = std::move(work)] {
+            auto outcome = work();
+            const std::lock_guard lock(shared->mutex);
+            shared->outcome = std::move(outcome);
+            shared->changed.notify_all();
+        }).detach();
+    } catch (const std::system_error& error) {
+        return fail_errno(error.code().value(), "cannot start the thread of a flush",
+                          "raise the limit of processes, then retry");
+    }
+    const auto end = std::chrono::steady_clock::now() + patience;
+    std::unique_lock lock(shared->mutex);
+    while (!shared->changed.wait_for(lock, kProgressPause,
+                                     [&] { return shared->outcome.has_value(); })) {
+        AMILIFT_CHECK(check());
+        if (std::chrono::steady_clock::now() < end) continue;
+        return fail(Errc::timed_out,
+                    fmt::format("target '{}' was to be flushed and did not answer for {} ms", name,
+                                patience.count()),
+                    "see the volume's state in EC2; start again with a new one");
+    }
+    return *std::move(shared->outcome);
 }
 
 Result<> flush_data(const core::Fd& fd, const std::string& name) {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -36,7 +37,7 @@ class BufferPool {
     std::span<std::byte> bytes_;
 };
 
-/// Counts what is done, and calls back at most ten times a second.
+/// Counts what is done, and calls back when that has changed, at most ten times a second.
 class ProgressMeter {
   public:
     /// `begin` is where the pass stands before its first chunk.
@@ -50,6 +51,7 @@ class ProgressMeter {
     const std::function<void(const CopyProgress&)>& callback_;
     CopyProgress progress_;
     std::chrono::steady_clock::time_point last_{};
+    std::optional<std::uint64_t> told_;  ///< done bytes, at the last call
 };
 
 /// What an engine needs; made by copy_extents(), outlives the engine's call. Chunks are told by
@@ -98,8 +100,19 @@ void runs_to_write(const CopyJob& job, std::span<const std::byte> chunk,
 [[nodiscard]] std::unexpected<core::Error> target_ended(const CopyJob& job, std::uint64_t offset,
                                                         std::uint64_t count);
 
+/// A second descriptor of the open file `name`, with the same flags.
+[[nodiscard]] core::Result<core::Fd> duplicate(const core::Fd& fd, const std::string& name);
+
 /// fdatasync(2) of the target `name`.
 [[nodiscard]] core::Result<> flush_data(const core::Fd& fd, const std::string& name);
+
+/// Does `work`, which a silent target can hold up in a system call, in a thread of its own, and
+/// asks `check` meanwhile, at least ten times a second. Errors: that of `work` or `check`;
+/// timed_out, naming the target `name`, when it has not ended after `patience`. After the last two
+/// the thread is left alone: `work` must own what it uses.
+[[nodiscard]] core::Result<> within(core::Duration patience, std::function<core::Result<>()> work,
+                                    const std::string& name,
+                                    const std::function<core::Result<>()>& check);
 
 /// What became of an attempt to copy by io_uring.
 enum class UringOutcome { copied, not_available };

@@ -140,10 +140,27 @@ Result<> CopyRun::copy_chunks(JournalKeeper* keeper) {
     };
     AMILIFT_CHECK(run_engine(job, stats_));
     AMILIFT_CHECK(copy_edges());
-    AMILIFT_CHECK(flush_data(disks_.target_fd, disks_.target.path()));
-    AMILIFT_CHECK(flush_data(disks_.target.fd(), disks_.target.path()));
+    AMILIFT_CHECK(flush(job.check));
     meter.finish();
     return {};
+}
+
+/// Both descriptors, for as long as a silent device is waited for.
+Result<> CopyRun::flush(const std::function<Result<>()>& check) const {
+    const auto& name = disks_.target.path();
+    AMILIFT_TRY(auto direct, duplicate(disks_.target_fd, name));
+    AMILIFT_TRY(auto plain, duplicate(disks_.target.fd(), name));
+    // std::function wants what it holds to be copyable.
+    const auto owned =
+        std::make_shared<const std::pair<core::Fd, core::Fd>>(std::move(direct), std::move(plain));
+    return within(
+        plan_.stall_timeout,
+        [owned, name, flush = plan_.notes.flush]() -> Result<> {
+            if (flush) AMILIFT_CHECK(flush());
+            AMILIFT_CHECK(flush_data(owned->first, name));
+            return flush_data(owned->second, name);
+        },
+        name, check);
 }
 
 CopyJob CopyRun::job_for(CopyPass pass, ChunkCursor& chunks, ProgressMeter& meter) const {

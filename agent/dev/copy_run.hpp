@@ -41,6 +41,7 @@ class CopyRun {
     core::Result<> copy();
     core::Result<> copy_chunks(JournalKeeper* keeper);
     core::Result<> copy_edges();
+    core::Result<> flush(const std::function<core::Result<>()>& check) const;
     core::Result<> verify();
     core::Result<> verify_chunks();
     core::Result<> verify_edges();

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dev/journal_keeper.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 
-#include <cerrno>
 #include <condition_variable>
 #include <mutex>
 #include <optional>
@@ -130,11 +128,7 @@ class JournalKeeper::Work {
 Result<std::unique_ptr<JournalKeeper>> JournalKeeper::start(CopyJournal& journal, NotePolicy policy,
                                                             const core::Fd& target,
                                                             std::string target_name) {
-    core::Fd copy(::fcntl(target.get(), F_DUPFD_CLOEXEC, 0));
-    if (!copy) {
-        const int saved = errno;
-        return fail_errno(saved, fmt::format("cannot hold '{}' open", target_name));
-    }
+    AMILIFT_TRY(auto copy, duplicate(target, target_name));
     auto work =
         std::make_shared<Work>(journal, std::move(policy), std::move(copy), std::move(target_name));
     try {

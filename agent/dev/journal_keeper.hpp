@@ -17,7 +17,8 @@ namespace amilift::dev {
 struct NotePolicy {
     core::Duration interval = std::chrono::seconds(2);
     std::uint64_t bytes = 1U << 30;  ///< noted earlier when so much is finished
-    /// Makes durable what has been written to the target; empty: fdatasync(2). A seam for tests.
+    /// Makes durable what has been written to the target; empty: fdatasync(2). A seam for tests,
+    /// from any thread; called at the end of the copy, too.
     std::function<core::Result<>()> flush{};
 };
 

@@ -103,9 +103,10 @@ Result<Inspection> inspect_content(const SourceImage& source, ConversionObserver
     if (!all_clean) {
         inspection.facts.findings.push_back(
             {image::Severity::warning, "filesystem-not-clean", source.disk().path(),
-             "the filesystem was in use when the image was made",
-             "a copy takes all of it, not only what is in use, and the first boot checks it",
-             "stop the instance before making the image, if a slow first boot matters"});
+             "a filesystem was in use when the image was made, and has no journal",
+             "a copy takes all of it, not only what is in use, and e2fsck checks that before it is "
+             "edited; what was not written yet is lost",
+             "stop the instance before making the image"});
     }
     for (const auto& finding : inspection.facts.findings) observer.on_finding(finding);
     return inspection;
@@ -435,8 +436,8 @@ bool keeps_from_booting(const image::Reason& reason) {
 /// The modules have proved what they did. Whether that is all that was needed, the result tells,
 /// looked at like any other disk: what a menu does is more than the lines that an editor knows.
 Result<> prove_default_entry(const ConversionRequest& request, const std::string& target_path,
-                             ConversionResult& result) {
-    AMILIFT_TRY(auto image, SourceImage::open({target_path, {}}, JournalReplay::never));
+                             core::CommandRunner& commands, ConversionResult& result) {
+    AMILIFT_TRY(auto image, SourceImage::open({target_path, {}}, commands, JournalReplay::never));
     ConversionObserver silent;
     AMILIFT_TRY(const auto inspection, inspect_content(image, silent, &request.options));
     AMILIFT_CHECK(image.unmount());
@@ -464,13 +465,14 @@ image::Readiness readiness_of(const Inspection& inspection) {
     return image::assess(inspection.facts, disk);
 }
 
-Result<Inspection> inspect(const DiskRef& source, core::CommandRunner& /*commands*/,
+Result<Inspection> inspect(const DiskRef& source, core::CommandRunner& commands,
                            ConversionObserver& observer, const core::Cancel& cancel,
                            bool may_replay_journal) {
     AMILIFT_CHECK(enter_own_mounts());
     observer.on_stage("inspect");
-    AMILIFT_TRY(auto opened, SourceImage::open(source, may_replay_journal ? JournalReplay::allowed
-                                                                          : JournalReplay::never));
+    AMILIFT_TRY(auto opened, SourceImage::open(source, commands,
+                                               may_replay_journal ? JournalReplay::allowed
+                                                                  : JournalReplay::never));
     AMILIFT_CHECK(cancel.check());
     AMILIFT_TRY(auto inspection, inspect_content(opened, observer));
     AMILIFT_CHECK(cancel.check());
@@ -489,7 +491,8 @@ Result<PlanText> plan(const ConversionRequest& request, core::CommandRunner& com
                     dev::BlockDevice::open(request.target.path, dev::Access::read_only));
         target_bytes = target.size_bytes();
     }
-    AMILIFT_TRY(auto source, SourceImage::open(content_of(request), JournalReplay::never));
+    AMILIFT_TRY(auto source,
+                SourceImage::open(content_of(request), commands, JournalReplay::never));
     AMILIFT_TRY(auto plan, make_plan(request, source, target_bytes, commands, observer, cancel));
     AMILIFT_CHECK(source.unmount());
     return std::move(plan.text);
@@ -531,10 +534,12 @@ Result<ConversionResult> convert(const ConversionRequest& request, core::Command
     };
     AMILIFT_TRY(
         auto source,
-        SourceImage::open(content_of(request),
+        SourceImage::open(content_of(request), commands,
                           may_replay ? JournalReplay::allowed : JournalReplay::never, forget_copy));
     AMILIFT_TRY(auto plan, make_plan(request, source, target_bytes, commands, observer, cancel));
     AMILIFT_CHECK(source.unmount());
+    // An automounter must not change it while it is copied. What is edited is claimed as target.
+    AMILIFT_TRY(const auto claim, own ? Result<core::Fd>() : source.claim());
     AMILIFT_CHECK(cancel.check());
     // The look at kernels and initramfs takes memory that the allocator keeps, and the copy is
     // long.
@@ -563,7 +568,7 @@ Result<ConversionResult> convert(const ConversionRequest& request, core::Command
     // A device that we hold open is in use for whoever looks at it.
     if (target->disk().is_block_device()) target.reset();
     if (!is_paravirtual(request.options)) {
-        AMILIFT_CHECK(prove_default_entry(request, path, result));
+        AMILIFT_CHECK(prove_default_entry(request, path, commands, result));
     }
     if (target) AMILIFT_CHECK(target->keep());
     result.boots_by_uefi = can_boot_by_uefi(request.options, result.plan.inspection.facts);

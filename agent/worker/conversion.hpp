@@ -30,7 +30,7 @@ struct DiskRef {
 struct ConversionRequest {
     /// Without a path: the target holds the source's content and is converted in place. That takes
     /// a disk with partitions, or layout in_place. It is our own volume then: a dirty journal is
-    /// replayed on it.
+    /// replayed on it, and what has none is checked.
     DiskRef source;
     DiskRef target;  ///< a regular file that does not exist yet is made to measure (sparse); plan()
                      ///< takes an empty path too
@@ -114,7 +114,9 @@ struct ConversionResult {
                                           ConversionObserver& observer,
                                           const core::Cancel& cancel = core::Cancel());
 
-/// Plans, applies and verifies. All refusals come before the first byte is written. With a
+/// Plans, applies and verifies. All refusals come before the first byte is written, but for
+/// "filesystem-has-errors" of a copy: a source that has no journal and was not unmounted is
+/// checked where we may write. With a
 /// `copy_journal` (dev/copy_journal.hpp; only for volumes of our own, which nobody else writes to)
 /// a copy that was cut off goes on; it is empty as soon as the copy is whole. After a failure
 /// no mount and no loop device is left, and no output file if convert() had made it. Errors besides

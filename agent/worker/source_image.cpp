@@ -11,6 +11,7 @@
 #include <iterator>
 #include <limits>
 
+#include "dev/ext_check.hpp"
 #include "image/fstab.hpp"
 #include "image/text_lines.hpp"
 #include "image/tree_copy.hpp"
@@ -130,6 +131,16 @@ VolumePlace place_of(const dev::Partition& partition, std::string mount_point) {
     return {partition.number, std::move(mount_point), partition.offset_bytes, partition.filesystem};
 }
 
+constexpr auto kNotInUse = "unmount it, or convert a copy or a snapshot of it";
+
+core::Error in_use(const dev::BlockDevice& disk) {
+    return fail(Errc::conflict,
+                fmt::format("'{}' is mounted or otherwise in use, expected nobody to change it",
+                            disk.path()),
+                kNotInUse)
+        .error();
+}
+
 bool has_partitions(const dev::DiskContents& contents) {
     return contents.layout == dev::DiskLayout::mbr || contents.layout == dev::DiskLayout::gpt;
 }
@@ -137,34 +148,30 @@ bool has_partitions(const dev::DiskContents& contents) {
 }  // namespace
 
 Result<> require_not_in_use(const dev::BlockDevice& disk) {
-    constexpr auto kHint = "unmount it, or convert a copy or a snapshot of it";
     if (!disk.is_block_device()) {
         if (const auto loop = writable_loop_of(disk.path()); !loop.empty()) {
             return fail(Errc::conflict,
                         fmt::format("'{}' is attached to '{}' for writing, expected nobody to "
                                     "change it",
                                     disk.path(), loop),
-                        kHint);
+                        kNotInUse);
         }
         return {};
     }
     // O_EXCL on a block device asks whether somebody has claimed it: a mount, RAID, LVM, swap.
     const auto probe = core::open_file(disk.path(), O_RDONLY | O_EXCL);
-    if (!probe && probe.error().sys_errno == EBUSY) {
-        return fail(Errc::conflict,
-                    fmt::format("'{}' is mounted or otherwise in use, expected nobody to change it",
-                                disk.path()),
-                    kHint);
-    }
+    if (!probe && probe.error().sys_errno == EBUSY) return std::unexpected(in_use(disk));
     if (!probe) return std::unexpected(probe.error());
     return {};
 }
 
-Result<SourceImage> SourceImage::open(const DiskRef& ref, JournalReplay replay,
+Result<SourceImage> SourceImage::open(const DiskRef& ref, core::CommandRunner& commands,
+                                      JournalReplay replay,
                                       std::function<Result<>()> before_replay) {
     AMILIFT_TRY(auto disk, dev::BlockDevice::open(ref.path, dev::Access::read_only));
     SourceImage image(std::move(disk));
     image.before_replay_ = std::move(before_replay);
+    image.commands_ = &commands;
     if (!ref.volume_id.empty()) AMILIFT_CHECK(image.disk_.require_volume(ref.volume_id));
     AMILIFT_CHECK(require_not_in_use(image.disk_));
     AMILIFT_CHECK(image.look_at_disk());
@@ -245,28 +252,68 @@ Result<> SourceImage::look_at_filesystem(JournalReplay replay) {
 }
 
 /// What a filesystem needs before it is mounted for reading.
-Result<> SourceImage::prepare(VolumePlace& place, JournalReplay replay) const {
+Result<> SourceImage::prepare(VolumePlace& place, JournalReplay replay) {
     const auto name = place.partition == 0
                           ? fmt::format("'{}'", disk_.path())
                           : fmt::format("partition {} of '{}'", place.partition, disk_.path());
-    const auto& filesystem = place.filesystem;
-    if (filesystem.has_errors) {
+    auto& filesystem = place.filesystem;
+    const auto require_no_errors = [&]() -> Result<> {
+        if (!filesystem.has_errors) return {};
         return refuse(fmt::format("the {} filesystem on {} is marked as having errors",
                                   dev::to_string(filesystem.type), name),
                       "repair it with fsck, on a copy if you need the original as it is",
                       "filesystem-has-errors");
+    };
+    AMILIFT_CHECK(require_no_errors());
+    if (filesystem.clean) return {};
+    if (filesystem.needs_recovery) {
+        if (replay == JournalReplay::never) {
+            return refuse(
+                fmt::format("the {} filesystem on {} was not unmounted cleanly: its journal holds "
+                            "changes that are not in place yet",
+                            dev::to_string(filesystem.type), name),
+                "mount and unmount it once, or repair it with fsck; on a copy if you need the "
+                "original as it is",
+                "dirty-filesystem");
+        }
+        AMILIFT_CHECK(replay_journal(place));
+        // The kernel keeps in the journal, too, that it has seen errors.
+        AMILIFT_CHECK(require_no_errors());
     }
-    if (!filesystem.needs_recovery) return {};
-    if (replay == JournalReplay::never) {
-        return refuse(
-            fmt::format("the {} filesystem on {} was not unmounted cleanly: its journal holds "
-                        "changes that are not in place yet",
-                        dev::to_string(filesystem.type), name),
-            "mount and unmount it once, or repair it with fsck; on a copy if you need the "
-            "original as it is",
-            "dirty-filesystem");
+    // A user's source stays as it is: its copy is checked.
+    if (replay == JournalReplay::allowed && dev::needs_check(filesystem)) {
+        AMILIFT_CHECK(check(place, name));
     }
-    return replay_journal(place);
+    const auto partition = std::ranges::find(partitions_, place.partition, &dev::Partition::number);
+    if (partition != partitions_.end()) partition->filesystem = filesystem;
+    return {};
+}
+
+/// Of a volume of our own.
+Result<> SourceImage::check(VolumePlace& place, const std::string& name) {
+    if (before_replay_) AMILIFT_CHECK(before_replay_());
+    AMILIFT_TRY(auto loop,
+                dev::LoopDevice::attach(disk_.path(), place.offset_bytes,
+                                        place.filesystem.size_bytes, dev::Access::read_write));
+    AMILIFT_CHECK(dev::check_ext(*commands_, loop.path(), name));
+    AMILIFT_CHECK(loop.detach());
+    AMILIFT_CHECK(disk_.flush());
+    AMILIFT_TRY(place.filesystem, dev::read_filesystem_info(disk_, place.offset_bytes));
+    if (!place.filesystem.clean) {
+        return fail(Errc::corrupt,
+                    fmt::format("e2fsck has checked {}, but its superblock still says that it is "
+                                "in use",
+                                name),
+                    "repair the source with fsck, then make the AMI's snapshot again");
+    }
+    findings_.push_back(
+        {image::Severity::warning, "filesystem-not-clean", disk_.path(),
+         fmt::format("the {} filesystem on {} was in use when the image was made, and has no "
+                     "journal",
+                     dev::to_string(place.filesystem.type), name),
+         "e2fsck has mended it; what was not written yet is lost",
+         "stop the instance before making the image"});
+    return {};
 }
 
 Result<> SourceImage::replay_journal(VolumePlace& place) const {
@@ -305,37 +352,61 @@ Result<std::vector<VolumePlace>> SourceImage::roots_on(const dev::Partition& par
     return places;
 }
 
-Result<SourceImage::Root> SourceImage::find_root() {
+Result<std::optional<SourceImage::Candidate>> SourceImage::look_for_root(
+    const dev::Partition& partition) {
+    AMILIFT_TRY(const auto places, roots_on(partition));
+    if (places.empty()) return std::nullopt;
+    AMILIFT_TRY(auto tree, MountedTree::mount(disk_, places.front(), dev::Access::read_only));
+    AMILIFT_TRY(const bool is_root, looks_like_root(tree.root()));
+    std::optional<Candidate> found;
+    if (is_root) {
+        AMILIFT_TRY(const auto fstab, fstab_of(tree.root()));
+        const auto entries = image::parse_fstab(fstab);
+        const auto entry = std::ranges::find(entries, "/", &image::FstabEntry::file);
+        const bool is_named =
+            entry != entries.end() && find_partition(partitions_, entry->spec) == &partition;
+        found = Candidate{places.front(), is_named};
+    }
+    AMILIFT_CHECK(tree.unmount());
+    return found;
+}
+
+/// What is out of order on the disk may be whole in the journal.
+Result<std::optional<SourceImage::Candidate>> SourceImage::look_after_replay(
+    const dev::Partition& partition) {
+    auto place = place_of(partition, "/");
+    AMILIFT_CHECK(prepare(place, JournalReplay::allowed));
+    return look_for_root(partition);
+}
+
+Result<SourceImage::Root> SourceImage::find_root(JournalReplay replay) {
     std::vector<Root> roots;
     std::vector<Root> named;
-    std::optional<core::Error> unmountable;
+    std::optional<core::Error> unreadable;
+    const auto take = [&](const dev::Partition& partition, Result<std::optional<Candidate>> found) {
+        if (!found) {
+            if (!unreadable) unreadable = std::move(found).error();
+            return;
+        }
+        if (!*found) return;
+        roots.push_back({&partition, (*found)->place});
+        if ((*found)->is_named) named.push_back(roots.back());
+    };
+    const auto may_replay = [&](const dev::Partition& partition) {
+        return replay == JournalReplay::allowed && partition.filesystem.needs_recovery;
+    };
     for (const auto& partition : partitions_) {
         if (partition.content != dev::PartitionContent::filesystem) continue;
-        auto places = roots_on(partition);
-        if (!places && places.error().is(Errc::refused)) {
-            return std::unexpected(std::move(places).error());
+        auto found = look_for_root(partition);
+        if (!found && found.error().is(Errc::refused)) {
+            return std::unexpected(std::move(found).error());
         }
-        if (!places) {
-            if (!unmountable) unmountable = std::move(places).error();
-            continue;
-        }
-        if (places->empty()) continue;
-        auto tree = MountedTree::mount(disk_, places->front(), dev::Access::read_only);
-        if (!tree) {
-            if (!unmountable) unmountable = std::move(tree).error();
-            continue;
-        }
-        AMILIFT_TRY(const bool is_root, looks_like_root(tree->root()));
-        if (is_root) {
-            roots.push_back({&partition, places->front()});
-            AMILIFT_TRY(const auto fstab, fstab_of(tree->root()));
-            const auto entries = image::parse_fstab(fstab);
-            const auto entry = std::ranges::find(entries, "/", &image::FstabEntry::file);
-            if (entry != entries.end() && find_partition(partitions_, entry->spec) == &partition) {
-                named.push_back(roots.back());
-            }
-        }
-        AMILIFT_CHECK(tree->unmount());
+        if (!found && may_replay(partition)) found = look_after_replay(partition);
+        take(partition, std::move(found));
+    }
+    for (const auto& partition : partitions_) {
+        if (!roots.empty() || partition.content != dev::PartitionContent::filesystem) continue;
+        if (may_replay(partition)) take(partition, look_after_replay(partition));
     }
     if (roots.size() == 1) return roots.front();
     // Of several systems, the one that says itself that it lies where it lies.
@@ -347,14 +418,14 @@ Result<SourceImage::Root> SourceImage::find_root() {
             "remove the system that is not meant to boot, then make the image again",
             "several-roots"));
     }
-    if (unmountable) return std::unexpected(*std::move(unmountable));
+    if (unreadable) return std::unexpected(*std::move(unreadable));
     AMILIFT_CHECK(refuse_partitions(disk_, partitions_));
     return fail(Errc::internal, "a disk without a root was not refused");
 }
 
 Result<> SourceImage::mount_partitions(JournalReplay replay) {
     AMILIFT_TRY(partitions_, dev::read_partitions(disk_, contents_.layout));
-    AMILIFT_TRY(auto root, find_root());
+    AMILIFT_TRY(auto root, find_root(replay));
     AMILIFT_CHECK(prepare(root.place, replay));
     AMILIFT_CHECK(take_volumes(partitions_, *root.partition, std::move(root.place), replay));
     AMILIFT_TRY(const auto code, dev::read_boot_code(disk_, partitions_));
@@ -630,6 +701,13 @@ Result<dev::ExtentMap> SourceImage::used_of(const dev::Partition& partition) con
     }
     AMILIFT_CHECK(tree->unmount());
     return whole;
+}
+
+Result<core::Fd> SourceImage::claim() const {
+    if (!disk_.is_block_device()) return core::Fd();
+    auto held = disk_.reopen(O_RDONLY | O_EXCL);
+    if (!held && held.error().sys_errno == EBUSY) return std::unexpected(in_use(disk_));
+    return held;
 }
 
 Result<> SourceImage::unmount() {

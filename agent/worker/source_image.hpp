@@ -25,6 +25,8 @@
 
 namespace amilift::worker {
 
+/// Whether a filesystem that was not unmounted may be made clean where it lies: never of what a
+/// user has given.
 enum class JournalReplay { never, allowed };
 
 /// Where a conversion writes: to each filesystem of the source, what it adds to that of /boot; or
@@ -37,10 +39,11 @@ enum class RoomIn { each_filesystem, root };
 /// The source: open, known to be a root disk that can be read as it is, mounted read-only.
 class SourceImage {
   public:
-    /// Errors: see convert(). `before_replay` is called before a journal is replayed, which writes
-    /// to the disk; its error is returned. May be empty.
+    /// Errors: see convert(). `before_replay` is called before a journal is replayed, or e2fsck
+    /// mends a filesystem that has none, which writes to the disk; its error is returned. May be
+    /// empty. `commands` must outlive the call only.
     [[nodiscard]] static core::Result<SourceImage> open(
-        const DiskRef& ref, JournalReplay replay,
+        const DiskRef& ref, core::CommandRunner& commands, JournalReplay replay,
         std::function<core::Result<>()> before_replay = {});
 
     [[nodiscard]] const dev::BlockDevice& disk() const { return disk_; }
@@ -77,6 +80,9 @@ class SourceImage {
 
     /// Nothing of the source is mounted while it is copied.
     [[nodiscard]] core::Result<> unmount();
+    /// A claim on a source that is a block device: as long as it is held, nobody can mount it or a
+    /// partition of it. Empty for a file. Errc::conflict when somebody was faster.
+    [[nodiscard]] core::Result<core::Fd> claim() const;
 
   private:
     explicit SourceImage(dev::BlockDevice disk) : disk_(std::move(disk)) {}
@@ -86,7 +92,13 @@ class SourceImage {
         const dev::Partition* partition = nullptr;
         VolumePlace place;
     };
-    core::Result<Root> find_root();
+    core::Result<Root> find_root(JournalReplay replay);
+    struct Candidate {
+        VolumePlace place;
+        bool is_named = false;  ///< by its own fstab, as "/"
+    };
+    core::Result<std::optional<Candidate>> look_for_root(const dev::Partition& partition);
+    core::Result<std::optional<Candidate>> look_after_replay(const dev::Partition& partition);
     core::Result<std::vector<VolumePlace>> roots_on(const dev::Partition& partition);
     core::Result<> mount_partitions(JournalReplay replay);
     core::Result<> look_below_boot(const image::SafeRoot& root);
@@ -98,8 +110,9 @@ class SourceImage {
     void require_writable(const VolumePlace& place);
     [[nodiscard]] image::BootVolume boot_volume_of(const dev::Partition& partition) const;
     void describe_boot_disk(const dev::BootCodeInfo& code);
-    core::Result<> prepare(VolumePlace& place, JournalReplay replay) const;
+    core::Result<> prepare(VolumePlace& place, JournalReplay replay);
     core::Result<> replay_journal(VolumePlace& place) const;
+    core::Result<> check(VolumePlace& place, const std::string& name);
     [[nodiscard]] std::size_t boot_place() const;
     core::Result<dev::ExtentMap> used_of_disk() const;
     core::Result<dev::ExtentMap> used_of(const dev::Partition& partition) const;
@@ -113,6 +126,7 @@ class SourceImage {
     std::vector<image::Finding> findings_;
     std::optional<MountedTree> tree_;
     std::function<core::Result<>()> before_replay_;
+    core::CommandRunner* commands_ = nullptr;  ///< while it is opened
     /// A file of the root filesystem that the mount of /boot hides; empty: there is none.
     std::string hidden_in_boot_;
 };

@@ -2,10 +2,26 @@
 #include "dev/copy_engine.hpp"
 
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <array>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string_view>
+#include <thread>
 
 #include "dev/copy_ranges.hpp"
 #include "disk_fixture.hpp"
@@ -260,6 +276,109 @@ TEST_P(Copy, RefusesTheSameDiskAndAReadOnlyTarget) {
     plan.block_bytes = 5000;
     EXPECT_FALSE(copy_extents(source, open_disk(target_, Access::read_write), plan, {}, cancel_));
 }
+
+/// A flush that ends when it is told to, for threads that outlive the test.
+class SlowFlush {
+  public:
+    std::function<core::Result<>()> function() {
+        return [state = state_]() -> core::Result<> {
+            std::unique_lock lock(state->mutex);
+            state->begun = true;
+            state->changed.notify_all();
+            state->changed.wait(lock, [&] { return state->ended; });
+            return {};
+        };
+    }
+    bool has_begun_within(std::chrono::seconds time) {
+        std::unique_lock lock(state_->mutex);
+        return state_->changed.wait_for(lock, time, [this] { return state_->begun; });
+    }
+    ~SlowFlush() {
+        const std::lock_guard lock(state_->mutex);
+        state_->ended = true;
+        state_->changed.notify_all();
+    }
+    SlowFlush() = default;
+    SlowFlush(const SlowFlush&) = delete;
+    SlowFlush& operator=(const SlowFlush&) = delete;
+
+  private:
+    struct State {
+        std::mutex mutex;
+        std::condition_variable changed;
+        bool begun = false;
+        bool ended = false;
+    };
+    std::shared_ptr<State> state_ = std::make_shared<State>();
+};
+
+TEST_P(Copy, LastFlushIsNotWaitedForForEver) {
+    SlowFlush hanging;
+    auto plan = whole(TargetContent::zeros);
+    plan.stall_timeout = std::chrono::seconds(2);
+    plan.notes.flush = hanging.function();
+    const auto stats = copy(plan);
+    SKIP_WITHOUT_URING(stats);
+    ASSERT_FALSE(stats);
+    EXPECT_TRUE(stats.error().is(Errc::timed_out)) << stats.error().message();
+    EXPECT_NE(stats.error().what.find(target_), std::string::npos) << stats.error().what;
+}
+
+TEST_P(Copy, LastFlushEndsWhenAsked) {
+    SlowFlush hanging;
+    auto plan = whole(TargetContent::zeros);
+    plan.notes.flush = hanging.function();
+    std::jthread asker([&] {
+        if (hanging.has_begun_within(std::chrono::seconds(30))) cancel_.request("enough");
+    });
+    const auto stats = copy(plan);
+    SKIP_WITHOUT_URING(stats);
+    ASSERT_FALSE(stats);
+    EXPECT_TRUE(stats.error().is(Errc::cancelled)) << stats.error().message();
+}
+
+/// Denies io_uring to this process, as a container's seccomp profile does.
+bool deny_io_uring(int error) {
+    const auto answer = SECCOMP_RET_ERRNO | (static_cast<unsigned>(error) & SECCOMP_RET_DATA);
+    std::array<sock_filter, 4> code{
+        sock_filter BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+        sock_filter BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_setup, 0, 1),
+        sock_filter BPF_STMT(BPF_RET | BPF_K, answer),
+        sock_filter BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+    const sock_fprog program{static_cast<unsigned short>(code.size()), code.data()};
+    return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+class CopyWithoutUring : public Copy {};
+
+TEST_P(CopyWithoutUring, IsDoneByThreads) {
+    for (const int error : {EPERM, ENOSYS}) {
+        SCOPED_TRACE(error);
+        std::filesystem::resize_file(target_, 0);
+        std::filesystem::resize_file(target_, kSourceBytes + kOffset);
+        const auto child = ::fork();
+        ASSERT_GE(child, 0);
+        if (child == 0) {
+            if (!deny_io_uring(error)) ::_exit(2);
+            const auto stats = copy(whole(TargetContent::zeros));
+            if (GetParam() == CopyEngine::io_uring) {
+                ::_exit(!stats && stats.error().is(Errc::unavailable) ? 0 : 3);
+            }
+            ::_exit(stats && std::string_view(stats->engine) == "threads" ? 0 : 4);
+        }
+        int status = 0;
+        ASSERT_EQ(::waitpid(child, &status, 0), child);
+        EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+        EXPECT_EQ(same(0, kSourceBytes), GetParam() == CopyEngine::automatic);
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(Engines, CopyWithoutUring,
+                         ::testing::Values(CopyEngine::io_uring, CopyEngine::automatic),
+                         [](const ::testing::TestParamInfo<CopyEngine>& engine) {
+                             return engine.param == CopyEngine::io_uring ? "Uring" : "Automatic";
+                         });
 
 INSTANTIATE_TEST_SUITE_P(Engines, Copy,
                          ::testing::Values(CopyEngine::io_uring, CopyEngine::threads),

@@ -11,12 +11,16 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <cerrno>
 #include <csignal>
+#include <functional>
 #include <set>
 
 #include "dev/mount.hpp"
 #include "modules/partition.hpp"
 #include "tests/agent/worker/conversion_fixture.hpp"
+#include "tests/agent/worker/interrupted.hpp"
 
 namespace amilift::worker {
 namespace {
@@ -583,13 +587,60 @@ TEST_F(Conversion, FullFilesystemIsRefusedBeforeAnyByteIsWritten) {
     EXPECT_TRUE(notes.steps.empty());
 }
 
-TEST_F(Conversion, FilesystemThatWasInUseIsCopiedWholeWithAWarning) {
+/// Without a journal, the maps of free space of a machine that runs are older than its files: what
+/// is written by them would overwrite these.
+TEST_F(Conversion, FilesystemInUseIsCheckedBeforeItsMapsAreTrusted) {
+    for (const auto& [type, options] :
+         {std::pair{"ext2", std::vector<std::string>{"-b", "4096", "-I", "128"}},
+          std::pair{"ext4", std::vector<std::string>{"-O", "^has_journal"}}}) {
+        for (const bool own : {false, true}) {
+            SCOPED_TRACE(fmt::format("{}, {}", type, own ? "own volume" : "user's image"));
+            fs::remove_all(work / "tree");
+            fs::remove(output);
+            test::write_pv_tree(work / "tree");
+            write_text(work / "tree/boot/newest", test::noise(28U << 20, 7));
+            make_source(type, options);
+            const auto wanted = test::tree_of(source);
+            test::make_older_maps(source, 0, "/boot/newest");
+            const auto before = read_text(source);
+            auto r = request();
+            r.may_replay_source_journal = own;
+            notes.findings.clear();
+            const auto result = run(r);
+            ASSERT_TRUE(result) << result.error().message();
+            EXPECT_NE(std::ranges::find(notes.findings, "filesystem-not-clean"),
+                      notes.findings.end());
+            EXPECT_EQ(before == read_text(source), !own) << "only a volume of ours is mended";
+            // Once its maps are right, it is copied as far as it is in use.
+            EXPECT_EQ(result->plan.used_bytes == 48U << 20, !own) << result->plan.used_bytes;
+            EXPECT_EQ(test::differing_paths(wanted, test::tree_of(output, kRootOffset)),
+                      test::listed_paths(result->manifest));
+            const auto fsck = commands.run({.argv = {"e2fsck", "-fn", output + "?offset=1048576"}});
+            ASSERT_TRUE(fsck);
+            EXPECT_EQ(fsck->exit_code, 0) << fsck->out;
+        }
+    }
+}
+
+/// What e2fsck would have to ask about is somebody's to decide.
+TEST_F(Conversion, FilesystemInUseThatNeedsMoreThanAnUnattendedCheckIsRefused) {
+    test::write_pv_tree(work / "tree");
+    write_text(work / "tree/srv/file", "somebody's");
     make_source("ext2", {"-b", "4096", "-I", "128"});
-    ASSERT_TRUE(commands.run_ok({.argv = {"debugfs", "-w", "-R", "ssv state 0", source}}));
-    const auto result = run();
-    ASSERT_TRUE(result) << result.error().message();
-    EXPECT_NE(std::ranges::find(notes.findings, "filesystem-not-clean"), notes.findings.end());
-    EXPECT_EQ(result->plan.used_bytes, 48U << 20);
+    for (const auto* command : {"sif /srv/file block[0] 4000000", "ssv state 0"}) {
+        ASSERT_TRUE(commands.run_ok({.argv = {"debugfs", "-w", "-R", command, source}}));
+    }
+    for (const bool own : {false, true}) {
+        auto r = request();
+        r.may_replay_source_journal = own;
+        const auto result = run(r);
+        ASSERT_FALSE(result);
+        const auto& error = result.error();
+        EXPECT_EQ(error.id, "filesystem-has-errors") << error.message();
+        EXPECT_NE(error.message().find("UNEXPECTED INCONSISTENCY"), std::string::npos)
+            << error.message();
+        EXPECT_FALSE(fs::exists(output));
+    }
 }
 
 /// A bitmap that calls the kernel's blocks free makes the copy leave them out. Linux and GRUB then
@@ -667,6 +718,55 @@ TEST_F(Conversion, BlockDeviceThatHeldSomethingElseIsOverwritten) {
     const auto fsck = commands.run({.argv = {"e2fsck", "-fn", disk + "?offset=1048576"}});
     ASSERT_TRUE(fsck);
     EXPECT_EQ(fsck->exit_code, 0) << fsck->out;
+}
+
+/// Calls a function when the copy begins.
+class AtTheCopy final : public ConversionObserver {
+  public:
+    explicit AtTheCopy(std::function<void()> look) : look_(std::move(look)) {}
+    void on_step(std::size_t /*index*/, std::size_t /*count*/, const std::string& text) override {
+        if (text.starts_with("copy: ")) look_();
+    }
+
+  private:
+    std::function<void()> look_;
+};
+
+/// Notes of the copy say that what came before it is done: it must not be in memory only.
+TEST_F(Conversion, TargetIsWipedDurablyBeforeTheCopyBegins) {
+    make_source();
+    const auto disk = work / "disk";
+    write_text(disk, std::string(52U << 20, '\xff'));
+    const LoopTarget target(disk, commands);
+    auto r = request();
+    r.target.path = target.path();
+    std::string start;
+    AtTheCopy observer([&] {
+        const core::Fd file(::open(disk.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT));
+        alignas(4096) std::array<char, 64U << 10> bytes{};
+        ASSERT_EQ(::pread(file.get(), bytes.data(), bytes.size(), 0), ssize_t{bytes.size()});
+        start.assign(bytes.data(), bytes.size());
+    });
+    const auto result = convert(r, commands, observer, cancel);
+    ASSERT_TRUE(result) << result.error().message();
+    ASSERT_EQ(start.size(), 64U << 10);
+    // Sector 0 may have its table by then: that is written at each start.
+    EXPECT_EQ(start.find_first_not_of('\0', 512), std::string::npos);
+}
+
+TEST_F(Conversion, NobodyCanMountTheSourceDuringTheCopy) {
+    make_source();
+    const LoopTarget device(source, commands);
+    auto r = request();
+    r.source.path = device.path();
+    int claim_error = 0;
+    AtTheCopy observer([&] {
+        const core::Fd other(::open(device.path().c_str(), O_RDONLY | O_CLOEXEC | O_EXCL));
+        claim_error = other ? 0 : errno;
+    });
+    const auto result = convert(r, commands, observer, cancel);
+    ASSERT_TRUE(result) << result.error().message();
+    EXPECT_EQ(claim_error, EBUSY);
 }
 
 TEST_F(Conversion, LoopDeviceOfTheSourceIsNoTarget) {

@@ -240,10 +240,22 @@ TEST_F(InPlace, WhatWouldNotBootWithoutAPartitionIsRefused) {
     EXPECT_EQ(failure(on(volume)).id, "in-place-partition-named");
 }
 
-TEST_F(InPlace, FilesystemThatWasInUseIsRefused) {
+TEST_F(InPlace, FilesystemThatWasInUseIsCheckedFirst) {
+    test::write_pv_tree(work / "tree");
+    write_text(work / "tree/boot/newest", test::noise(28U << 20, 7));
     make_volume("ext2", {"-b", "4096", "-I", "128"});
-    ASSERT_TRUE(commands.run_ok({.argv = {"debugfs", "-w", "-R", "ssv state 0", volume}}));
-    EXPECT_EQ(failure(on(volume)).id, "dirty-filesystem");
+    const auto wanted = test::tree_of(volume);
+    test::make_older_maps(volume, 0, "/boot/newest");
+    fs::copy_file(volume, work / "copy.img");
+    auto local = on(work / "output.img");
+    local.source.path = work / "copy.img";
+    for (const auto& r : {on(volume), local}) {
+        const auto result = run(r);
+        ASSERT_TRUE(result) << result.error().message();
+        EXPECT_EQ(test::differing_paths(wanted, test::tree_of(r.target.path)),
+                  test::listed_paths(result->manifest));
+        expect_clean(r.target.path);
+    }
 }
 
 TEST_F(InPlace, DirtyJournalOfOurVolumeIsReplayed) {

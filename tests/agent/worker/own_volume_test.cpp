@@ -28,6 +28,7 @@ using testing::IsEmpty;
 
 constexpr std::uint64_t kBootAt = 1 * kMiB;
 constexpr std::uint64_t kRootAt = 17 * kMiB;
+constexpr const char* kHomeUuid = "0b5e7a52-6d3c-4f0a-9a35-0d9d3f1a7c33";
 
 /// What the kernel wants of who grows a mounted ext filesystem; containers often lack it.
 bool may_grow_mounted_ext() {
@@ -116,6 +117,101 @@ constexpr const char* kGrowingGpt =
     "start=34, size=2014, type=21686148-6449-6E6F-744E-656564454649\n"
     "start=17MiB, size=46MiB, type=0FC63DAF-8483-4772-8E79-3D69D8477DE4\n"
     "start=1MiB, size=16MiB, type=0FC63DAF-8483-4772-8E79-3D69D8477DE4\n";
+
+/// A /boot without a journal, as it is on a machine that runs.
+TEST_F(OwnVolume, BootThatWasInUseIsCheckedBeforeItIsEdited) {
+    make_usual_disk();
+    write_text(work / "boot/newest", test::noise(9 * kMiB, 7));
+    add_ext(kBootAt, 16, work / "boot", "ext2", kBootUuid, "boot");
+    const auto wanted = trees();
+    test::make_older_maps(source, kBootAt, "/newest");
+    fs::copy_file(source, work / "copy.img");
+    for (const bool own : {true, false}) {
+        SCOPED_TRACE(own);
+        auto r = on(source);
+        if (!own) {
+            fs::rename(work / "copy.img", work / "from.img");
+            r.source.path = work / "from.img";
+            r.target.path = source;
+            fs::remove(source);
+        }
+        const auto result = run(r);
+        ASSERT_TRUE(result) << result.error().message();
+        EXPECT_EQ(test::differing_paths(wanted, trees()), test::listed_paths(result->manifest));
+        expect_clean(kBootAt);
+        expect_clean(kRootAt);
+    }
+}
+
+/// What the guest mounts, and no conversion edits, is replayed by the guest: a live snapshot.
+TEST_F(OwnVolume, PartitionThatIsNotEditedMayBeDirty) {
+    make_usual_disk();
+    const auto home = work / "home.img";
+    write_text(work / "home/old", std::string(100000, 'o'));
+    test::make_ext_image(home, work / "home", 16, "ext4", {"-U", kHomeUuid, "-b", "1024"});
+    const auto crashed = work / "crashed.img";
+    {
+        const TestMount mounted(home, 0, "rw");
+        write_text(mounted.path() + "/new", test::noise(3 * kMiB, 7));
+        ::sync();
+        fs::copy_file(home, crashed);
+    }
+    put(source, 49 * kMiB, read_text(crashed));
+    write_text(work / "root/etc/fstab",
+               fmt::format("/dev/sda2 / ext4 defaults 0 1\nUUID={} /boot ext2 defaults 0 2\n"
+                           "UUID={} /home ext4 defaults 0 2\n",
+                           kBootUuid, kHomeUuid));
+    add_ext(kRootAt, 32, work / "root", "ext4", kRootUuid, "root");
+    fs::copy_file(source, work / "from.img");
+    for (const bool own : {true, false}) {
+        SCOPED_TRACE(own);
+        auto r = on(source);
+        if (!own) {
+            fs::remove(source);
+            r.source.path = work / "from.img";
+        }
+        const auto result = run(r);
+        ASSERT_TRUE(result) << result.error().message();
+        EXPECT_TRUE(get(source, 49 * kMiB, 16 * kMiB) == read_text(crashed))
+            << "it is copied as it is, with what its bitmap calls free";
+        expect_clean(kBootAt);
+        expect_clean(kRootAt);
+        // As the guest does.
+        const TestMount mounted(source, 49 * kMiB, "rw,sizelimit=16777216");
+        EXPECT_TRUE(read_text(mounted.path() + "/new") == test::noise(3 * kMiB, 7));
+    }
+}
+
+/// What is out of order on the disk may be whole in the journal.
+TEST_F(OwnVolume, RootThatOnlyItsJournalMakesReadableIsFound) {
+    make_usual_disk();
+    const auto root = work / "root.img";
+    const auto crashed = work / "crashed.img";
+    test::make_ext_image(root, work / "root", 32, "ext4", {"-U", kRootUuid});
+    {
+        const TestMount mounted(root, 0, "rw");
+        write_text(mounted.path() + "/etc/new", "n");
+        ::sync();
+        fs::copy_file(root, crashed);
+    }
+    const auto place = commands.run_ok({.argv = {"debugfs", "-R", "imap /etc", crashed}});
+    ASSERT_TRUE(place) << place.error().message();
+    // "Inode 13 is part of block group 0\n\tlocated at block 42, offset 0x0c00"
+    const std::string field = "located at block ";
+    const auto block = std::stoul(place->out.substr(place->out.find(field) + field.size()));
+    const auto offset = std::stoul(place->out.substr(place->out.find("0x")), nullptr, 16);
+    const auto header = commands.run_ok({.argv = {"dumpe2fs", "-h", crashed}});
+    ASSERT_TRUE(header);
+    const std::string size_field = "Block size:";
+    const auto block_bytes =
+        std::stoul(header->out.substr(header->out.find(size_field) + size_field.size()));
+    put(crashed, block * block_bytes + offset, std::string(128, '\xee'));
+    put(source, kRootAt, read_text(crashed));
+    const auto result = run(on(source));
+    ASSERT_TRUE(result) << result.error().message();
+    expect_clean(kRootAt);
+    EXPECT_TRUE(test::tree_of(source, kRootAt).contains("/etc/new"));
+}
 
 TEST_F(OwnVolume, IsEditedWhereItLies) {
     make_usual_disk();

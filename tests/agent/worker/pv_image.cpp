@@ -9,7 +9,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <map>
 #include <random>
+#include <sstream>
 
 #include "image/safe_root.hpp"
 
@@ -22,13 +24,6 @@ void run(const std::vector<std::string>& argv) {
     core::ProcessRunner runner;
     const auto done = runner.run_ok({.argv = argv});
     ASSERT_TRUE(done) << done.error().message();
-}
-
-std::string noise(std::size_t bytes, unsigned seed) {
-    std::mt19937 random(seed);
-    std::string text(bytes, '\0');
-    for (auto& c : text) c = static_cast<char>(random());
-    return text;
 }
 
 std::string extended_attributes(const std::string& path) {
@@ -48,6 +43,13 @@ std::string extended_attributes(const std::string& path) {
 }
 
 }  // namespace
+
+std::string noise(std::size_t bytes, unsigned seed) {
+    std::mt19937 random(seed);
+    std::string text(bytes, '\0');
+    for (auto& c : text) c = static_cast<char>(random());
+    return text;
+}
 
 std::string bz_image(const std::string& version, std::size_t bytes) {
     std::string text = noise(bytes, 7);
@@ -106,7 +108,8 @@ void write_pv_tree(const std::string& tree) {
         ASSERT_EQ(::mknod((tree + "/dev/console").c_str(), S_IFCHR | 0600, ::makedev(5, 1)), 0);
     }
     for (unsigned i = 0; i < 40; ++i) {
-        write_text(fmt::format("{}/usr/share/data/{}/file", tree, i), noise(i * 997, i));
+        write_text(fmt::format("{}/usr/share/data/{}/file", tree, i),
+                   noise(std::size_t{i} * 997, i));
     }
     write_text(tree + "/usr/share/sparse", "end");
     fs::resize_file(tree + "/usr/share/sparse", 3U << 20);
@@ -138,6 +141,49 @@ void make_ext_image(const std::string& path, const std::string& tree, unsigned m
     argv.insert(argv.end(), options.begin(), options.end());
     argv.push_back(path);
     run(argv);
+}
+
+void make_older_maps(const std::string& image, std::uint64_t offset, const std::string& path) {
+    const auto device = offset == 0 ? image : fmt::format("{}?offset={}", image, offset);
+    core::ProcessRunner runner;
+    const auto output = [&](const std::vector<std::string>& argv) {
+        const auto done = runner.run_ok({.argv = argv});
+        EXPECT_TRUE(done) << done.error().message();
+        return done ? done->out : std::string();
+    };
+    const auto number_after = [](const std::string& text, const std::string& field,
+                                 std::size_t from = 0) {
+        const auto at = text.find(field, from);
+        EXPECT_NE(at, std::string::npos) << field;
+        return at == std::string::npos ? 0 : std::stoul(text.substr(at + field.size()));
+    };
+    const auto layout = output({"dumpe2fs", device});
+    const auto first_block = number_after(layout, "First block:");
+    const auto group_blocks = number_after(layout, "Blocks per group:");
+    std::map<std::size_t, std::size_t> freed;  // by group
+    std::string script;
+    std::size_t total = 0;
+    std::istringstream blocks(output({"debugfs", "-R", "blocks " + path, device}));
+    for (std::size_t block = 0; blocks >> block; ++total) {
+        script += fmt::format("freeb {}\n", block);
+        ++freed[(block - first_block) / group_blocks];
+    }
+    ASSERT_GT(total, 0U) << path;
+    for (const auto& [group, count] : freed) {
+        const auto at = layout.find(fmt::format("\nGroup {}:", group));
+        ASSERT_NE(at, std::string::npos);
+        // "  8045 free blocks, 2036 free inodes, ..."
+        const auto word = layout.find(" free blocks", at);
+        const auto digits = layout.find_last_not_of("0123456789", word - 1) + 1;
+        script += fmt::format("set_bg {} free_blocks_count {}\n", group,
+                              std::stoul(layout.substr(digits)) + count);
+    }
+    script += fmt::format("ssv free_blocks_count {}\nssv state 0\n",
+                          number_after(layout, "Free blocks:") + total);
+    const auto commands = image + ".debugfs";
+    write_text(commands, script);
+    run({"debugfs", "-w", "-f", commands, device});
+    fs::remove(commands);
 }
 
 std::vector<std::string> describe_tree(const std::string& root) {

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "dev/ext_check.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+
+namespace amilift::dev {
+namespace {
+
+using core::Errc;
+using core::fail;
+using core::Result;
+
+/// e2fsck(8): bit 0 is "errors corrected", bit 1 "reboot", which is for mounted filesystems.
+constexpr int kCorrected = 3;
+/// A large volume on slow disks takes its time; the job's deadline is the real bound.
+constexpr auto kTimeout = std::chrono::hours(4);
+
+/// The end of what a program says, in one line.
+std::string last_words(std::string text) {
+    while (!text.empty() && text.back() == '\n') text.pop_back();
+    std::ranges::replace_if(text, [](unsigned char c) { return c < 0x20 || c == 0x7f; }, ' ');
+    constexpr std::size_t kShown = 400;
+    return text.size() > kShown ? text.substr(text.size() - kShown) : text;
+}
+
+}  // namespace
+
+bool needs_check(const FilesystemInfo& info) {
+    return is_ext(info.type) && !info.clean && !info.needs_recovery;
+}
+
+Result<> check_ext(core::CommandRunner& commands, const std::string& device,
+                   const std::string& name) {
+    core::Command command;
+    command.argv = {"e2fsck", "-f", "-p", device};
+    command.timeout = kTimeout;
+    auto checked = commands.run(command);
+    if (!checked) {
+        if (checked.error().is(Errc::not_installed)) {
+            checked.error().hint = "install the package e2fsprogs";
+        }
+        return std::unexpected(std::move(checked).error());
+    }
+    if ((checked->exit_code & ~kCorrected) == 0) return {};
+    return fail(Errc::refused,
+                fmt::format("e2fsck -f -p of {} ends with {}: {}", name, checked->exit_code,
+                            last_words(checked->out + checked->err)),
+                "repair a copy of it with 'e2fsck -f', where its questions can be answered, and "
+                "convert that",
+                "filesystem-has-errors");
+}
+
+}  // namespace amilift::dev
