@@ -12,6 +12,7 @@
 #include <string>
 
 #include "image/initramfs.hpp"
+#include "image/initramfs_modules.hpp"
 #include "image/kernel_modules.hpp"
 #include "image/text_lines.hpp"
 #include "modules/text_edit.hpp"
@@ -24,7 +25,6 @@ using core::fail;
 using core::Result;
 
 constexpr std::string_view kName = "initramfs";
-constexpr std::size_t kModuleLimit = std::size_t{64} << 20;
 constexpr std::size_t kIndexLimit = std::size_t{32} << 20;
 
 struct DriverName {
@@ -45,12 +45,10 @@ std::span<const DriverName> drivers_for(job::Virtualization target) {
     return kDrivers;
 }
 
-/// What modprobe and udev need to find a module. The image's whole index is right for the few
-/// modules of an initramfs: entries of modules that are not there do no harm.
-constexpr std::array<std::string_view, 11> kIndexFiles{
-    "modules.dep",         "modules.dep.bin",           "modules.alias",   "modules.alias.bin",
-    "modules.symbols",     "modules.symbols.bin",       "modules.softdep", "modules.builtin",
-    "modules.builtin.bin", "modules.builtin.alias.bin", "modules.order"};
+/// What an initramfs has besides the index that image::merged_index() makes. It is true of the
+/// kernel, whatever modules are there.
+constexpr std::array<std::string_view, 4> kKernelFiles{
+    "modules.builtin", "modules.builtin.bin", "modules.builtin.alias.bin", "modules.order"};
 
 /// A kernel and the files that it boots with.
 struct Boot {
@@ -97,21 +95,14 @@ struct Repair {
     std::vector<std::string> lacking;  ///< "6.1.0: nvme, ena"
     std::set<std::string> drivers;     ///< of `lacking`, as configuration files write them
     std::vector<std::string> has;      ///< "6.1.0: nvme, ena", all of them
+    std::vector<std::string> initrds;  ///< that are loaded together with it, itself the last
+    /// Modules that it has to get, of each kernel that boots with it.
+    std::map<std::string, std::set<std::string>> wanted;
 };
 
-/// Adds the modules that `boot` needs and `contents` lacks to `files`.
-Result<> add_missing(const image::SafeRoot& root, const Boot& boot,
-                     const image::InitramfsContents& contents, Repair& repair,
-                     image::InitramfsFiles& files, job::Virtualization target) {
-    const auto& kernel = *boot.kernel;
-    AMILIFT_TRY(const auto index, image::read_module_index(root, kernel.version));
-    const auto source = fmt::format("/lib/modules/{}/", kernel.version);
-    const auto directory = image::module_directory(contents, kernel.version) + "/";
-    std::set<std::string> present;
-    for (auto m = contents.members.lower_bound(directory);
-         m != contents.members.end() && m->first.starts_with(directory); ++m) {
-        present.insert(image::module_name(m->first));
-    }
+/// Notes what `kernel` has in `repair` and what it lacks.
+void note_drivers(const image::Kernel& kernel, Repair& repair, job::Virtualization target) {
+    auto& modules = repair.wanted[kernel.version];
     std::vector<std::string> lacking;
     std::vector<std::string> has;
     for (const auto& wanted : drivers_for(target)) {
@@ -124,23 +115,51 @@ Result<> add_missing(const image::SafeRoot& root, const Boot& boot,
         if (driver.is_built_in() || driver.in_initramfs) continue;
         lacking.push_back(file);
         repair.drivers.insert(file);
-        for (const auto& name : image::with_dependencies(index, module)) {
-            if (present.contains(name)) continue;
-            const auto& path = index.modules.at(name).file;
-            AMILIFT_TRY(files[directory + path], root.read(source + path, kModuleLimit));
-        }
+        modules.insert(module);
     }
     if (!has.empty())
         repair.has.push_back(fmt::format("{}: {}", kernel.version, fmt::join(has, ", ")));
-    if (lacking.empty()) return {};
-    repair.lacking.push_back(fmt::format("{}: {}", kernel.version, fmt::join(lacking, ", ")));
-    for (const auto name : kIndexFiles) {
-        auto text = root.read(fmt::format("{}{}", source, name), kIndexLimit);
-        if (text) {
-            files[fmt::format("{}{}", directory, name)] = *std::move(text);
-        } else if (!image::is_content_problem(text.error())) {
-            return std::unexpected(std::move(text).error());
-        }
+    if (!lacking.empty())
+        repair.lacking.push_back(fmt::format("{}: {}", kernel.version, fmt::join(lacking, ", ")));
+}
+
+/// A file of the image's /lib/modules; nothing if there is none that can be read.
+Result<std::optional<std::string>> index_if_there(const image::SafeRoot& root,
+                                                  const std::string& path) {
+    auto text = root.read(path, kIndexLimit);
+    if (text) return *std::move(text);
+    if (image::is_content_problem(text.error())) return std::nullopt;
+    return std::unexpected(std::move(text).error());
+}
+
+/// Adds to `files` the modules `wanted` of one kernel, all that they need, and an index of them and
+/// of those that `contents` has.
+Result<> add_modules(const image::SafeRoot& root, const image::InitramfsContents& contents,
+                     const std::string& version, const std::set<std::string>& wanted,
+                     image::InitramfsFiles& files) {
+    AMILIFT_TRY(const auto index, image::read_module_index(root, version));
+    const auto source = fmt::format("/lib/modules/{}/", version);
+    const auto directory = image::module_directory(contents, version) + "/";
+    const auto added = image::files_to_add(contents, version, wanted, index);
+    for (const auto& [file, image_file] : added) {
+        AMILIFT_TRY(files[directory + file],
+                    image::read_unpacked_module(root, source + image_file));
+    }
+    image::ModuleIndexTexts texts;
+    for (auto& [name, text] :
+         {std::pair{"modules.dep", &texts.dep}, std::pair{"modules.alias", &texts.alias},
+          std::pair{"modules.symbols", &texts.symbols},
+          std::pair{"modules.softdep", &texts.softdep}}) {
+        AMILIFT_TRY(auto found, index_if_there(root, source + name));
+        *text = std::move(found).value_or("");
+    }
+    AMILIFT_TRY(auto merged, image::merged_index(contents, version, added, index, texts));
+    files.merge(merged);
+    for (const auto name : kKernelFiles) {
+        const auto inside = fmt::format("{}{}", directory, name);
+        if (contents.members.contains(inside)) continue;
+        AMILIFT_TRY(auto text, index_if_there(root, fmt::format("{}{}", source, name)));
+        if (text) files[inside] = *std::move(text);
     }
     return {};
 }
@@ -213,16 +232,20 @@ Result<std::vector<Repair>> find_repairs(const image::SafeRoot& root,
         Repair repair;
         repair.path = path;
         repair.size_bytes = bytes->size();
-        AMILIFT_TRY(auto contents, files_before(root, boots[path].front().second.initrds));
+        repair.initrds = boots[path].front().second.initrds;
+        AMILIFT_TRY(auto contents, files_before(root, repair.initrds));
         image::read_further_initramfs(*bytes, image::kUnpackedLimit, contents);
         if (!contents.problem.empty()) continue;
         image::InitramfsFiles files;
         bool gzip_is_known = true;
         for (auto& [kernel, boot] : boots[path]) {
-            AMILIFT_CHECK(
-                add_missing(root, {&kernel, boot.initrds}, contents, repair, files, target));
+            note_drivers(kernel, repair, target);
             AMILIFT_TRY(const bool known, knows_gzip(root, kernel));
             gzip_is_known = gzip_is_known && known;
+        }
+        for (const auto& [version, wanted] : repair.wanted) {
+            if (wanted.empty()) continue;
+            AMILIFT_CHECK(add_modules(root, contents, version, wanted, files));
         }
         if (!files.empty() && image::obstacle_to_addition(contents).empty()) {
             AMILIFT_TRY(repair.addition,
@@ -358,8 +381,27 @@ Result<std::vector<Step>> plan(const PlanContext& context) {
     return steps;
 }
 
+/// All modules that could be loaded from the first `old_bytes` of a file can still be.
+Result<> prove_nothing_lost(const VerifyContext& context, const Repair& repair,
+                            std::string_view bytes, std::size_t old_bytes) {
+    AMILIFT_TRY(auto before, files_before(context.target_root, repair.initrds));
+    auto after = before;
+    image::read_further_initramfs(bytes.substr(0, old_bytes), image::kUnpackedLimit, before);
+    image::read_further_initramfs(bytes, image::kUnpackedLimit, after);
+    for (const auto& [version, wanted] : repair.wanted) {
+        const auto lost = image::lost_modules(before, after, version);
+        if (lost.empty()) continue;
+        return fail(Errc::internal,
+                    fmt::format("'{}' of the target {} of kernel {} any more", repair.path, lost,
+                                image::printable(version, 80)),
+                    "report this image: the appended archive hides what was there");
+    }
+    return {};
+}
+
 /// The bytes that were there before, if the conversion made the file longer.
-Result<std::string> prove_prefix(const VerifyContext& context, const std::string& path) {
+Result<std::string> prove_prefix(const VerifyContext& context, const Repair& repair) {
+    const auto& path = repair.path;
     const auto& entries = context.manifest.entries();
     const auto entry = std::ranges::find(entries, path, &ManifestEntry::path);
     if (entry == entries.end() || !entry->before) return std::string("nothing had to be added");
@@ -372,6 +414,7 @@ Result<std::string> prove_prefix(const VerifyContext& context, const std::string
                                 path, old_bytes),
                     "the target does not keep what is written to it; use another volume");
     }
+    AMILIFT_CHECK(prove_nothing_lost(context, repair, bytes, old_bytes));
     return fmt::format("{} bytes appended, the first {} unchanged (sha256 {})",
                        bytes.size() - old_bytes, old_bytes, entry->before->sha256.substr(0, 16));
 }
@@ -388,7 +431,7 @@ Result<std::vector<std::string>> verify(const VerifyContext& context) {
                         "report this image: the appended archive is not read back");
         }
         if (!repair.lacking.empty() || repair.has.empty()) continue;
-        AMILIFT_TRY(const auto prefix, prove_prefix(context, repair.path));
+        AMILIFT_TRY(const auto prefix, prove_prefix(context, repair));
         proofs.push_back(
             fmt::format("{} serves {}; {}", repair.path, fmt::join(repair.has, "; "), prefix));
     }

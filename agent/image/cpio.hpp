@@ -27,7 +27,7 @@ class CpioReader {
     using Wants = std::function<bool(const CpioMember&)>;
     /// Hears each member, with its contents if they were wanted. Its error ends the reading.
     using OnMember = std::function<core::Result<>(const CpioMember&, std::string_view)>;
-    static constexpr std::uint64_t kBodyLimit = std::uint64_t{64} << 10;
+    static constexpr std::uint64_t kBodyLimit = std::uint64_t{16} << 20;
 
     CpioReader(Wants wants, OnMember on_member)
         : wants_(std::move(wants)), on_member_(std::move(on_member)) {}

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "image/initramfs.hpp"
+#include "image/initramfs_modules.hpp"
 #include "image/kernel.hpp"
 #include "image/kernel_modules.hpp"
 #include "image/text_lines.hpp"
@@ -120,18 +121,16 @@ Result<bool> config_builds_in(const SafeRoot& root, const Kernel& kernel, std::s
                                [&](const Line& line) { return trim(line.body) == wanted; });
 }
 
-/// Names of the modules of that kernel which its programs can load; none without an index.
+/// Names of the modules of that kernel which its programs can load.
 std::set<std::string> modules_in(const InitramfsContents& contents, const std::string& version) {
-    const auto directory = module_directory(contents, version) + "/";
-    const bool nash = contents.builder == InitramfsBuilder::mkinitrd_nash;
-    std::set<std::string> names;
-    if (!nash && !contents.members.contains(directory + "modules.dep.bin") &&
-        !contents.members.contains(directory + "modules.dep")) {
-        return names;
+    if (contents.builder != InitramfsBuilder::mkinitrd_nash) {
+        return loadable_modules(contents, version);
     }
-    const std::string top = nash ? "lib/" : directory;
-    for (auto m = contents.members.lower_bound(top);
-         m != contents.members.end() && m->first.starts_with(top); ++m) {
+    // Its script names files and needs no index.
+    constexpr std::string_view kTop = "lib/";
+    std::set<std::string> names;
+    for (auto m = contents.members.lower_bound(std::string(kTop));
+         m != contents.members.end() && m->first.starts_with(kTop); ++m) {
         if (auto name = module_name(m->first); !name.empty()) names.insert(std::move(name));
     }
     return names;

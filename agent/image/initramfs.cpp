@@ -19,6 +19,9 @@ using core::Result;
 constexpr std::size_t kMemberLimit = 200000;
 constexpr std::size_t kSegmentLimit = 64;
 constexpr std::size_t kSettingsLimit = std::size_t{1} << 20;
+constexpr std::size_t kScriptLimit = std::size_t{64} << 10;
+/// Of all indexes of modules together; those of a whole distribution kernel have about 10 MiB.
+constexpr std::size_t kIndexesLimit = std::size_t{64} << 20;
 
 std::string_view plain_name(std::string_view name) {
     while (true) {
@@ -37,6 +40,14 @@ bool is_setting(std::string_view name) {
     return std::ranges::any_of(
         std::array{"etc/modprobe.d/", "lib/modprobe.d/", "usr/lib/modprobe.d/", "run/modprobe.d/"},
         [name](std::string_view directory) { return name.starts_with(directory); });
+}
+
+bool is_module_index(std::string_view name) {
+    if (!name.starts_with("lib/modules/") && !name.starts_with("usr/lib/modules/")) return false;
+    if (name.ends_with(".bin")) name.remove_suffix(4);
+    return std::ranges::any_of(
+        std::array{"/modules.dep", "/modules.alias", "/modules.symbols", "/modules.softdep"},
+        [name](std::string_view file) { return name.ends_with(file); });
 }
 
 /// Puts what a reader hears into the contents.
@@ -136,6 +147,8 @@ class Lister {
 
     bool wants(const CpioMember& member) {
         const auto name = plain_name(member.name);
+        if (is_module_index(name)) return true;
+        if (member.size_bytes > kScriptLimit) return false;
         // What /init is written for tells nash from the others.
         if (name == "init") return true;
         if (!is_setting(name) || settings_bytes_ + member.size_bytes > kSettingsLimit) return false;
@@ -151,9 +164,28 @@ class Lister {
         }
         contents_.members[name] = member.type;
         if (is_setting(name)) contents_.settings[name] = body;
+        if (is_module_index(name)) AMILIFT_CHECK(add_index(name, member, body));
         if (name == "init" && body.substr(0, 80).find("/nash") != std::string_view::npos) {
             contents_.builder = InitramfsBuilder::mkinitrd_nash;
         }
+        return {};
+    }
+
+    /// An index that is left out would look like one that names no modules.
+    Result<> add_index(const std::string& name, const CpioMember& member, std::string_view body) {
+        contents_.module_indexes.erase(name);
+        if (member.type != CpioType::regular) return {};
+        std::size_t bytes = body.size();
+        for (const auto& [other, text] : contents_.module_indexes) bytes += text.size();
+        if (body.size() != member.size_bytes || bytes > kIndexesLimit) {
+            return fail(
+                Errc::corrupt,
+                fmt::format("its '{}' has {} bytes, expected at most {}, and all indexes of "
+                            "modules together at most {}",
+                            printable(name, 120), member.size_bytes, CpioReader::kBodyLimit,
+                            kIndexesLimit));
+        }
+        contents_.module_indexes.emplace(name, body);
         return {};
     }
 

@@ -26,7 +26,9 @@ struct InitramfsContents {
     std::string problem;                      ///< why it was not read to its end; empty: it was
     std::map<std::string, CpioType> members;  ///< name without leading "/" and "./"
     std::map<std::string, std::string>
-        settings;                     ///< text of its modprobe.conf and modprobe.d files
+        settings;  ///< text of its modprobe.conf and modprobe.d files
+    /// Its modules.dep, .alias, .symbols and .softdep, and their .bin files, by name.
+    std::map<std::string, std::string> module_indexes;
     std::optional<Compression> last;  ///< how the last segment is packed; absent: not
     bool has_gzip = false;            ///< a segment is packed by gzip
     bool has_open_archive = false;    ///< the last archive has no end mark

@@ -16,6 +16,8 @@
 namespace amilift::image {
 namespace {
 
+using core::Errc;
+using core::fail;
 using core::Result;
 
 constexpr std::size_t kIndexLimit = std::size_t{16} << 20;
@@ -175,10 +177,12 @@ void parse_modules_dep(std::string_view text, std::string_view directory, Module
         auto name = module_name(file);
         // The file's name becomes one in an initramfs: it must not lead out of the directory.
         if (name.empty() || fmt::format("/{}/", file).find("/../") != std::string::npos) return;
-        ModuleIndex::Module module{std::string(file), {}};
+        ModuleIndex::Module module{std::string(file), {}, {}};
         for (const auto word : split_words(line.substr(colon + 1))) {
-            if (auto needed = module_name(relative(word)); !needed.empty()) {
+            const auto needed_file = relative(word);
+            if (auto needed = module_name(needed_file); !needed.empty()) {
                 module.dependencies.push_back(std::move(needed));
+                module.dependency_files.emplace_back(needed_file);
             }
         }
         index.modules.insert_or_assign(std::move(name), std::move(module));
@@ -215,6 +219,18 @@ Result<ModuleIndex> read_module_index(const SafeRoot& root, std::string_view ver
     AMILIFT_TRY(const auto soft, text_if_there(root, *directory + "/modules.softdep", kIndexLimit));
     if (soft) parse_modules_softdep(*soft, index);
     return index;
+}
+
+Result<std::string> read_unpacked_module(const SafeRoot& root, const std::string& path) {
+    AMILIFT_TRY(auto bytes, root.read(path, kModuleLimit));
+    const auto known = std::ranges::find_if(
+        kEndings, [&path](const FileEnding& e) { return path.ends_with(e.ending); });
+    if (known == kEndings.end() || !known->compression) return bytes;
+    auto unpacked = unpack_all(bytes, *known->compression, kModuleLimit);
+    if (unpacked) return unpacked;
+    return fail(Errc::corrupt,
+                fmt::format("module '{}' of the image: {}", path, unpacked.error().what),
+                "install the kernel's package again in the source, then make the image again");
 }
 
 std::vector<std::string> with_dependencies(const ModuleIndex& index, const std::string& name) {
@@ -267,15 +283,10 @@ ModuleFields parse_builtin_modinfo(std::string_view bytes, std::string_view modu
 }
 
 Result<std::optional<ModuleFields>> read_modinfo(const SafeRoot& root, const std::string& path) {
-    AMILIFT_TRY(auto bytes, text_if_there(root, path, kModuleLimit));
-    if (!bytes) return std::nullopt;
-    const auto known = std::ranges::find_if(
-        kEndings, [&path](const FileEnding& e) { return path.ends_with(e.ending); });
-    if (known == kEndings.end()) return std::nullopt;
-    if (!known->compression) return parse_modinfo(*bytes);
-    const auto unpacked = unpack_all(*bytes, *known->compression, kModuleLimit);
-    if (!unpacked) return std::nullopt;
-    return parse_modinfo(*unpacked);
+    const auto bytes = read_unpacked_module(root, path);
+    if (bytes) return parse_modinfo(*bytes);
+    if (is_content_problem(bytes.error())) return std::nullopt;
+    return std::unexpected(bytes.error());
 }
 
 void ModuleRules::add_settings(std::string_view text, std::string_view where) {

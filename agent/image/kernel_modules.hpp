@@ -26,6 +26,7 @@ struct ModuleIndex {
     struct Module {
         std::string file;                       ///< "kernel/drivers/net/ethernet/amazon/ena/ena.ko"
         std::vector<std::string> dependencies;  ///< names of modules
+        std::vector<std::string> dependency_files;  ///< the same, as files
     };
     std::map<std::string, Module> modules;
     std::set<std::string> built_in;
@@ -51,6 +52,11 @@ void parse_modules_softdep(std::string_view text, ModuleIndex& index);
 /// there is no such module. Soft dependencies are in it when they exist.
 [[nodiscard]] std::vector<std::string> with_dependencies(const ModuleIndex& index,
                                                          const std::string& name);
+
+/// A module file of the image (.ko, .ko.gz, .ko.xz, .ko.zst), unpacked. Errors: those of SafeRoot;
+/// corrupt if it cannot be unpacked.
+[[nodiscard]] core::Result<std::string> read_unpacked_module(const SafeRoot& root,
+                                                             const std::string& path);
 
 /// The fields of a module's .modinfo section, in order: {"version", "2.8.0"}, {"parmtype",
 /// "io_timeout:uint"}. `bytes` is an unpacked .ko file (ELF, either word size, little-endian).

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "image/initramfs.hpp"
+#include "image/initramfs_modules.hpp"
 #include "tests/agent/image/image_builder.hpp"
 #include "tests/agent/image/initramfs_samples.hpp"
 #include "text_module_fixture.hpp"
@@ -30,7 +31,11 @@ Sample usual_sample(const std::string& version) {
     return {{"init", "#!/bin/sh\n"},
             {"conf/initramfs.conf", "MODULES=dep\n"},
             {"lib", "->usr/lib"},
-            {"usr/lib/modules/" + version + "/modules.dep", "old index"}};
+            {"usr/lib/modules/" + version + "/kernel/ext4.ko", "ext4"},
+            {"usr/lib/modules/" + version + "/kernel/jbd2.ko", "jbd2"},
+            {"usr/lib/modules/" + version + "/modules.alias", "alias fs-ext4 ext4\n"},
+            {"usr/lib/modules/" + version + "/modules.dep",
+             "kernel/ext4.ko: kernel/jbd2.ko\nkernel/jbd2.ko:\n"}};
 }
 
 class InitramfsModule : public TextModuleTest {
@@ -44,12 +49,16 @@ class InitramfsModule : public TextModuleTest {
     void have_modules(const std::string& version, const std::string& ending = ".ko") const {
         const auto top = "/lib/modules/" + version + "/";
         for (const std::string name : {"nvme", "nvme-core", "ena", "xen-blkfront"}) {
-            source_.file(top + "kernel/" + name + ending, module_file({"name=" + name}));
+            const auto module = module_file({"name=" + name});
+            source_.file(top + "kernel/" + name + ending,
+                         ending == ".ko.xz" ? packed("xz", module) : module);
         }
         source_.file(top + "modules.dep", "kernel/nvme" + ending + ": kernel/nvme-core" + ending +
                                               "\nkernel/nvme-core" + ending + ":\nkernel/ena" +
                                               ending + ":\nkernel/xen-blkfront" + ending + ":\n");
-        source_.file(top + "modules.alias.bin", "aliases of " + version);
+        source_.file(top + "modules.alias",
+                     "# Aliases\nalias pci:v0000144Dd0000A82[0-9]sv*-x nvme\nalias pci:v1D0F* ena\n"
+                     "alias pci:absent absent\n");
     }
     void put_initramfs(const std::string& version, const Sample& sample,
                        std::string_view format = "gzip") const {
@@ -102,7 +111,6 @@ TEST_F(InitramfsModule, AppendedFilesAreThoseOfTheImage) {
     const auto addition = target_.text_of("/boot/initrd-2").substr(old_text("2").size());
     const auto archive = image::output_of({"gzip", "-dc"}, addition.substr(addition.find('\x1f')));
     EXPECT_THAT(archive, HasSubstr(source_.text_of("/lib/modules/2/kernel/nvme-core.ko")));
-    EXPECT_THAT(archive, HasSubstr(source_.text_of("/lib/modules/2/modules.dep")));
     EXPECT_THAT("\n" + image::names_by_cpio(archive), Not(HasSubstr("\nlib\n")));
 }
 
@@ -116,6 +124,53 @@ TEST_F(InitramfsModule, JudgesAParavirtualTargetByTheDriversOfXen) {
     EXPECT_THAT(ids(paravirtual_findings(facts)), ElementsAre("refusal initramfs-not-repairable"));
     kernel.xen_blkfront = {};
     EXPECT_THAT(ids(paravirtual_findings(facts)), ElementsAre("refusal no-xen-blkfront-driver"));
+}
+
+// initramfs-tools unpacks the modules that it takes, and makes an index of its own of them.
+TEST_F(InitramfsModule, KeepsTheNamesThatTheInitramfsHasForItsModules) {
+    REQUIRE_ROOT_TO_WRITE();
+    have_modules("2", ".ko.xz");
+    for (const std::string name : {"ext4", "jbd2"}) {
+        source_.file("/lib/modules/2/kernel/" + name + ".ko.xz", packed("xz", module_file({name})));
+    }
+    source_.file("/lib/modules/2/modules.dep",
+                 source_.text_of("/lib/modules/2/modules.dep") +
+                     "kernel/ext4.ko.xz: kernel/jbd2.ko.xz\nkernel/jbd2.ko.xz:\n");
+    convert(initramfs_module());
+    const auto listed = contents("2");
+    EXPECT_EQ(image::loadable_modules(listed, "2"),
+              (std::set<std::string>{"ena", "ext4", "jbd2", "nvme", "nvme_core", "xen_blkfront"}));
+    EXPECT_EQ(
+        listed.module_indexes.at("usr/lib/modules/2/modules.dep"),
+        "kernel/ena.ko:\nkernel/ext4.ko: kernel/jbd2.ko\nkernel/jbd2.ko:\n"
+        "kernel/nvme.ko: kernel/nvme-core.ko\nkernel/nvme-core.ko:\nkernel/xen-blkfront.ko:\n");
+    EXPECT_EQ(listed.module_indexes.at("usr/lib/modules/2/modules.alias"),
+              "alias fs-ext4 ext4\nalias pci:v0000144Dd0000A82[0-9]sv*-x nvme\n"
+              "alias pci:v1D0F* ena\n");
+}
+
+TEST_F(InitramfsModule, VerifySeesWhatAnIndexHides) {
+    REQUIRE_ROOT_TO_WRITE();
+    ASSERT_TRUE(apply(plan(initramfs_module())).has_value());
+    ASSERT_TRUE(verify(initramfs_module()).has_value());
+    const auto text = target_.text_of("/boot/initrd-2");
+    const std::string padding((4 - text.size() % 4) % 4, '\0');
+    target_.file("/boot/initrd-2",
+                 text + padding +
+                     cpio_of({{"usr/lib/modules/2/modules.alias", "alias pci:v1D0F* ena\n"},
+                              {"usr/lib/modules/2/modules.alias.bin", "none"}}));
+    auto proofs = verify(initramfs_module());
+    ASSERT_FALSE(proofs.has_value());
+    EXPECT_THAT(proofs.error().what, HasSubstr("does not know alias fs_ext4 of kernel 2 any more"));
+    target_.file("/boot/initrd-2",
+                 text + padding +
+                     cpio_of({{"usr/lib/modules/2/modules.dep",
+                               "kernel/nvme.ko:\nkernel/ena.ko:\nkernel/xen-blkfront.ko:\n"
+                               "kernel/nvme-core.ko:\nkernel/ext4.ko.xz:\nkernel/jbd2.ko:\n"},
+                              {"usr/lib/modules/2/modules.dep.bin", "none"}}));
+    proofs = verify(initramfs_module());
+    ASSERT_FALSE(proofs.has_value());
+    EXPECT_THAT(proofs.error().what, HasSubstr("cannot load ext4 of kernel 2 any more"));
 }
 
 class InitramfsModuleFormats : public InitramfsModule,
@@ -135,9 +190,11 @@ INSTANTIATE_TEST_SUITE_P(All, InitramfsModuleFormats,
 TEST_F(InitramfsModule, AddsOnlyWhatIsNotThere) {
     REQUIRE_ROOT_TO_WRITE();
     auto sample = usual_sample("2");
-    sample["usr/lib/modules/2/kernel/nvme.ko"] = "x";
-    sample["usr/lib/modules/2/kernel/nvme-core.ko"] = "x";
-    sample["usr/lib/modules/2/kernel/ena.ko"] = "x";
+    for (const std::string name : {"nvme", "nvme-core", "ena"}) {
+        sample["usr/lib/modules/2/kernel/" + name + ".ko"] = "x";
+    }
+    sample["usr/lib/modules/2/modules.dep"] +=
+        "kernel/nvme.ko: kernel/nvme-core.ko\nkernel/nvme-core.ko:\nkernel/ena.ko:\n";
     put_initramfs("2", sample);
     convert(initramfs_module());
     EXPECT_THAT(texts_, ElementsAre(HasSubstr("modules of 2: xen-blkfront")));
@@ -160,7 +217,7 @@ TEST_F(InitramfsModule, TwoKernelsShareOneFile) {
     source_.file("/boot/grub/menu.lst", text);
     convert(initramfs_module());
     EXPECT_THAT(texts_, ElementsAre(AllOf(HasSubstr("2: nvme, ena, xen-blkfront; of 1: nvme"))));
-    EXPECT_TRUE(contents("2").members.contains("usr/lib/modules/1/kernel/nvme.ko.xz"));
+    EXPECT_TRUE(contents("2").members.contains("usr/lib/modules/1/kernel/nvme.ko"));
     EXPECT_TRUE(contents("2").members.contains("usr/lib/modules/2/kernel/nvme.ko"));
 }
 

@@ -75,7 +75,12 @@ TEST_F(Drivers, InTheInitramfsWithAllThatItNeeds) {
     have_initramfs(sample);
     // modprobe finds nothing without an index.
     EXPECT_FALSE(look().nvme.in_initramfs);
-    sample[top + "modules.dep"] = "x";
+    // It finds no file whose name ends otherwise.
+    sample[top + "modules.dep"] =
+        "kernel/nvme.ko: kernel/nvme-core.ko.xz\nkernel/nvme-core.ko.xz:\n";
+    have_initramfs(sample);
+    EXPECT_FALSE(look().nvme.in_initramfs);
+    sample[top + "modules.dep"] = "kernel/nvme.ko: kernel/nvme-core.ko\nkernel/nvme-core.ko:\n";
     have_initramfs(sample);
     const auto kernel = look();
     EXPECT_TRUE(kernel.nvme.in_initramfs);
@@ -108,7 +113,7 @@ TEST_F(Drivers, TwoFilesAreOneInitramfs) {
     have_modules();
     put("/boot/microcode", cpio_of({{"kernel/x86/microcode/x", "x"}}));
     const std::string top = kTop.substr(1);
-    have_initramfs({{top + "kernel/ena.ko.xz", "x"}, {top + "modules.dep.bin", "x"}});
+    have_initramfs({{top + "kernel/ena.ko.xz", "x"}, {top + "modules.dep", "kernel/ena.ko.xz:\n"}});
     EXPECT_TRUE(look("", kVersion, {"/boot/microcode", "/boot/initrd"}).ena.in_initramfs);
 }
 
