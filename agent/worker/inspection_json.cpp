@@ -193,6 +193,7 @@ void members(A& a, T& x)
     a("is_gpt", x.is_gpt);
     a("volumes", x.volumes);
     a("names", x.names);
+    a("device_names", x.device_names);
     a.choice("code", x.code, image::BootCode::extlinux);
     a("evidence", x.evidence);
     a("has_system_partition", x.has_system_partition);
