@@ -103,18 +103,13 @@ class Inspector {
 
     /// Of a disk with partitions: the menu of what its boot sectors start.
     Result<> find_loader() {
-        constexpr std::array<std::string_view, 3> kGrub2{
-            "/boot/amilift/grub.cfg", "/boot/grub2/grub.cfg", "/boot/grub/grub.cfg"};
-        constexpr std::array<std::string_view, 5> kExtlinux{
-            "/boot/extlinux/extlinux.conf", "/extlinux/extlinux.conf", "/boot/extlinux.conf",
-            "/boot/syslinux/syslinux.cfg", "/extlinux.conf"};
         switch (facts_.disk.code) {
             case BootCode::grub2:
-                return simulate_first(kGrub2, simulate_grub2);
+                return simulate_first(kGrub2Configs, simulate_grub2);
             case BootCode::grub_legacy:
                 return find_menu();
             case BootCode::extlinux:
-                return simulate_first(kExtlinux, simulate_extlinux);
+                return simulate_first(kExtlinuxConfigs, simulate_extlinux);
             case BootCode::none:
                 if (!facts_.disk.has_system_partition) {
                     add(Severity::refusal, "no-boot-loader", "sector 0",
@@ -135,12 +130,12 @@ class Inspector {
                     "");
                 break;
         }
-        AMILIFT_CHECK(simulate_first(kGrub2, simulate_grub2));
+        AMILIFT_CHECK(simulate_first(kGrub2Configs, simulate_grub2));
         if (facts_.menu_path.empty() && facts_.first_refusal() == nullptr) {
             AMILIFT_CHECK(find_menu());
         }
         if (!facts_.menu_path.empty() || facts_.first_refusal() != nullptr) return {};
-        return simulate_first(kExtlinux, simulate_extlinux);
+        return simulate_first(kExtlinuxConfigs, simulate_extlinux);
     }
 
     template <class Names, class Simulate>
@@ -166,6 +161,7 @@ class Inspector {
             facts_.menu_path = menu->path;
             facts_.menu_links.emplace_back(name);
             facts_.menu_text = std::move(menu->text);
+            facts_.menu_files = std::move(menu->files);
             facts_.menu_kind = menu->kind;
             facts_.boot_entries = std::move(menu->entries);
             facts_.boot_order = std::move(menu->order);

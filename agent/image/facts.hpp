@@ -78,6 +78,8 @@ struct ImageFacts {
     std::vector<std::string>
         menu_links;  ///< names that lead to it: /boot/grub/menu.lst, /etc/grub.conf
     std::string menu_text;
+    /// Files that make a simulated menu: the configuration and what it reads in (custom.cfg).
+    std::vector<std::string> menu_files;
     Menu menu;
     BootMenuKind menu_kind = BootMenuKind::none;
     std::vector<BootEntry> boot_entries;
