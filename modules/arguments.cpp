@@ -8,6 +8,7 @@
 #include <iterator>
 #include <utility>
 
+#include "image/boot_menu.hpp"
 #include "image/default_entry.hpp"
 #include "image/fstab.hpp"
 #include "image/grub2_edit.hpp"
@@ -29,15 +30,23 @@ constexpr std::string_view kName = "arguments";
 
 class Planner {
   public:
-    Planner(const image::SafeRoot& root, const ArgumentEdit& edit,
-            const std::optional<image::DefaultEdit>& default_edit)
-        : root_(root), edit_(edit), default_edit_(default_edit) {}
+    Planner(const image::SafeRoot& root, const ArgumentEdit& edit, const image::ImageFacts& facts)
+        : root_(root), edit_(edit), facts_(facts), default_edit_(facts.default_edit) {}
 
     Result<std::vector<PathEdit>> run() {
-        for (const std::string_view path : {"/boot/grub/grub.cfg", "/boot/grub2/grub.cfg"}) {
-            AMILIFT_CHECK(edit_file(
-                path, [this](std::string_view text) { return image::edit_grub_cfg(text, edit_); }));
+        const bool is_extlinux = facts_.menu_kind == image::BootMenuKind::extlinux;
+        const auto edit_grub = [this](std::string_view text) {
+            return image::edit_grub_cfg(text, edit_);
+        };
+        const auto edit_extlinux = [this](std::string_view text) {
+            return image::edit_extlinux(text, edit_);
+        };
+        // What the loader reads in (custom.cfg, INCLUDE) counts as much as its configuration.
+        for (const auto& path : facts_.menu_files) {
+            AMILIFT_CHECK(is_extlinux ? edit_file(path, edit_extlinux)
+                                      : edit_file(path, edit_grub));
         }
+        for (const auto path : image::kGrub2Configs) AMILIFT_CHECK(edit_file(path, edit_grub));
         for (const std::string_view path : {"/boot/grub/grubenv", "/boot/grub2/grubenv"}) {
             AMILIFT_CHECK(edit_environment(path));
         }
@@ -48,10 +57,8 @@ class Planner {
                 fmt::format("/boot/loader/entries/{}", name),
                 [this](std::string_view text) { return image::edit_bls_entry(text, edit_); }));
         }
-        for (const std::string_view path :
-             {"/boot/extlinux/extlinux.conf", "/boot/syslinux/syslinux.cfg", "/extlinux.conf"}) {
-            AMILIFT_CHECK(edit_file(
-                path, [this](std::string_view text) { return image::edit_extlinux(text, edit_); }));
+        for (const auto path : image::kExtlinuxConfigs) {
+            AMILIFT_CHECK(edit_file(path, edit_extlinux));
         }
         AMILIFT_CHECK(edit_file("/etc/kernel/cmdline", [this](std::string_view text) {
             return image::edit_kernel_cmdline(text, edit_);
@@ -152,6 +159,7 @@ class Planner {
 
     const image::SafeRoot& root_;
     const ArgumentEdit& edit_;
+    const image::ImageFacts& facts_;
     const std::optional<image::DefaultEdit>& default_edit_;
     bool is_default_set_ = false;
     std::vector<PathEdit> edits_;
@@ -168,15 +176,70 @@ std::string ambiguous_root(std::string_view fstab) {
 Result<std::vector<Step>> plan(const PlanContext& context) {
     AMILIFT_TRY(const auto edit, argument_edit(context.options, context.facts, context.filesystem,
                                                context.source_root));
-    AMILIFT_TRY(auto edits, Planner(context.source_root, edit, context.facts.default_edit).run());
+    AMILIFT_TRY(auto edits, Planner(context.source_root, edit, context.facts).run());
     return steps_of(kName, std::move(edits));
+}
+
+/// What the edit would still change of the command line that the loader gives to the kernel.
+std::string still_to_do(const image::BootEntry& entry, const ArgumentEdit& edit) {
+    const auto edited = image::edit_arguments(
+        entry.arguments, edit, edit.arguments_of(entry.kernel), image::WhenNoConsole::add,
+        WhenNoArgument::add, !entry.initrds.empty());
+    return edited == entry.arguments ? "" : image::describe_difference(entry.arguments, edited);
+}
+
+/// Runs the target's menu as its loader does: an editor knows lines, the loader what they mean.
+Result<> prove_entries(const VerifyContext& context, const ArgumentEdit& edit,
+                       std::vector<std::string>& proofs) {
+    const auto& facts = context.facts;
+    if (!facts.boot_entry || facts.menu_links.empty() ||
+        facts.menu_kind == image::BootMenuKind::grub_legacy) {
+        return {};
+    }
+    AMILIFT_TRY(const auto menu, image::simulate_menu(context.target_root, facts));
+    if (menu.entries.size() != facts.boot_entries.size()) {
+        return fail(Errc::internal,
+                    fmt::format("{} of the target makes {} boot entries, that of the source {}",
+                                facts.menu_path, menu.entries.size(), facts.boot_entries.size()));
+    }
+    std::size_t others = 0;
+    for (std::size_t i = 0; i < menu.entries.size(); ++i) {
+        const auto& entry = menu.entries[i];
+        if (!facts.kernel_of_entry[i] || entry.is_hypervisor) continue;
+        const auto title = image::printable(entry.title, 80);
+        const auto missing = still_to_do(entry, edit);
+        if (i == *facts.boot_entry) {
+            if (!missing.empty()) {
+                return fail(
+                    Errc::refused,
+                    fmt::format("{}: the kernel of '{}', which boots by default, is told '{}' by "
+                                "the converted menu, which still needs: {}",
+                                entry.where, title, image::printable(entry.arguments), missing),
+                    "write the arguments of that entry out in its own line, in the source image, "
+                    "then convert it again",
+                    "not-ready");
+            }
+            proofs.push_back(
+                fmt::format("{}: '{}' boots with {}", entry.where, title, told_of(entry, edit)));
+        } else if (!missing.empty()) {
+            proofs.push_back(
+                fmt::format("{}: '{}', which is not the default, is not as planned: {}",
+                            entry.where, title, missing));
+        } else {
+            ++others;
+        }
+    }
+    if (others > 0) {
+        proofs.push_back(fmt::format("{}: {} other entries are told all that was planned too",
+                                     facts.menu_path, others));
+    }
+    return {};
 }
 
 Result<std::vector<std::string>> verify(const VerifyContext& context) {
     AMILIFT_TRY(const auto edit, argument_edit(context.options, context.facts, context.filesystem,
                                                context.target_root));
-    AMILIFT_TRY(const auto edits,
-                Planner(context.target_root, edit, context.facts.default_edit).run());
+    AMILIFT_TRY(const auto edits, Planner(context.target_root, edit, context.facts).run());
     if (!edits.empty()) {
         return fail(Errc::internal,
                     fmt::format("kernel command lines of the target are not converted: still to "
@@ -195,14 +258,7 @@ Result<std::vector<std::string>> verify(const VerifyContext& context) {
         }
         proofs.push_back(fmt::format("'{}' is the default of {}", title, context.facts.menu_path));
     }
-    if (!edit.later_kernels.empty()) {
-        std::string words;
-        for (const auto& want : edit.later_kernels) {
-            words += fmt::format("{}{}={}", words.empty() ? "" : " ", want.key, want.value);
-        }
-        proofs.push_back(
-            fmt::format("kernels are told {}, unless they were told otherwise", words));
-    }
+    AMILIFT_CHECK(prove_entries(context, edit, proofs));
     return proofs;
 }
 
@@ -240,6 +296,20 @@ Result<ArgumentEdit> argument_edit(const job::ConversionOptions& options,
         }
     }
     return edit;
+}
+
+std::string told_of(const image::BootEntry& entry, const ArgumentEdit& edit) {
+    const auto wanted = edit.arguments_of(entry.kernel);
+    std::string out = fmt::format(
+        "root={}", image::printable(image::last_value(entry.arguments, "root").value_or("(none)")));
+    for (const auto& argument : image::kernel_arguments(entry.arguments)) {
+        const bool is_wanted = std::ranges::any_of(wanted, [&](const image::WantedArgument& want) {
+            return image::is_same_argument(want.key, argument.key);
+        });
+        if (argument.key != "console" && !is_wanted) continue;
+        out += fmt::format(" {}={}", argument.key, image::printable(argument.value, 80));
+    }
+    return out;
 }
 
 const Module& arguments_module() {

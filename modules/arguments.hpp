@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <string>
+
 #include "core/result.hpp"
 #include "dev/mount.hpp"
 #include "image/facts.hpp"
@@ -19,10 +21,16 @@ namespace amilift::modules {
                                                               const dev::FilesystemInfo& filesystem,
                                                               const image::SafeRoot& root);
 
+/// What this boot entry tells its kernel of all that: "root=UUID=... console=tty0 net.ifnames=0",
+/// for people to read.
+[[nodiscard]] std::string told_of(const image::BootEntry& entry, const image::ArgumentEdit& edit);
+
 /// Edits the kernel command lines that GRUB 2, boot loader specification entries and extlinux read,
 /// and the files from which they are made again after a kernel update: grub.cfg, grubenv,
 /// /etc/default/grub, /boot/loader/entries, /etc/kernel/cmdline, /etc/sysconfig/bootloader,
-/// extlinux.conf.
+/// extlinux.conf, and what GRUB 2 and extlinux read in from these. verify() runs the finished menu
+/// as its loader does. Errors of it: refused (id "not-ready") when the default entry does not tell
+/// its kernel what was planned.
 [[nodiscard]] const Module& arguments_module();
 
 }  // namespace amilift::modules

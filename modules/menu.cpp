@@ -101,7 +101,7 @@ Result<> prove_entries(const MenuFile& file, const image::Menu& menu, const imag
 
 /// What the kernel will be told, for people to read.
 Result<std::string> prove_boot_entry(const VerifyContext& context, const MenuFile& file,
-                                     const image::Menu& menu) {
+                                     const image::Menu& menu, const image::ArgumentEdit& edit) {
     const auto index = context.facts.boot_entry.value_or(menu.entries.size());
     if (index >= menu.entries.size()) {
         return fail(Errc::internal, fmt::format("{} of the target has no entry {}, expected the "
@@ -117,10 +117,10 @@ Result<std::string> prove_boot_entry(const VerifyContext& context, const MenuFil
                                 index, image::printable(entry.title, 80), file.path,
                                 image::printable(*console, 80)));
     }
-    const auto root = image::last_value(entry.arguments, "root").value_or("(none)");
-    return fmt::format("{}: entry {} has root={} console={}", file.path, index,
-                       image::printable(root, 80),
-                       image::printable(console.value_or("(none)"), 80));
+    image::BootEntry told;
+    told.kernel = entry.kernel;
+    told.arguments = entry.arguments;
+    return fmt::format("{}: entry {} has {}", file.path, index, told_of(told, edit));
 }
 
 Result<std::vector<std::string>> verify(const VerifyContext& context) {
@@ -146,7 +146,7 @@ Result<std::vector<std::string>> verify(const VerifyContext& context) {
             AMILIFT_CHECK(require_in_place_entry(context.facts, file.text));
         }
         if (file.is_live) {
-            AMILIFT_TRY(proofs.emplace_back(), prove_boot_entry(context, file, menu));
+            AMILIFT_TRY(proofs.emplace_back(), prove_boot_entry(context, file, menu, edit));
         }
         const bool in_place = context.options.layout == job::Layout::in_place;
         proofs.push_back(

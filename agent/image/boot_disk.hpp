@@ -51,6 +51,8 @@ struct BootDisk {
     bool is_gpt = false;
     std::vector<BootVolume> volumes{{.partition = 0, .mount_point = "/", .uuid = {}, .label = {}}};
     std::vector<PartitionName> names{};  ///< swap and FAT included
+    /// What the image calls this disk: {"/dev/xvda"}; see root_disk_names().
+    std::vector<std::string> device_names{};
     BootCode code = BootCode::none;
     std::string evidence;               ///< "sector 0 and the core image at sector 1"
     bool has_system_partition = false;  ///< an EFI system partition

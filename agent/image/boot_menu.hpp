@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <string>
 #include <string_view>
@@ -13,11 +14,19 @@
 
 namespace amilift::image {
 
+/// Where the loaders have their configuration, in the order in which it is looked for.
+inline constexpr std::array<std::string_view, 3> kGrub2Configs{
+    "/boot/amilift/grub.cfg", "/boot/grub2/grub.cfg", "/boot/grub/grub.cfg"};
+inline constexpr std::array<std::string_view, 5> kExtlinuxConfigs{
+    "/boot/extlinux/extlinux.conf", "/extlinux/extlinux.conf", "/boot/extlinux.conf",
+    "/boot/syslinux/syslinux.cfg", "/extlinux.conf"};
+
 /// What a boot loader would show, and boot by itself, after it has read its configuration.
 struct BootMenu {
     BootMenuKind kind = BootMenuKind::none;
-    std::string path;  ///< of the configuration, in the image's tree
-    std::string text;  ///< of that file
+    std::string path;                  ///< of the configuration, in the image's tree
+    std::string text;                  ///< of that file
+    std::vector<std::string> files{};  ///< that and those that it reads in, in the image's tree
     std::vector<BootEntry> entries;
     /// What is tried without a key press: the default, then the fallbacks. Indexes into entries.
     std::vector<std::size_t> order;

@@ -8,7 +8,6 @@
 #include <utility>
 #include <vector>
 
-#include "image/boot_menu.hpp"
 #include "image/editable_file.hpp"
 
 namespace amilift::image {
@@ -145,14 +144,6 @@ EditedText set_in_extlinux(std::string_view text, std::string_view label) {
     return out.take();
 }
 
-Result<BootMenu> simulate(const SafeRoot& root, const ImageFacts& facts,
-                          const FileInstead* instead) {
-    AMILIFT_TRY(const auto config, root.resolve(facts.menu_links.front()));
-    return facts.menu_kind == BootMenuKind::extlinux
-               ? simulate_extlinux(root, facts.disk, config, instead)
-               : simulate_grub2(root, facts.disk, config, instead);
-}
-
 bool leads_to_boot_entry(const BootMenu& menu, const ImageFacts& facts) {
     const auto index = *facts.boot_entry;
     return !menu.order.empty() && menu.order.front() == index && index < menu.entries.size() &&
@@ -181,6 +172,14 @@ std::vector<DefaultEdit> candidates(const ImageFacts& facts) {
 
 }  // namespace
 
+Result<BootMenu> simulate_menu(const SafeRoot& root, const ImageFacts& facts,
+                               const FileInstead* instead) {
+    AMILIFT_TRY(const auto config, root.resolve(facts.menu_links.front()));
+    return facts.menu_kind == BootMenuKind::extlinux
+               ? simulate_extlinux(root, facts.disk, config, instead)
+               : simulate_grub2(root, facts.disk, config, instead);
+}
+
 Result<std::optional<DefaultEdit>> find_default_edit(const SafeRoot& root,
                                                      const ImageFacts& facts) {
     if (!facts.boot_entry || facts.menu_links.empty()) return std::nullopt;
@@ -191,7 +190,7 @@ Result<std::optional<DefaultEdit>> find_default_edit(const SafeRoot& root,
         const auto edited = set_default_entry(file->text, edit);
         if (edited.changes.empty()) continue;
         const FileInstead instead{edit.path, edited.text};
-        AMILIFT_TRY(const auto menu, simulate(root, facts, &instead));
+        AMILIFT_TRY(const auto menu, simulate_menu(root, facts, &instead));
         if (leads_to_boot_entry(menu, facts)) return edit;
     }
     return std::nullopt;
@@ -199,7 +198,7 @@ Result<std::optional<DefaultEdit>> find_default_edit(const SafeRoot& root,
 
 Result<bool> boots_by_default(const SafeRoot& root, const ImageFacts& facts) {
     if (!facts.boot_entry || facts.menu_links.empty()) return false;
-    AMILIFT_TRY(const auto menu, simulate(root, facts, nullptr));
+    AMILIFT_TRY(const auto menu, simulate_menu(root, facts));
     return leads_to_boot_entry(menu, facts);
 }
 

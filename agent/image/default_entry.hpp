@@ -5,11 +5,16 @@
 #include <string_view>
 
 #include "core/result.hpp"
+#include "image/boot_menu.hpp"
 #include "image/facts.hpp"
 #include "image/safe_root.hpp"
 #include "image/text_lines.hpp"
 
 namespace amilift::image {
+
+/// Runs the configuration of `facts`, which is GRUB 2's or extlinux's, as it is in `root` now.
+[[nodiscard]] core::Result<BootMenu> simulate_menu(const SafeRoot& root, const ImageFacts& facts,
+                                                   const FileInstead* instead = nullptr);
 
 /// The smallest change that makes facts.boot_entry what GRUB 2 or extlinux boots by itself: the
 /// saved entry of GRUB's environment block where the configuration asks for it, else the default in

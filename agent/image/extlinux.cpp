@@ -61,6 +61,7 @@ class Extlinux {
     }
 
     Result<> read(const std::string& path, std::string_view text, int depth) {
+        if (std::ranges::find(menu_.files, path) == menu_.files.end()) menu_.files.push_back(path);
         for (const auto& line : split_lines(text)) {
             auto body = trim(line.body);
             if (lower(body.substr(0, 5)) == "menu ") body = trim(body.substr(5));
@@ -145,7 +146,10 @@ class Extlinux {
     Result<> include(std::string_view name, const std::string& where, int depth) {
         const auto path = resolved(name);
         if (!path || depth >= kMaxIncludes || ++includes_ > kMaxIncludes) return {};
-        const auto text = root_.read(*path, kTextLimit);
+        const auto real = root_.resolve(*path);
+        const auto text = real && instead_ != nullptr && instead_->path == *real
+                              ? Result<std::string>(instead_->text)
+                              : root_.read(*path, kTextLimit);
         if (!text) {
             if (text.error().is(Errc::io_error)) return std::unexpected(text.error());
             menu_.findings.push_back({Severity::warning, "extlinux-include-missing", where,

@@ -12,6 +12,7 @@
 #include "image/fstab.hpp"
 #include "image/guest_findings.hpp"
 #include "image/kernel_arguments.hpp"
+#include "image/root_disk.hpp"
 
 namespace amilift::image {
 
@@ -31,9 +32,8 @@ class Inspector {
         facts_.os_pretty_name = std::move(os.pretty_name);
         facts_.init = os.init;
         facts_.selinux_enforcing = os.selinux_enforcing;
-        AMILIFT_CHECK(facts_.disk.is_partitioned() ? find_loader() : find_menu());
+        AMILIFT_CHECK(read_menu());
         if (!facts_.menu_path.empty()) {
-            if (facts_.menu_kind == BootMenuKind::none) AMILIFT_CHECK(read_legacy_menu());
             AMILIFT_CHECK(choose_boot_entry(root_, facts_));
             AMILIFT_CHECK(report_grub2_config());
         } else if (facts_.first_refusal() == nullptr) {
@@ -44,7 +44,21 @@ class Inspector {
         return std::move(facts_);
     }
 
+    /// root= of what the menu boots by itself.
+    Result<std::string> default_root() {
+        AMILIFT_CHECK(read_menu());
+        if (facts_.boot_order.empty()) return std::string();
+        const auto& entry = facts_.boot_entries.at(facts_.boot_order.front());
+        return last_value(entry.arguments, "root").value_or("");
+    }
+
   private:
+    Result<> read_menu() {
+        AMILIFT_CHECK(facts_.disk.is_partitioned() ? find_loader() : find_menu());
+        if (facts_.menu_path.empty() || facts_.menu_kind != BootMenuKind::none) return {};
+        return read_legacy_menu();
+    }
+
     Result<> read_legacy_menu() {
         read_legacy_entries(facts_);
         AMILIFT_TRY(const auto saved, saved_entry());
@@ -89,18 +103,13 @@ class Inspector {
 
     /// Of a disk with partitions: the menu of what its boot sectors start.
     Result<> find_loader() {
-        constexpr std::array<std::string_view, 3> kGrub2{
-            "/boot/amilift/grub.cfg", "/boot/grub2/grub.cfg", "/boot/grub/grub.cfg"};
-        constexpr std::array<std::string_view, 5> kExtlinux{
-            "/boot/extlinux/extlinux.conf", "/extlinux/extlinux.conf", "/boot/extlinux.conf",
-            "/boot/syslinux/syslinux.cfg", "/extlinux.conf"};
         switch (facts_.disk.code) {
             case BootCode::grub2:
-                return simulate_first(kGrub2, simulate_grub2);
+                return simulate_first(kGrub2Configs, simulate_grub2);
             case BootCode::grub_legacy:
                 return find_menu();
             case BootCode::extlinux:
-                return simulate_first(kExtlinux, simulate_extlinux);
+                return simulate_first(kExtlinuxConfigs, simulate_extlinux);
             case BootCode::none:
                 if (!facts_.disk.has_system_partition) {
                     add(Severity::refusal, "no-boot-loader", "sector 0",
@@ -121,12 +130,12 @@ class Inspector {
                     "");
                 break;
         }
-        AMILIFT_CHECK(simulate_first(kGrub2, simulate_grub2));
+        AMILIFT_CHECK(simulate_first(kGrub2Configs, simulate_grub2));
         if (facts_.menu_path.empty() && facts_.first_refusal() == nullptr) {
             AMILIFT_CHECK(find_menu());
         }
         if (!facts_.menu_path.empty() || facts_.first_refusal() != nullptr) return {};
-        return simulate_first(kExtlinux, simulate_extlinux);
+        return simulate_first(kExtlinuxConfigs, simulate_extlinux);
     }
 
     template <class Names, class Simulate>
@@ -152,6 +161,7 @@ class Inspector {
             facts_.menu_path = menu->path;
             facts_.menu_links.emplace_back(name);
             facts_.menu_text = std::move(menu->text);
+            facts_.menu_files = std::move(menu->files);
             facts_.menu_kind = menu->kind;
             facts_.boot_entries = std::move(menu->entries);
             facts_.boot_order = std::move(menu->order);
@@ -341,7 +351,8 @@ std::vector<std::string> old_root_devices(const ImageFacts& facts) {
     std::vector<std::string> names;
     for (const std::string_view disk : {"sda", "xvda", "hda", "xvde"}) {
         if (facts.disk.is_partitioned()) {
-            // The first partition of such a disk may be /boot.
+            // The first partition of such a disk may be /boot. What root= says is the root,
+            // whichever of these names an older kernel gave to the disk.
             const auto* root = facts.disk.holder_of("/");
             if (root != nullptr) names.push_back(fmt::format("/dev/{}{}", disk, root->partition));
             continue;
@@ -369,11 +380,15 @@ std::vector<std::pair<std::string, std::string>> other_partition_devices(const I
     const auto* root = facts.disk.holder_of("/");
     for (const auto& name : facts.disk.names) {
         if (name.spec.empty() || (root != nullptr && root->partition == name.partition)) continue;
-        for (const std::string_view disk : {"sda", "xvda", "hda", "xvde", "vda", "nvme0n1p"}) {
-            devices.emplace_back(fmt::format("/dev/{}{}", disk, name.partition), name.spec);
+        for (const auto& disk : facts.disk.device_names) {
+            devices.emplace_back(partition_device(disk, name.partition), name.spec);
         }
     }
     return devices;
+}
+
+Result<std::string> default_root_argument(const SafeRoot& root, const BootDisk& disk) {
+    return Inspector(root, disk).default_root();
 }
 
 Result<ImageFacts> inspect_image(const SafeRoot& root, const BootDisk& disk) {

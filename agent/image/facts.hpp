@@ -78,6 +78,8 @@ struct ImageFacts {
     std::vector<std::string>
         menu_links;  ///< names that lead to it: /boot/grub/menu.lst, /etc/grub.conf
     std::string menu_text;
+    /// Files that make a simulated menu: the configuration and what it reads in (custom.cfg).
+    std::vector<std::string> menu_files;
     Menu menu;
     BootMenuKind menu_kind = BootMenuKind::none;
     std::vector<BootEntry> boot_entries;
@@ -127,10 +129,15 @@ inline constexpr std::size_t kTextLimit = 1 << 20;
 /// depend on the instance type. None of them is sure to exist after the move.
 [[nodiscard]] std::vector<std::string> old_root_devices(const ImageFacts& facts);
 
-/// Names that the disk's other partitions have had (/dev/sda1, /dev/xvda1, ...), each with what
-/// names that partition on every instance type; empty for a disk without a partition table.
+/// Names that the disk's other partitions have had (/dev/sda1 where disk.device_names has
+/// /dev/sda), each with what names that partition on every instance type.
 [[nodiscard]] std::vector<std::pair<std::string, std::string>> other_partition_devices(
     const ImageFacts& facts);
+
+/// root= of the entry that the image's menu boots by itself, before a conversion; empty if there is
+/// none. Errors: failures of the filesystem only.
+[[nodiscard]] core::Result<std::string> default_root_argument(const SafeRoot& root,
+                                                              const BootDisk& disk);
 
 /// Looks at the image without running or changing anything. `disk` says where its filesystems lie
 /// and what boots it; without one it is a single filesystem that PV-GRUB boots. Content problems

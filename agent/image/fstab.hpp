@@ -74,4 +74,8 @@ struct FstabEdit {
 /// "/mnt/my\040disk" -> "/mnt/my disk": backslash and three octal digits.
 [[nodiscard]] std::string decode_octal(std::string_view text);
 
+/// "my\x20disk" -> "my disk": udev writes bytes of a label that it does not like so in the names
+/// of links.
+[[nodiscard]] std::string decode_hex(std::string_view text);
+
 }  // namespace amilift::image

@@ -72,6 +72,70 @@ std::size_t command_end(std::string_view body, std::size_t at) {
     return body.size();
 }
 
+/// A command of GRUB's script in one line; several can share it.
+struct ScriptCommand {
+    std::string_view word;  ///< its name, or "}"
+    std::size_t begin = 0;
+    std::size_t end = 0;
+};
+
+/// Behind the "{" that ends the line of a menuentry, submenu or function; npos: there is none.
+std::size_t block_begin(std::string_view body, std::size_t at) {
+    const auto end = command_end(body, at);
+    char quote = 0;
+    for (; at < end; ++at) {
+        const char c = body[at];
+        if (quote != 0) {
+            if (c == quote) quote = 0;
+            if (c == '\\' && quote == '"') ++at;
+        } else if (c == '\\') {
+            ++at;
+        } else if (c == '"' || c == '\'') {
+            quote = c;
+        } else if (c == '{' && at > 0 && is_blank(body[at - 1]) &&
+                   (at + 1 == body.size() || is_blank(body[at + 1]))) {
+            return at + 1;
+        }
+    }
+    return std::string_view::npos;
+}
+
+/// Stands before a command, and is none.
+bool is_prefix_word(std::string_view word) {
+    constexpr std::array<std::string_view, 9> kWords{"if", "elif", "then", "else", "while",
+                                                     "do", "!",    "{",    "until"};
+    return std::ranges::find(kWords, word) != kWords.end();
+}
+
+std::vector<ScriptCommand> commands_of(std::string_view body) {
+    std::vector<ScriptCommand> out;
+    constexpr std::string_view kSeparators = ";|&<>";
+    for (auto at = skip_blanks(body, 0); at < body.size(); at = skip_blanks(body, at)) {
+        if (body[at] == '#') break;
+        if (kSeparators.find(body[at]) != std::string_view::npos) {
+            ++at;
+            continue;
+        }
+        if (body[at] == '}') {
+            out.push_back({body.substr(at, 1), at, at + 1});
+            ++at;
+            continue;
+        }
+        const auto word_end = std::min(body.find(';', at), skip_word(body, at));
+        const auto word = body.substr(at, word_end - at);
+        if (is_prefix_word(word)) {
+            at = word_end;
+            continue;
+        }
+        const bool has_block = word == "menuentry" || word == "submenu" || word == "function";
+        const auto block = has_block ? block_begin(body, at) : std::string_view::npos;
+        const auto end = block == std::string_view::npos ? command_end(body, at) : block;
+        out.push_back({word, at, end});
+        at = std::max(end, at + 1);
+    }
+    return out;
+}
+
 /// Copies the text line by line, with a few bodies exchanged.
 class Output {
   public:
@@ -110,18 +174,18 @@ class GrubCfgEditor {
                 body.pop_back();
                 body += lines_[++last].body;
             }
-            const auto edited = edited_line(body, last);
-            if (!edited) {
+            std::string_view changed;
+            const auto edited = edited_line(body, last, changed);
+            if (edited == body) {
                 for (; i < last; ++i) out_.keep(lines_[i]);
                 out_.keep(lines_[last]);
                 continue;
             }
-            auto what =
-                fmt::format("{}: {}", lower(word_of(body)), describe_difference(body, *edited));
+            auto what = fmt::format("{}: {}", lower(changed), describe_difference(body, edited));
             if (last > i) what += fmt::format(", join {} continued lines", last - i + 1);
             Line joined = lines_[last];
             joined.number = lines_[i].number;
-            out_.replace(joined, *edited, std::move(what));
+            out_.replace(joined, edited, std::move(what));
             i = last;
         }
         return out_.take();
@@ -134,30 +198,51 @@ class GrubCfgEditor {
         return slashes % 2 != 0;
     }
 
-    [[nodiscard]] static std::string_view word_of(std::string_view body) {
-        const auto begin = skip_blanks(body, 0);
-        return body.substr(begin, skip_word(body, begin) - begin);
-    }
-
     [[nodiscard]] static bool is_linux_command(std::string_view word) {
         return word == "linux" || word == "linux16" || word == "linuxefi";
     }
 
-    [[nodiscard]] std::optional<std::string> edited_line(std::string_view body, std::size_t index) {
-        const auto word = word_of(body);
-        if (word == "set") return edited_variable(body);
-        if (!is_linux_command(word)) return std::nullopt;
-        const auto kernel = skip_blanks(body, skip_blanks(body, 0) + word.size());
-        const auto begin = skip_word(body, kernel);
-        const auto end = command_end(body, begin);
-        const auto arguments = body.substr(begin, end - begin);
-        if (!last_value(arguments, "root") && !refers_to_kernelopts(arguments)) return std::nullopt;
-        auto path = body.substr(kernel, begin - kernel);
+    /// `changed` receives the name of the first command that is edited; it points into `body`.
+    [[nodiscard]] std::string edited_line(std::string_view body, std::size_t index,
+                                          std::string_view& changed) const {
+        const auto commands = commands_of(body);
+        std::string out;
+        std::size_t copied = 0;
+        for (std::size_t i = 0; i < commands.size(); ++i) {
+            const auto& command = commands[i];
+            const auto text = body.substr(command.begin, command.end - command.begin);
+            std::optional<std::string> edited;
+            if (command.word == "set") edited = edited_variable(text);
+            if (is_linux_command(command.word)) {
+                const auto rest = std::span(commands).subspan(i + 1);
+                edited = edited_linux(text, command.word.size(), has_initrd(rest, index));
+            }
+            if (!edited) continue;
+            if (changed.empty()) changed = command.word;
+            out += body.substr(copied, command.begin - copied);
+            out += *edited;
+            copied = command.end;
+        }
+        out += body.substr(copied);
+        return out;
+    }
+
+    /// `text` is one command, its name as long as that. Absent: it stays.
+    [[nodiscard]] std::optional<std::string> edited_linux(std::string_view text,
+                                                          std::size_t name_size,
+                                                          bool has_initrd) const {
+        const auto kernel = skip_blanks(text, name_size);
+        const auto begin = skip_word(text, kernel);
+        const auto arguments = text.substr(begin);
+        auto path = text.substr(kernel, begin - kernel);
         path = path.substr(std::min(path.find('/'), path.size()));
         while (!path.empty() && (path.back() == '"' || path.back() == '\'')) path.remove_suffix(1);
-        auto edited = edit_entry(arguments, edit_, edit_.arguments_of(path), has_initrd(index));
+        const bool is_linux =
+            last_value(arguments, "root") || refers_to_kernelopts(arguments) || edit_.knows(path);
+        if (!is_linux) return std::nullopt;
+        const auto edited = edit_entry(arguments, edit_, edit_.arguments_of(path), has_initrd);
         if (edited == arguments) return std::nullopt;
-        return fmt::format("{}{}{}", body.substr(0, begin), edited, body.substr(end));
+        return fmt::format("{}{}", text.substr(0, begin), edited);
     }
 
     /// set kernelopts="root=... ro"
@@ -180,14 +265,28 @@ class GrubCfgEditor {
         return fmt::format("{}{}{}", body.substr(0, begin), edited, body.substr(end));
     }
 
-    /// Does an initrd follow before the entry ends?
-    [[nodiscard]] bool has_initrd(std::size_t index) const {
+    /// Does an initrd follow before the entry ends? `rest` are the commands behind that of the
+    /// kernel in its line, which is the one at `index`.
+    [[nodiscard]] bool has_initrd(std::span<const ScriptCommand> rest, std::size_t index) const {
+        const auto answer = initrd_among(rest);
+        if (answer) return *answer;
         for (auto i = index + 1; i < lines_.size(); ++i) {
-            const auto word = word_of(lines_[i].body);
-            if (word.starts_with("initrd")) return true;
-            if (word == "}" || word == "menuentry" || is_linux_command(word)) return false;
+            const auto more = initrd_among(commands_of(lines_[i].body));
+            if (more) return *more;
         }
         return false;
+    }
+
+    /// Absent: neither an initrd nor the end of the entry is among them.
+    [[nodiscard]] static std::optional<bool> initrd_among(std::span<const ScriptCommand> commands) {
+        for (const auto& command : commands) {
+            if (command.word.starts_with("initrd")) return true;
+            if (command.word == "}" || command.word == "menuentry" ||
+                is_linux_command(command.word)) {
+                return false;
+            }
+        }
+        return std::nullopt;
     }
 
     std::vector<Line> lines_;
@@ -544,8 +643,9 @@ EditedText edit_extlinux(std::string_view text, const ArgumentEdit& edit) {
     struct Label {
         std::string_view kernel;
         bool has_initrd = false;
+        bool has_append = false;
     };
-    std::vector<Label> labels(1);
+    std::vector<Label> labels(1);  // the first is what stands above all labels
     std::vector<std::size_t> label_of(lines.size(), 0);
     for (std::size_t i = 0; i < lines.size(); ++i) {
         if (const auto found = bls_line(lines[i].body)) {
@@ -554,21 +654,36 @@ EditedText edit_extlinux(std::string_view text, const ArgumentEdit& edit) {
             if (key == "label") labels.emplace_back();
             if (key == "kernel" || key == "linux") labels.back().kernel = value;
             if (key == "initrd") labels.back().has_initrd = true;
-            if (key == "append" && last_value(value, "initrd")) labels.back().has_initrd = true;
+            if (key == "append") {
+                labels.back().has_append = true;
+                if (last_value(value, "initrd")) labels.back().has_initrd = true;
+            }
         }
         label_of[i] = labels.size() - 1;
+    }
+    // The `append` above all labels is that of the labels without one.
+    bool is_shared = false;
+    for (const auto& label : labels) {
+        if (label.has_append || !edit.knows(label.kernel)) continue;
+        is_shared = true;
+        if (label.has_initrd) labels.front().has_initrd = true;
     }
     Output out;
     for (std::size_t i = 0; i < lines.size(); ++i) {
         const auto found = bls_line(lines[i].body);
+        const bool is_global = label_of[i] == 0;
         const auto& label = labels[label_of[i]];
         const auto value = found ? lines[i].body.substr(found->value_at) : std::string_view();
-        if (!found || lower(found->key) != "append" || !last_value(value, "root")) {
+        const bool is_linux = last_value(value, "root") || edit.knows(label.kernel) ||
+                              (is_global && (is_shared || last_value(value, "console")));
+        // "append -": the label has no arguments, not even those above all labels.
+        if (!found || lower(found->key) != "append" || !is_linux || trim(value) == "-") {
             out.keep(lines[i]);
             continue;
         }
-        const auto edited =
-            edit_entry(value, edit, edit.arguments_of(label.kernel), label.has_initrd);
+        const auto wanted = is_global ? std::span<const WantedArgument>(edit.later_kernels)
+                                      : edit.arguments_of(label.kernel);
+        const auto edited = edit_entry(value, edit, wanted, label.has_initrd);
         if (edited == value) {
             out.keep(lines[i]);
         } else {

@@ -15,10 +15,11 @@ namespace amilift::image {
 /// is the one that boots. Each does what edit_arguments() does to every Linux command line, leaves
 /// every other byte as it is, and changes nothing when called again.
 
-/// grub.cfg: the commands linux, linux16 and linuxefi, and `set kernelopts=`, which entries of
-/// Fedora and RHEL 8 refer to. A line that takes its arguments from $kernelopts gets none added.
-/// Lines that start no Linux (memtest), hypervisor entries and `if`, `search`, `set root` are kept.
-/// Source: GRUB 2 manual, "Writing full configuration files directly".
+/// grub.cfg: the commands linux, linux16 and linuxefi, also several in a line, and `set
+/// kernelopts=`, which entries of Fedora and RHEL 8 refer to. A line that takes its arguments from
+/// $kernelopts gets none added. Lines that start no Linux (memtest), hypervisor entries and `if`,
+/// `search`, `set root` are kept. Source: GRUB 2 manual, "Writing full configuration files
+/// directly".
 [[nodiscard]] EditedText edit_grub_cfg(std::string_view text, const ArgumentEdit& edit);
 
 /// /etc/default/grub and /etc/default/grub.d/*.cfg, from which grub-mkconfig makes grub.cfg: PV
@@ -53,7 +54,8 @@ namespace amilift::image {
 [[nodiscard]] core::Result<EditedText> edit_grubenv(std::string_view block,
                                                     const ArgumentEdit& edit);
 
-/// extlinux.conf and syslinux.cfg: `append` of each label.
+/// extlinux.conf and syslinux.cfg: `append` of each label that starts a known kernel or names a
+/// root, and the one above all labels.
 [[nodiscard]] EditedText edit_extlinux(std::string_view text, const ArgumentEdit& edit);
 
 }  // namespace amilift::image

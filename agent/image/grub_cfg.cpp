@@ -157,6 +157,7 @@ class Grub2 {
             env_.give_up();
             return {};
         }
+        if (std::ranges::find(menu_.files, path) == menu_.files.end()) menu_.files.push_back(path);
         const auto script = std::make_shared<const grub_script::Script>(grub_script::parse(text));
         scripts_.push_back(script);
         if (script->bad_line != 0) {

@@ -78,8 +78,7 @@ class Reporter {
                 add(Severity::info, "fstab-device-name", where,
                     fmt::format("'{}' for '{}' is named by its device", spec, file),
                     "the device has another name on Nitro: the boot would wait for it, or stop",
-                    "amilift makes the entry optional; name the volume by UUID or label to have "
-                    "it mounted");
+                    what_happens_to(entry));
             } else if (entry.spec.starts_with("PARTUUID=") ||
                        entry.spec.starts_with("PARTLABEL=")) {
                 add(Severity::warning, "fstab-partition-name", where,
@@ -91,6 +90,15 @@ class Reporter {
             }
             ++told;
         }
+    }
+
+    /// What the edit of fstab makes of an entry that is named by its device.
+    [[nodiscard]] std::string what_happens_to(const FstabEntry& entry) const {
+        for (const auto& [device, spec] : other_partition_devices(facts_)) {
+            if (device == entry.spec) return fmt::format("amilift names it '{}'", spec);
+        }
+        return "amilift makes the entry optional; name the volume by UUID or label to have it "
+               "mounted";
     }
 
     Result<> report_crypttab() {

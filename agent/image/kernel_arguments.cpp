@@ -57,12 +57,6 @@ std::string with_words(std::string_view command_line, std::string_view words) {
                        command_line.substr(used));
 }
 
-/// Are these the same parameter for the kernel?
-bool same_key(std::string_view a, std::string_view b) {
-    return std::ranges::equal(
-        a, b, [](char x, char y) { return (x == '-' ? '_' : x) == (y == '-' ? '_' : y); });
-}
-
 /// A number as the kernel reads it: 0x1f, 017 and 15.
 bool is_number_up_to(std::string_view text, std::uint32_t largest) {
     int base = 10;
@@ -109,6 +103,11 @@ std::vector<KernelArgument> kernel_arguments(std::string_view command_line) {
         at = end;
     }
     return out;
+}
+
+bool is_same_argument(std::string_view a, std::string_view b) {
+    return std::ranges::equal(
+        a, b, [](char x, char y) { return (x == '-' ? '_' : x) == (y == '-' ? '_' : y); });
 }
 
 std::string_view console_device(std::string_view value) {
@@ -205,7 +204,7 @@ std::string set_arguments(std::string_view command_line, std::span<const WantedA
         std::size_t copied = 0;
         bool is_there = false;
         for (const auto& argument : kernel_arguments(out)) {
-            if (!same_key(argument.key, want.key)) continue;
+            if (!is_same_argument(argument.key, want.key)) continue;
             is_there = true;
             if (argument.is_open) continue;
             if (!want.largest || is_number_up_to(argument.value, *want.largest)) continue;
@@ -242,15 +241,20 @@ std::string remove_device_resume(std::string_view command_line) {
     return out;
 }
 
-std::span<const WantedArgument> ArgumentEdit::arguments_of(std::string_view kernel) const {
+const KernelArguments* ArgumentEdit::find(std::string_view kernel) const {
     auto found = std::ranges::find(kernels, kernel, &KernelArguments::kernel);
     if (found == kernels.end()) {
         found = std::ranges::find(kernels, file_name(kernel), [](const KernelArguments& known) {
             return file_name(known.kernel);
         });
     }
-    if (found == kernels.end()) return {};
-    return found->arguments;
+    return found == kernels.end() ? nullptr : &*found;
+}
+
+std::span<const WantedArgument> ArgumentEdit::arguments_of(std::string_view kernel) const {
+    const auto* known = find(kernel);
+    if (known == nullptr) return {};
+    return known->arguments;
 }
 
 std::string edit_arguments(std::string_view arguments, const ArgumentEdit& edit,

@@ -23,6 +23,9 @@ struct KernelArgument {
 
 [[nodiscard]] std::vector<KernelArgument> kernel_arguments(std::string_view command_line);
 
+/// Are these keys the same parameter for the kernel? '-' and '_' are.
+[[nodiscard]] bool is_same_argument(std::string_view a, std::string_view b);
+
 /// Does this console= value name a Xen PV console (hvc0, xvc0, "xvc0,9600")?
 [[nodiscard]] bool is_pv_console(std::string_view value);
 
@@ -90,6 +93,11 @@ struct ArgumentEdit {
     /// Those of the kernel with this path, else of one with the same file name (a separate /boot or
     /// a btrfs subvolume is written differently); none for a kernel that is not known.
     [[nodiscard]] std::span<const WantedArgument> arguments_of(std::string_view kernel) const;
+    /// Is a kernel of this path, or of the same file name, one of `kernels`?
+    [[nodiscard]] bool knows(std::string_view kernel) const { return find(kernel) != nullptr; }
+
+  private:
+    [[nodiscard]] const KernelArguments* find(std::string_view kernel) const;
 };
 
 /// The arguments of one boot entry, edited: PV consoles, root=, resume= and what the kernel wants.

@@ -328,9 +328,12 @@ class Reader {
     /// The gateway of the address that is gone.
     Result<> edit_gateways() {
         using Edit = EditedText (*)(std::string_view);
-        const std::array<std::pair<std::string_view, Edit>, 2> files{
+        const auto& card = network_.primary;
+        const std::array<std::pair<std::string, Edit>, 4> files{
             {{"/etc/sysconfig/network", edit_sysconfig_network},
-             {"/etc/sysconfig/network/routes", edit_suse_routes}}};
+             {"/etc/sysconfig/network/routes", edit_routes},
+             {fmt::format("/etc/sysconfig/network/ifroute-{}", card), edit_routes},
+             {fmt::format("/etc/sysconfig/network-scripts/route-{}", card), edit_routes}}};
         for (const auto& [path, edit] : files) {
             AMILIFT_TRY(auto file, editable_file(root_, path, kFileLimit));
             if (!file) continue;
@@ -379,11 +382,14 @@ class Reader {
                 fmt::format("the network configuration is for '{}'", printable(primary, 40)),
                 "the first card of a Nitro instance is called ens5, or eth0: it could come up "
                 "without an address",
-                "configure eth0 in the source image");
+                fmt::format("configure eth0 instead of '{}' in the source image, then make the "
+                            "image again",
+                            printable(primary, 40)));
             return {};
         }
         AMILIFT_CHECK(keep_name());
         network_.naming.push_back({"net.ifnames", "0"});
+        AMILIFT_CHECK(switch_biosdevname_off());
         add(Severity::info, "network-card-renamed", "",
             fmt::format("the network configuration names {}", primary),
             "the first card of a Nitro instance would be ens5, which nothing configures",
@@ -391,13 +397,18 @@ class Reader {
         return {};
     }
 
-    Result<> forget_biosdevname() {
+    Result<> switch_biosdevname_off() {
         for (const std::string_view path : {"/sbin/biosdevname", "/usr/sbin/biosdevname"}) {
             AMILIFT_TRY(const auto kind, file_kind(root_, path));
             if (kind != FileKind::regular) continue;
             network_.naming.push_back({"biosdevname", "0"});
             break;
         }
+        return {};
+    }
+
+    Result<> forget_biosdevname() {
+        AMILIFT_CHECK(switch_biosdevname_off());
         if (network_.naming.empty()) return {};
         add(Severity::info, "network-card-renamed", "",
             "the network configuration names eth0, and the guest's udev gives other names",
@@ -407,10 +418,18 @@ class Reader {
         return {};
     }
 
+    /// A name that no kernel gives, so that a card can be called so: of systemd (enp0s3) or of
+    /// biosdevname (em1, p1p1).
     static bool is_plain_name(std::string_view name) {
-        return name.starts_with("en") && name.size() < 16 &&
-               std::ranges::all_of(
-                   name, [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); });
+        const auto is_letter = [](char c) { return c >= 'a' && c <= 'z'; };
+        const bool is_word = std::ranges::all_of(
+            name, [&](char c) { return is_letter(c) || (c >= '0' && c <= '9'); });
+        if (!is_word || name.size() >= 16) return false;
+        if (name.starts_with("en")) return true;
+        const std::string text(name);
+        return std::ranges::count_if(name, is_letter) == 2 &&
+               (::fnmatch("em[0-9]*", text.c_str(), 0) == 0 ||
+                ::fnmatch("p[0-9]*p[0-9]*", text.c_str(), 0) == 0);
     }
 
     /// net.ifnames=0 leaves the kernel's eth0, in the initramfs too, and this file renames it:

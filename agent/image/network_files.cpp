@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 
 #include "image/line_editor.hpp"
 #include "image/os_facts.hpp"
@@ -144,14 +145,69 @@ EditedText edit_sysconfig_network(std::string_view text) {
     return editor.take();
 }
 
-EditedText edit_suse_routes(std::string_view text) {
-    LineEditor editor(text);
-    for (std::size_t i = 0; i < editor.lines().size(); ++i) {
-        const auto words = split_words(editor.lines()[i].body);
-        if (!words.empty() && (words[0] == "default" || words[0] == "0.0.0.0/0")) {
+namespace {
+
+/// One of ADDRESS3=, NETMASK3= and GATEWAY3=, which are a route together.
+struct RouteKey {
+    std::string_view base;
+    int number = 0;
+};
+
+std::optional<RouteKey> route_key(std::string_view key) {
+    for (const std::string_view base : {"ADDRESS", "NETMASK", "GATEWAY"}) {
+        if (!key.starts_with(base)) continue;
+        const auto digits = key.substr(base.size());
+        int number = 0;
+        const auto* const end = digits.data() + digits.size();
+        const auto read = std::from_chars(digits.data(), end, number);
+        if (digits.empty() || read.ec != std::errc() || read.ptr != end || number < 0) continue;
+        return RouteKey{base, number};
+    }
+    return std::nullopt;
+}
+
+/// "default via 10.0.0.1", "default 10.0.0.1 - eth0", "0.0.0.0 10.0.0.1 0.0.0.0 eth0".
+bool is_default_route(const std::vector<std::string_view>& words) {
+    if (words.empty()) return false;
+    if (words[0] == "default" || words[0] == "0.0.0.0/0" || words[0] == "0/0") return true;
+    return words[0] == "0.0.0.0" && words.size() > 2 && words[2] == "0.0.0.0";
+}
+
+/// The scripts read ADDRESS0, ADDRESS1 and so on, and stop where one is missing: the last route
+/// takes the number of the one that goes.
+void remove_numbered_default(LineEditor& editor) {
+    const auto& lines = editor.lines();
+    std::optional<int> gone;
+    int last = -1;
+    for (const auto& line : lines) {
+        const auto found = key_value(line.body);
+        const auto key = found ? route_key(found->key) : std::nullopt;
+        if (!key) continue;
+        last = std::max(last, key->number);
+        if (key->base == "ADDRESS" && found->value == "0.0.0.0" && !gone) gone = key->number;
+    }
+    if (!gone) return;
+    for (std::size_t i = 0; i < lines.size(); ++i) {
+        const auto found = key_value(lines[i].body);
+        const auto key = found ? route_key(found->key) : std::nullopt;
+        if (!key) continue;
+        if (key->number == *gone) {
             editor.comment_out(i);
+        } else if (key->number == last) {
+            const auto rest = lines[i].body.substr(found->value_at);
+            editor.replace(i, fmt::format("{}{}={}", key->base, *gone, rest));
         }
     }
+}
+
+}  // namespace
+
+EditedText edit_routes(std::string_view text) {
+    LineEditor editor(text);
+    for (std::size_t i = 0; i < editor.lines().size(); ++i) {
+        if (is_default_route(split_words(editor.lines()[i].body))) editor.comment_out(i);
+    }
+    remove_numbered_default(editor);
     return editor.take();
 }
 

@@ -40,8 +40,10 @@ struct NetworkEdit {
 
 /// GATEWAY= of /etc/sysconfig/network is commented out: DHCP names the gateway.
 [[nodiscard]] EditedText edit_sysconfig_network(std::string_view text);
-/// Default routes of SUSE's /etc/sysconfig/network/routes are commented out.
-[[nodiscard]] EditedText edit_suse_routes(std::string_view text);
+/// Default routes of a static address are commented out: of SUSE's routes and ifroute-eth0, and of
+/// Red Hat's route-eth0, where ADDRESS0=0.0.0.0 with its NETMASK0 and GATEWAY0 is one too. Sources:
+/// routes(5) of SUSE, sysconfig.txt of initscripts.
+[[nodiscard]] EditedText edit_routes(std::string_view text);
 
 /// interfaces(5) of ifupdown: in the stanzas of `interface`, inet static becomes dhcp and its
 /// address lines and hwaddress are commented out. An inet6 static stanza stays: a wrong IPv6

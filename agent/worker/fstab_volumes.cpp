@@ -5,8 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
-#include <optional>
 #include <utility>
 #include <vector>
 
@@ -17,29 +15,6 @@ namespace amilift::worker {
 namespace {
 
 constexpr std::size_t kMaxVolumes = 32;
-
-/// "LABEL=/boot" or /dev/disk/by-label/x -> the value, for the tags `name`.
-std::optional<std::string> tag(std::string_view spec, std::string_view name) {
-    const auto link = fmt::format("/dev/disk/by-{}/", image::lower(name));
-    if (spec.starts_with(link)) return std::string(spec.substr(link.size()));
-    if (spec.size() <= name.size() || spec[name.size()] != '=' ||
-        image::lower(spec.substr(0, name.size())) != image::lower(name)) {
-        return std::nullopt;
-    }
-    auto value = spec.substr(name.size() + 1);
-    if (value.size() >= 2 && value.front() == value.back() &&
-        (value.front() == '"' || value.front() == '\'')) {
-        value = value.substr(1, value.size() - 2);
-    }
-    return image::decode_octal(value);
-}
-
-template <class Matches>
-const dev::Partition* find_if(const std::vector<dev::Partition>& partitions,
-                              const Matches& matches) {
-    const auto found = std::ranges::find_if(partitions, matches);
-    return found == partitions.end() ? nullptr : &*found;
-}
 
 bool is_mount_point(std::string_view path) {
     if (!path.starts_with('/') || path.size() < 2 || path.ends_with('/')) return false;
@@ -73,38 +48,36 @@ bool is_no_disk(const image::FstabEntry& entry) {
 
 }  // namespace
 
+std::vector<image::NamedPartition> named_partitions(const std::vector<dev::Partition>& partitions) {
+    std::vector<image::NamedPartition> out;
+    for (const auto& partition : partitions) {
+        image::NamedPartition named{.number = partition.number,
+                                    .uuid = partition.content_uuid,
+                                    .label = partition.filesystem.label,
+                                    .partuuid = partition.uuid,
+                                    .type = {}};
+        if (partition.content == dev::PartitionContent::filesystem) {
+            named.type = dev::to_string(partition.filesystem.type);
+        } else if (partition.content == dev::PartitionContent::swap) {
+            named.type = "swap";
+        }
+        out.push_back(std::move(named));
+    }
+    return out;
+}
+
 const dev::Partition* find_partition(const std::vector<dev::Partition>& partitions,
+                                     const std::vector<std::string>& disk_names,
                                      std::string_view spec) {
-    using dev::Partition;
-    if (const auto uuid = tag(spec, "UUID")) {
-        return find_if(partitions, [&](const Partition& p) {
-            return !p.content_uuid.empty() && image::lower(p.content_uuid) == image::lower(*uuid);
-        });
-    }
-    if (const auto label = tag(spec, "LABEL")) {
-        return find_if(partitions, [&](const Partition& p) {
-            return !p.filesystem.label.empty() && p.filesystem.label == *label;
-        });
-    }
-    if (const auto uuid = tag(spec, "PARTUUID")) {
-        return find_if(partitions,
-                       [&](const Partition& p) { return p.uuid == image::lower(*uuid); });
-    }
-    for (const std::string_view disk :
-         {"/dev/sda", "/dev/xvda", "/dev/xvde", "/dev/hda", "/dev/vda", "/dev/nvme0n1p"}) {
-        if (!spec.starts_with(disk)) continue;
-        const std::string digits(spec.substr(disk.size()));
-        int number = 0;
-        const auto* const end = digits.data() + digits.size();
-        const auto parsed = std::from_chars(digits.data(), end, number);
-        if (digits.empty() || parsed.ec != std::errc{} || parsed.ptr != end) continue;
-        return find_if(partitions, [&](const Partition& p) { return p.number == number; });
-    }
-    return nullptr;
+    const auto number = image::find_partition(named_partitions(partitions), disk_names, spec);
+    if (!number) return nullptr;
+    return &*std::ranges::find(partitions, *number, &dev::Partition::number);
 }
 
 FstabVolumes read_fstab_volumes(const std::vector<dev::Partition>& partitions,
-                                const dev::Partition& root, std::string_view fstab) {
+                                const dev::Partition& root,
+                                const std::vector<std::string>& disk_names,
+                                std::string_view fstab) {
     using image::Severity;
     FstabVolumes out;
     const auto entries = image::parse_fstab(fstab);
@@ -115,7 +88,7 @@ FstabVolumes read_fstab_volumes(const std::vector<dev::Partition>& partitions,
         const auto where = fmt::format("/etc/fstab:{}", entry.line);
         const auto seen = fmt::format("'{}' is mounted at '{}'", image::printable(entry.spec, 80),
                                       image::printable(entry.file, 80));
-        const auto* partition = find_partition(partitions, entry.spec);
+        const auto* partition = find_partition(partitions, disk_names, entry.spec);
         if (has_subvolumes && root_entry != entries.end() && entry.spec == root_entry->spec) {
             partition = &root;
         }

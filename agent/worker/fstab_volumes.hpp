@@ -7,13 +7,18 @@
 
 #include "dev/partitions.hpp"
 #include "image/facts.hpp"
+#include "image/root_disk.hpp"
 
 namespace amilift::worker {
 
-/// The partition of this disk that fstab means by `spec`: LABEL=, UUID=, PARTUUID=, a link of
-/// /dev/disk/by-*, or the name of a partition of the first disk (/dev/sda2, xvda2, hda2, vda2,
-/// nvme0n1p2, and xvde2, as Linux 2.6.32 of RHEL 6 calls xvda2). Null if it is none of them.
+/// What fstab can know about each of them.
+[[nodiscard]] std::vector<image::NamedPartition> named_partitions(
+    const std::vector<dev::Partition>& partitions);
+
+/// The partition of this disk that fstab means by `spec` when the image calls the disk one of
+/// `disk_names`, see image::find_partition(). Null if there is none.
 [[nodiscard]] const dev::Partition* find_partition(const std::vector<dev::Partition>& partitions,
+                                                   const std::vector<std::string>& disk_names,
                                                    std::string_view spec);
 
 /// A filesystem that the image has mounted when it looks for what a conversion edits.
@@ -34,6 +39,8 @@ struct FstabVolumes {
 /// is the root, its other subvolumes too. Findings:
 /// "boot-partition-missing" and "boot-filesystem" (refusals), "volume-not-on-disk".
 [[nodiscard]] FstabVolumes read_fstab_volumes(const std::vector<dev::Partition>& partitions,
-                                              const dev::Partition& root, std::string_view fstab);
+                                              const dev::Partition& root,
+                                              const std::vector<std::string>& disk_names,
+                                              std::string_view fstab);
 
 }  // namespace amilift::worker

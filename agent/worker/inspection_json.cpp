@@ -193,6 +193,7 @@ void members(A& a, T& x)
     a("is_gpt", x.is_gpt);
     a("volumes", x.volumes);
     a("names", x.names);
+    a("device_names", x.device_names);
     a.choice("code", x.code, image::BootCode::extlinux);
     a("evidence", x.evidence);
     a("has_system_partition", x.has_system_partition);
@@ -300,6 +301,7 @@ void members(A& a, T& x)
     a("menu_path", x.menu_path);
     a("menu_links", x.menu_links);
     a("menu_text", x.menu_text);
+    a("menu_files", x.menu_files);
     a.choice("menu_kind", x.menu_kind, image::BootMenuKind::extlinux);
     a("boot_entries", x.boot_entries);
     a("boot_order", x.boot_order);

@@ -8,11 +8,14 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <functional>
 #include <iterator>
 #include <limits>
 
 #include "dev/ext_check.hpp"
 #include "image/fstab.hpp"
+#include "image/os_facts.hpp"
+#include "image/root_disk.hpp"
 #include "image/text_lines.hpp"
 #include "image/tree_copy.hpp"
 #include "worker/fstab_volumes.hpp"
@@ -363,8 +366,9 @@ Result<std::optional<SourceImage::Candidate>> SourceImage::look_for_root(
         AMILIFT_TRY(const auto fstab, fstab_of(tree.root()));
         const auto entries = image::parse_fstab(fstab);
         const auto entry = std::ranges::find(entries, "/", &image::FstabEntry::file);
-        const bool is_named =
-            entry != entries.end() && find_partition(partitions_, entry->spec) == &partition;
+        const auto names = image::root_disk_names({}, {.fstab = fstab, .root_argument = {}});
+        const bool is_named = entry != entries.end() &&
+                              find_partition(partitions_, names, entry->spec) == &partition;
         found = Candidate{places.front(), is_named};
     }
     AMILIFT_CHECK(tree.unmount());
@@ -441,9 +445,39 @@ Result<> SourceImage::take_volumes(const std::vector<dev::Partition>& partitions
     AMILIFT_TRY(auto tree, MountedTree::mount(disk_, places_.front(), dev::Access::read_only));
     require_writable(places_.front());
     AMILIFT_TRY(const auto fstab, fstab_of(tree.root()));
-    auto volumes = read_fstab_volumes(partitions, root, fstab);
-    std::ranges::move(volumes.findings, std::back_inserter(findings_));
-    for (const auto& volume : volumes.volumes) {
+    AMILIFT_TRY(const auto os, image::read_os_facts(tree.root()));
+    const auto named = named_partitions(partitions);
+    image::RootDiskClues clues{.fstab = fstab,
+                               .root_argument = {},
+                               .root = root.number,
+                               .shifts_names = image::shifts_disk_names(os)};
+    const auto read = [&] {
+        boot_disk_.device_names = image::root_disk_names(named, clues);
+        return read_fstab_volumes(partitions, root, boot_disk_.device_names, fstab);
+    };
+    auto found = read();
+    if (has_partitions(contents_)) {
+        // root= in the menu tells too what the image calls this disk, and the menu is in /boot.
+        const auto is_boot = [](const FstabVolume& v) { return v.mount_point == "/boot"; };
+        std::erase_if(found.volumes, std::not_fn(is_boot));
+        AMILIFT_CHECK(mount_volumes(tree, found.volumes, replay));
+        AMILIFT_TRY(const auto code, dev::read_boot_code(disk_, partitions));
+        describe_boot_disk(code);
+        AMILIFT_TRY(const auto argument, image::default_root_argument(tree.root(), boot_disk_));
+        clues.root_argument = argument;
+        found = read();
+        std::erase_if(found.volumes, is_boot);
+    }
+    std::ranges::move(found.findings, std::back_inserter(findings_));
+    AMILIFT_CHECK(mount_volumes(tree, found.volumes, replay));
+    tree_.emplace(std::move(tree));
+    return {};
+}
+
+/// Mounts each of them in the tree, below what is there.
+Result<> SourceImage::mount_volumes(MountedTree& tree, const std::vector<FstabVolume>& volumes,
+                                    JournalReplay replay) {
+    for (const auto& volume : volumes) {
         AMILIFT_TRY(auto place, volume_place(volume, replay));
         if (!place) continue;
         if (volume.mount_point == "/boot") AMILIFT_CHECK(look_below_boot(tree.root()));
@@ -459,7 +493,6 @@ Result<> SourceImage::take_volumes(const std::vector<dev::Partition>& partitions
         require_writable(*place);
         places_.push_back(*std::move(place));
     }
-    tree_.emplace(std::move(tree));
     return {};
 }
 
@@ -485,7 +518,7 @@ Result<> SourceImage::require_one_filesystem(std::string_view fstab) const {
     if (!has_partitions(contents_)) return {};
     const auto root = places_.front().partition;
     for (const auto& entry : image::parse_fstab(fstab)) {
-        const auto* partition = find_partition(partitions_, entry.spec);
+        const auto* partition = find_partition(partitions_, boot_disk_.device_names, entry.spec);
         if (partition == nullptr || partition->number == root || entry.type == "swap") continue;
         if (entry.file == "/boot" || entry.file == "/boot/efi" || entry.file == "/efi") continue;
         return refuse(
@@ -578,6 +611,7 @@ void SourceImage::describe_boot_disk(const dev::BootCodeInfo& code) {
     boot_disk_.code = boot_code(code.kind);
     boot_disk_.evidence = code.evidence;
     boot_disk_.volumes.clear();
+    boot_disk_.names.clear();
     for (const auto& partition : partitions_) {
         // MBR type EF is an EFI system partition, too.
         if (partition.type == dev::kGptEfiSystem || partition.type == "ef") {

@@ -105,6 +105,8 @@ class SourceImage {
     core::Result<> take_volumes(const std::vector<dev::Partition>& partitions,
                                 const dev::Partition& root, VolumePlace root_place,
                                 JournalReplay replay);
+    core::Result<> mount_volumes(MountedTree& tree, const std::vector<FstabVolume>& volumes,
+                                 JournalReplay replay);
     core::Result<std::optional<VolumePlace>> volume_place(const FstabVolume& volume,
                                                           JournalReplay replay);
     void require_writable(const VolumePlace& place);

@@ -44,7 +44,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     constexpr std::array<Edit, 12> kEdits{
         image::edit_udev_names,
         image::edit_sysconfig_network,
-        image::edit_suse_routes,
+        image::edit_routes,
         image::edit_crypttab,
         image::edit_modprobe,
         [](std::string_view t) { return image::edit_initramfs_resume(t, {"UUID=a"}, "b"); },

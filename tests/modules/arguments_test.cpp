@@ -54,6 +54,10 @@ TEST_F(ArgumentsModule, MakesTheEntryThatBootsTheDefault) {
     EXPECT_THAT(target_.text_of("/boot/grub/grub.cfg"), testing::Not(HasSubstr("/dev/sda1")));
     EXPECT_THAT(target_.text_of("/etc/default/grub"), HasSubstr("GRUB_DEFAULT=\"old\"\n"));
     EXPECT_THAT(proofs_, Contains("'old' is the default of /boot/grub/grub.cfg"));
+    EXPECT_THAT(proofs_, Contains("/boot/grub/grub.cfg:6: 'old' boots with root=UUID=" +
+                                  std::string(kRootUuid) + " console=tty0"));
+    EXPECT_THAT(proofs_, Contains("/boot/grub/grub.cfg: 1 other entries are told all that was "
+                                  "planned too"));
     EXPECT_THAT(texts_, Contains(HasSubstr("default=\"0\"' -> '")));
 }
 
@@ -115,8 +119,83 @@ TEST_F(ArgumentsModule, EditsEveryFileThatKernelsAreStartedFrom) {
               "GRUB_CMDLINE_LINUX_DEFAULT=\"" + std::string(kBoth) + "\"\n");
     EXPECT_EQ(target_.text_of("/etc/kernel/cmdline"),
               "ro " + std::string(kBoth) + " net.ifnames=0\n");
-    EXPECT_THAT(proofs_,
-                ElementsAre("kernels are told net.ifnames=0, unless they were told otherwise"));
+    EXPECT_THAT(proofs_, IsEmpty()) << "menu.lst is what boots, and another module's";
+}
+
+/// What the simulator reads is what is edited, wherever it lies.
+TEST_F(ArgumentsModule, EditsTheExtlinuxFilesThatBoot) {
+    REQUIRE_ROOT_TO_WRITE();
+    bind_eth0();
+    disk_.volumes = {{.partition = 1, .mount_point = "/", .uuid = "11", .label = {}}};
+    disk_.code = image::BootCode::extlinux;
+    const auto proof = "'a' boots with root=LABEL=/ " + std::string(kBoth) + " net.ifnames=0";
+    for (const char* path : {"/boot/extlinux.conf", "/extlinux/extlinux.conf"}) {
+        source_.file(path,
+                     "default a\nlabel a\n kernel /boot/vmlinuz-2\n"
+                     " append root=LABEL=/ console=hvc0\n initrd /boot/initrd-2\n");
+        convert(arguments_module());
+        EXPECT_THAT(target_.text_of(path), HasSubstr(kBoth)) << path;
+        EXPECT_THAT(proofs_, ElementsAre(HasSubstr(proof))) << path;
+        std::filesystem::remove(source_.on_host(path));
+    }
+    source_.file("/boot/extlinux/extlinux.conf",
+                 "default a\nappend root=LABEL=/ console=hvc0\ninclude more.conf\n");
+    source_.file("/boot/extlinux/more.conf",
+                 "label a\n kernel /boot/vmlinuz-2\n initrd /boot/initrd-2\n"
+                 "label b\n kernel /boot/vmlinuz-1\n initrd /boot/initrd-1\n"
+                 " append ro console=hvc0\n");
+    convert(arguments_module());
+    EXPECT_THAT(target_.text_of("/boot/extlinux/extlinux.conf"),
+                HasSubstr("append root=LABEL=/ " + std::string(kBoth) + " net.ifnames=0\n"));
+    EXPECT_THAT(target_.text_of("/boot/extlinux/more.conf"),
+                HasSubstr(" append ro " + std::string(kBoth) + " net.ifnames=0\n"));
+    EXPECT_THAT(proofs_, Contains(HasSubstr(proof)));
+}
+
+TEST_F(ArgumentsModule, EditsWhatGrubReadsInAndEntriesOnOneLine) {
+    REQUIRE_ROOT_TO_WRITE();
+    bind_eth0();
+    disk_.volumes = {{.partition = 1, .mount_point = "/", .uuid = "11", .label = {}}};
+    disk_.code = image::BootCode::grub2;
+    source_.file("/boot/grub/grub.cfg",
+                 "set default=one\n"
+                 "menuentry one { linux /boot/vmlinuz-2 root=/dev/sda1 console=hvc0 ; "
+                 "initrd /boot/initrd-2 ; }\n"
+                 "source ${config_directory}/custom.cfg\n");
+    source_.file("/boot/grub/custom.cfg",
+                 "menuentry two {\n linux /boot/vmlinuz-1 ro console=hvc0\n"
+                 " initrd /boot/initrd-1\n}\n");
+    convert(arguments_module());
+    EXPECT_THAT(target_.text_of("/boot/grub/grub.cfg"),
+                HasSubstr("linux /boot/vmlinuz-2 root=UUID=" + std::string(kRootUuid) + " " +
+                          std::string(kBoth) + " net.ifnames=0 ; initrd"));
+    EXPECT_THAT(target_.text_of("/boot/grub/custom.cfg"),
+                HasSubstr("vmlinuz-1 ro " + std::string(kBoth) + " net.ifnames=0\n"));
+    EXPECT_THAT(proofs_, Contains(HasSubstr("other entries are told all")));
+}
+
+/// Arguments in a variable are no argument that an editor of lines sees.
+TEST_F(ArgumentsModule, FailsToVerifyADefaultThatIsToldSomethingElse) {
+    REQUIRE_ROOT_TO_WRITE();
+    disk_.volumes = {{.partition = 1, .mount_point = "/", .uuid = "11", .label = {}}};
+    disk_.code = image::BootCode::grub2;
+    const std::string entry =
+        " {\n linux /boot/vmlinuz-2 root=LABEL=/ $more\n initrd /boot/initrd-2\n}\n";
+    source_.file("/boot/grub/grub.cfg", "set more=console=hvc0\nmenuentry a" + entry);
+    ASSERT_TRUE(apply(plan(arguments_module())));
+    const auto proofs = verify(arguments_module());
+    ASSERT_FALSE(proofs.has_value());
+    EXPECT_EQ(proofs.error().id, "not-ready");
+    EXPECT_THAT(proofs.error().what, HasSubstr("console=hvc0"));
+
+    source_.file("/boot/grub/grub.cfg",
+                 "menuentry b {\n linux /boot/vmlinuz-2 root=LABEL=/ console=tty0\n"
+                 " initrd /boot/initrd-2\n}\nset more=console=hvc0\nmenuentry a" +
+                     entry);
+    ASSERT_TRUE(apply(plan(arguments_module())));
+    const auto mixed = verify(arguments_module());
+    ASSERT_TRUE(mixed.has_value()) << mixed.error().message();
+    EXPECT_THAT(*mixed, Contains(HasSubstr("'a', which is not the default, is not as planned")));
 }
 
 TEST_F(ArgumentsModule, PassesOverADamagedEnvironmentBlock) {

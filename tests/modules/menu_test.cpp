@@ -44,7 +44,7 @@ TEST_F(MenuModule, ConvertsTheLiveMenu) {
                                     "    line 8: root: '(hd0)' -> '(hd0,0)'\n"
                                     "    line 9: kernel: 'console=hvc0' -> 'console=tty0 "
                                     "console=ttyS0,115200n8'"));
-    EXPECT_THAT(proofs_, Contains("/boot/grub/menu.lst: entry 0 has root=LABEL=/ "
+    EXPECT_THAT(proofs_, Contains("/boot/grub/menu.lst: entry 0 has root=LABEL=/ console=tty0 "
                                   "console=ttyS0,115200n8"));
     ASSERT_THAT(manifest_.entries(), SizeIs(1));
     EXPECT_EQ(manifest_.entries()[0].path, "/boot/grub/menu.lst");

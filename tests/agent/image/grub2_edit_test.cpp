@@ -254,6 +254,35 @@ TEST(Grub2Edit, EditsTheAppendLinesOfExtlinux) {
                   "\nLABEL memtest\n  APPEND console=hvc0\n  KERNEL memtest\n");
 }
 
+TEST(Grub2Edit, EditsTheAppendAboveAllLabels) {
+    EXPECT_EQ(edit_extlinux("append ro console=hvc0\nlabel a\n kernel /boot/vmlinuz-6.1\n"
+                            "label b\n kernel /boot/vmlinuz-6.1\n append -\n",
+                            usual_edit())
+                  .text,
+              "append ro " + std::string(kBoth) + " " + kAdded +
+                  "\nlabel a\n kernel /boot/vmlinuz-6.1\n"
+                  "label b\n kernel /boot/vmlinuz-6.1\n append -\n");
+}
+
+TEST(Grub2Edit, EditsEachCommandOfALine) {
+    const auto edited = [](std::string_view text) {
+        return edit_grub_cfg(text, usual_edit()).text;
+    };
+    const auto told = " " + std::string(kBoth) + " " + kAdded;
+    EXPECT_EQ(
+        edited("menuentry 'a {b' --class x { linux /vmlinuz-6.1 root=/dev/xvda1 console=hvc0; "
+               "initrd /i; } # linux\n"),
+        "menuentry 'a {b' --class x { linux /vmlinuz-6.1 root=" + std::string(kUuid) + told +
+            "; initrd /i; } # linux\n");
+    EXPECT_EQ(edited("if true; then linux /vmlinuz-6.1 root=/dev/xvda1 console=hvc0; fi\n"),
+              "if true; then linux /vmlinuz-6.1 root=/dev/xvda1" + told + "; fi\n")
+        << "no initrd: the kernel finds no UUID";
+    EXPECT_EQ(edited("menuentry m { linux16 /memtest console=hvc0; }\n"),
+              "menuentry m { linux16 /memtest console=hvc0; }\n");
+    EXPECT_EQ(edited("echo 'linux /vmlinuz-6.1 root=/dev/xvda1'\n# linux /vmlinuz-6.1 root=x\n"),
+              "echo 'linux /vmlinuz-6.1 root=/dev/xvda1'\n# linux /vmlinuz-6.1 root=x\n");
+}
+
 using TextEditor = std::function<EditedText(std::string_view)>;
 
 /// Damaged at random: no crash, and the second edit finds nothing to do.

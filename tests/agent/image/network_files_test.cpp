@@ -78,7 +78,7 @@ TEST(NetworkFiles, EditsTheIfcfgOfSuse) {
                   .edited.text,
               "BOOTPROTO='dhcp'\nSTARTMODE='auto'\n#IPADDR='10.0.0.5/24'\n"
               "#IPADDR_1='10.0.0.6/24'\nBROADCAST=''\n");
-    EXPECT_EQ(edit_suse_routes("default 10.0.0.1 - -\n192.168.0.0/16 10.0.0.9 - -\n").text,
+    EXPECT_EQ(edit_routes("default 10.0.0.1 - -\n192.168.0.0/16 10.0.0.9 - -\n").text,
               "#default 10.0.0.1 - -\n192.168.0.0/16 10.0.0.9 - -\n");
     EXPECT_EQ(edit_sysconfig_network("NETWORKING=yes\nGATEWAY=10.0.0.1\nHOSTNAME=x\n").text,
               "NETWORKING=yes\n#GATEWAY=10.0.0.1\nHOSTNAME=x\n");
@@ -368,13 +368,35 @@ TEST(NetworkFiles, EditsTheKeyfilesOfNetworkManager) {
     EXPECT_EQ(keyfile_interface("[connection]\ntype=wifi\n"), std::nullopt);
 }
 
+TEST(NetworkFiles, HaveDefaultRoutesInManyForms) {
+    for (const char* route :
+         {"default via 10.0.0.1 dev eth0", "default 10.0.0.1 - eth0", "0.0.0.0/0 via 10.0.0.1",
+          "0.0.0.0 10.0.0.1 0.0.0.0 eth0", "  default via 10.0.0.1"}) {
+        const auto edited = edit_routes(std::string(route) + "\n10.9.0.0/16 via 10.0.0.9\n");
+        ASSERT_EQ(edited.changes.size(), 1U) << route;
+        EXPECT_THAT(edited.text, HasSubstr("\n10.9.0.0/16 via 10.0.0.9\n"));
+        EXPECT_THAT(edited.text, HasSubstr("#" + std::string(trim(route)))) << route;
+    }
+    EXPECT_EQ(edit_routes("ADDRESS0=0.0.0.0\nNETMASK0=0.0.0.0\nGATEWAY0=10.0.0.1\n").text,
+              "#ADDRESS0=0.0.0.0\n#NETMASK0=0.0.0.0\n#GATEWAY0=10.0.0.1\n");
+    EXPECT_EQ(edit_routes("ADDRESS0=0.0.0.0\nNETMASK0=0.0.0.0\nGATEWAY0=10.0.0.1\n"
+                          "ADDRESS1=10.8.0.0\nADDRESS2=10.9.0.0\nGATEWAY2=\"10.0.0.9\"\n")
+                  .text,
+              "#ADDRESS0=0.0.0.0\n#NETMASK0=0.0.0.0\n#GATEWAY0=10.0.0.1\n"
+              "ADDRESS1=10.8.0.0\nADDRESS0=10.9.0.0\nGATEWAY0=\"10.0.0.9\"\n");
+    for (const char* kept : {"10.0.0.0/8 via 10.0.0.1\n", "0.0.0.0 10.0.0.1 255.0.0.0 eth0\n",
+                             "ADDRESS0=10.0.0.0\nGATEWAY0=10.0.0.1\n", "# default via x\n"}) {
+        EXPECT_EQ(edit_routes(kept).text, kept);
+    }
+}
+
 /// Damaged at random: no crash, and the second edit finds nothing to do.
 TEST(NetworkFiles, AreTheSameWhenEditedAgain) {
     using Edit = std::function<EditedText(std::string_view)>;
     const std::array<Edit, 9> edits{
         edit_udev_names,
         edit_sysconfig_network,
-        edit_suse_routes,
+        edit_routes,
         [](auto text) { return edit_ifcfg(text).edited; },
         [](auto text) { return edit_interfaces(text, "eth0").edited; },
         [](auto text) { return edit_netplan(text, "eth0").edited; },

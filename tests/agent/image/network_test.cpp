@@ -67,6 +67,24 @@ TEST_F(NetworkTest, F37_LoosensARedHatImage) {
     EXPECT_EQ(network.findings[1].where, "/etc/sysconfig/network-scripts/ifcfg-eth0:7");
 }
 
+/// A route to the old gateway would win over that of DHCP.
+TEST_F(NetworkTest, TakesTheDefaultRouteOfAStaticAddressAway) {
+    const std::array<std::pair<std::string, std::string>, 2> places{
+        {{"/etc/sysconfig/network/ifcfg-eth0", "/etc/sysconfig/network/ifroute-eth0"},
+         {"/etc/sysconfig/network-scripts/ifcfg-eth0",
+          "/etc/sysconfig/network-scripts/route-eth0"}}};
+    for (const auto& [card, routes] : places) {
+        image_.file(card, "DEVICE=eth0\nBOOTPROTO=static\nIPADDR=10.0.0.5\n");
+        image_.file(routes, "default 10.0.0.1 - eth0\n10.9.0.0/16 10.0.0.9\n");
+        image_.file(routes.substr(0, routes.size() - 1) + "1", "default 10.1.0.1\n");
+        const auto network = inspect();
+        EXPECT_THAT(paths(network), ElementsAre(card, routes));
+        EXPECT_EQ(network.changes.back().after, "#default 10.0.0.1 - eth0\n10.9.0.0/16 10.0.0.9\n");
+        std::filesystem::remove(image_.on_host(card));
+        std::filesystem::remove(image_.on_host(routes));
+    }
+}
+
 TEST_F(NetworkTest, KeepsTheGatewayOfAnImageWithDhcp) {
     image_.file("/etc/sysconfig/network-scripts/ifcfg-eth0",
                 "DEVICE=eth0\nHWADDR=02:11:22:33:44:55\nBOOTPROTO=dhcp\n");
@@ -134,6 +152,31 @@ TEST_F(NetworkTest, TellsOfACardThatWillHaveAnotherName) {
     EXPECT_EQ(network.primary, "ens3");
     EXPECT_THAT(ids(network), ElementsAre("network-bound-to-mac", "network-names-other-card"));
     EXPECT_THAT(naming(network), IsEmpty());
+}
+
+TEST_F(NetworkTest, KeepsANameThatBiosdevnameGave) {
+    for (const std::string name : {"em1", "p1p1"}) {
+        const auto file = "/etc/sysconfig/network-scripts/ifcfg-" + name;
+        image_.file(file, "BOOTPROTO=dhcp\n");
+        image_.file("/usr/lib/udev/rules.d/80-net-setup-link.rules", "x");
+        image_.file("/usr/sbin/biosdevname", "x");
+        const auto network = inspect();
+        EXPECT_EQ(network.primary, name);
+        EXPECT_THAT(naming(network), ElementsAre("net.ifnames=0", "biosdevname=0"));
+        EXPECT_THAT(ids(network), ElementsAre("network-card-renamed"));
+        ASSERT_THAT(network.changes, SizeIs(1));
+        EXPECT_THAT(network.changes[0].after, HasSubstr("Name=" + name + "\n"));
+        // Without .link files there is nothing that gives the name.
+        std::filesystem::remove(image_.on_host("/usr/lib/udev/rules.d/80-net-setup-link.rules"));
+        const auto old = inspect();
+        EXPECT_THAT(naming(old), IsEmpty());
+        ASSERT_THAT(ids(old), ElementsAre("network-names-other-card"));
+        EXPECT_THAT(old.findings[0].action, HasSubstr("configure eth0 instead of '" + name));
+        std::filesystem::remove(image_.on_host(file));
+    }
+    image_.file("/etc/sysconfig/network-scripts/ifcfg-eth1", "BOOTPROTO=dhcp\n");
+    image_.file("/usr/lib/udev/rules.d/80-net-setup-link.rules", "x");
+    EXPECT_THAT(ids(inspect()), ElementsAre("network-names-other-card"));
 }
 
 TEST_F(NetworkTest, KeepsANameThatTheSlotsOfAnotherMachineGave) {

@@ -313,6 +313,11 @@ TEST_F(Paravirtual, RefusesWhatOneFilesystemDoesNotHold) {
     write_text(work / "root/etc/fstab", fstab + "PARTUUID=11223344-03 /srv ext3 noauto 0 0\n");
     put_disk();
     EXPECT_EQ(refusal(), "other-filesystem");
+    // A data volume is another disk, whatever the number of its partition.
+    write_text(work / "root/etc/fstab", fstab + "/dev/xvde3 /srv ext3 noauto 0 0\n");
+    put_disk();
+    EXPECT_TRUE(run(source, output));
+    fs::remove(output);
     write_text(work / "root/etc/fstab", fstab);
     // More than the root has room for.
     write_text(work / "boot/large", std::string(10 * kMiB, 'x'));

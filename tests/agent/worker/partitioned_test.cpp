@@ -219,6 +219,71 @@ TEST_F(PartitionedDisk, WhoseBootIsElsewhereIsRefused) {
     EXPECT_EQ(refusal(), "boot-partition-missing");
 }
 
+/// A data volume is not the image's own partition of the same number.
+TEST_F(PartitionedDisk, WithDataVolumesKeepsThemApart) {
+    make_usual_disk();
+    write_text(work / "root/etc/fstab",
+               "LABEL=root / ext4 defaults 0 1\nLABEL=boot /boot ext2 defaults 0 2\n"
+               "/dev/xvde1 /var ext4 defaults 0 2\n/dev/hda1 /mnt ext4 defaults 0 2\n"
+               "/dev/sda3 none swap sw 0 0\n");
+    add_ext(17 * kMiB, 32, work / "root", "ext4", kRootUuid, "root");
+    write_text(work / "boot/grub/grub.cfg",
+               fmt::format("search --no-floppy --fs-uuid --set=root {}\n"
+                           "menuentry 'Linux' {{\n linux /vmlinuz-6.1 root=LABEL=root ro "
+                           "console=tty0\n initrd /initrd-6.1\n}}\n",
+                           kBootUuid));
+    add_ext(1 * kMiB, 16, work / "boot", "ext2", kBootUuid, "boot");
+    const auto result = run();
+    ASSERT_TRUE(result) << result.error().message();
+    const auto& facts = result->plan.inspection.facts;
+    EXPECT_EQ(facts.disk.device_names, std::vector<std::string>{"/dev/sda"});
+    const TestMount root(output, 17 * kMiB, "ro,sizelimit=33554432");
+    const auto fstab = read_text(root.path() + "/etc/fstab");
+    EXPECT_THAT(fstab, HasSubstr("\n/dev/xvde1 /var ext4 defaults 0 0\n"));
+    EXPECT_THAT(fstab, HasSubstr("\n/dev/hda1 /mnt ext4 defaults 0 0\n"));
+    EXPECT_THAT(fstab, Not(HasSubstr("/dev/sda3")));
+    std::string actions;
+    for (const auto& finding : facts.findings) {
+        if (finding.id == "fstab-device-name") actions += finding.action + "\n";
+    }
+    EXPECT_THAT(actions, HasSubstr("amilift makes the entry optional"));
+    EXPECT_THAT(actions, HasSubstr("amilift names it 'UUID="));
+}
+
+/// Without a line for /boot there is no entry that speaks against /dev/xvde1; root= does.
+TEST_F(PartitionedDisk, IsCalledAsItsMenuCallsIt) {
+    make_disk(96,
+              "label: dos\nstart=1MiB, size=16MiB, type=83\nstart=17MiB, size=32MiB, type=83\n");
+    write_text(work / "data/lib/file", "no system");
+    add_ext(1 * kMiB, 16, work / "data", "ext4", kBootUuid, "data");
+    write_root(work / "root");
+    write_text(work / "root/etc/os-release", "ID=centos\nVERSION_ID=6.10\n");
+    write_text(work / "root/boot/vmlinuz-6.1", test::bz_image("6.1 (builder@host) #1", 300000));
+    write_text(work / "root/boot/initrd-6.1", "i");
+    const auto menu = [](std::string_view name) {
+        return fmt::format(
+            "menuentry 'Linux' {{\n linux /boot/vmlinuz-6.1 root={}\n"
+            " initrd /boot/initrd-6.1\n}}\n",
+            name);
+    };
+    write_text(work / "root/etc/fstab",
+               "LABEL=root / ext4 defaults 0 1\n/dev/xvde1 /var ext4 defaults 0 2\n");
+    for (const bool by_name : {false, true}) {
+        write_text(work / "root/boot/grub/grub.cfg",
+                   fmt::format("search --label --set=root root\n{}",
+                               menu(by_name ? "/dev/xvda2" : "LABEL=root")));
+        add_ext(17 * kMiB, 32, work / "root", "ext4", kRootUuid, "root");
+        add_grub2();
+        const auto seen = look();
+        ASSERT_TRUE(seen) << seen.error().message();
+        const auto* var = seen->facts.disk.holder_of("/var/lib");
+        ASSERT_NE(var, nullptr);
+        EXPECT_EQ(var->partition, by_name ? 2 : 1);
+        EXPECT_EQ(seen->facts.disk.device_names,
+                  std::vector<std::string>{by_name ? "/dev/xvda" : "/dev/xvde"});
+    }
+}
+
 TEST(FindPartition, KnowsTheNamesOfFstab) {
     std::vector<dev::Partition> partitions(2);
     partitions[0].number = 1;
@@ -227,7 +292,8 @@ TEST(FindPartition, KnowsTheNamesOfFstab) {
     partitions[1].number = 10;
     partitions[1].content_uuid = kRootUuid;
     const auto number = [&](std::string_view spec) {
-        const auto* found = find_partition(partitions, spec);
+        const auto* found = find_partition(
+            partitions, {"/dev/sda", "/dev/xvda", "/dev/xvde", "/dev/nvme0n1"}, spec);
         return found == nullptr ? 0 : found->number;
     };
     for (const char* spec :
