@@ -59,28 +59,6 @@ std::optional<std::string> tag_value(std::string_view spec, std::string_view tag
     return decode_octal(value);
 }
 
-/// udev writes bytes of a label that it does not like as \xNN.
-std::string decode_hex(std::string_view text) {
-    std::string out;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        const auto digit = [&](std::size_t at) {
-            const char c = text[at];
-            if (c >= '0' && c <= '9') return c - '0';
-            if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-            if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-            return -1;
-        };
-        if (text[i] == '\\' && i + 3 < text.size() && text[i + 1] == 'x' && digit(i + 2) >= 0 &&
-            digit(i + 3) >= 0) {
-            out += static_cast<char>(digit(i + 2) * 16 + digit(i + 3));
-            i += 3;
-        } else {
-            out += text[i];
-        }
-    }
-    return out;
-}
-
 bool has_option(std::string_view options, std::string_view wanted) {
     while (!options.empty()) {
         const auto comma = options.find(',');
@@ -277,6 +255,27 @@ std::string decode_octal(std::string_view text) {
             is_octal(text[i + 2]) && is_octal(text[i + 3])) {
             out += static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 +
                                      (text[i + 3] - '0'));
+            i += 3;
+        } else {
+            out += text[i];
+        }
+    }
+    return out;
+}
+
+std::string decode_hex(std::string_view text) {
+    std::string out;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        const auto digit = [&](std::size_t at) {
+            const char c = text[at];
+            if (c >= '0' && c <= '9') return c - '0';
+            if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+            if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+            return -1;
+        };
+        if (text[i] == '\\' && i + 3 < text.size() && text[i + 1] == 'x' && digit(i + 2) >= 0 &&
+            digit(i + 3) >= 0) {
+            out += static_cast<char>(digit(i + 2) * 16 + digit(i + 3));
             i += 3;
         } else {
             out += text[i];

@@ -74,4 +74,7 @@ struct FstabEdit {
 /// "/mnt/my\040disk" -> "/mnt/my disk": backslash and three octal digits.
 [[nodiscard]] std::string decode_octal(std::string_view text);
 
+/// "my\x2fdisk" -> "my/disk": udev writes bytes of a label that it does not like so.
+[[nodiscard]] std::string decode_hex(std::string_view text);
+
 }  // namespace amilift::image

@@ -10,6 +10,7 @@
 
 #include "image/fstab.hpp"
 #include "image/kernel_arguments.hpp"
+#include "image/root_name.hpp"
 #include "image/text_lines.hpp"
 
 namespace amilift::image {
@@ -251,8 +252,8 @@ class Assessor {
         }
     }
 
-    static void judge_entry(const BootEntry& entry, const Kernel& kernel,
-                            EntryReadiness& readiness) {
+    void judge_entry(const BootEntry& entry, const Kernel& kernel,
+                     EntryReadiness& readiness) const {
         auto& verdicts = readiness.platforms;
         judge_start(entry, kernel, verdicts);
         judge_pv(entry, kernel, verdicts);
@@ -348,17 +349,25 @@ class Assessor {
     }
 
     /// How the kernel finds its root filesystem.
-    static void judge_root(const BootEntry& entry, const Kernel& kernel,
-                           PlatformVerdicts& verdicts) {
+    void judge_root(const BootEntry& entry, const Kernel& kernel,
+                    PlatformVerdicts& verdicts) const {
         const auto root = last_value(entry.arguments, "root");
         if (!root) return;
         const auto seen =
             fmt::format("root={}{}", printable(*root), kernel.initrd.empty() ? ", no initrd" : "");
+        const bool is_other = names_other_root(facts_.disk, *root);
+        const bool can_rename = can_rename_root(facts_.disk, *root);
         if (kernel.initrd.empty()) {
-            if (root->starts_with("LABEL=") || root->starts_with("UUID=")) {
+            if (root->starts_with("LABEL=") || root->starts_with("UUID=") ||
+                root->starts_with("/dev/disk/")) {
                 add(verdicts, all(),
                     {Verdict::refused, "label-without-initrd", entry.where, seen,
                      "a kernel without initrd cannot look it up: make an initrd"});
+            } else if (is_other) {
+                add(verdicts, all(),
+                    {Verdict::refused, "root-other-filesystem", entry.where,
+                     seen + ", which is not the root filesystem",
+                     "make an initrd and name the root by UUID"});
             } else if (root->starts_with("/dev/") && !root->starts_with("/dev/nvme0n1")) {
                 add(verdicts, nitro(),
                     {Verdict::refused, "root-device-name", entry.where, seen,
@@ -370,10 +379,17 @@ class Assessor {
             }
             return;
         }
-        if (!is_unstable_device(*root)) return;
-        add(verdicts, root->starts_with("/dev/nvme") ? Platforms{Platform::xen} : nitro(),
-            {Verdict::repairable, "root-device-name", entry.where, seen,
-             "amilift names the root by its label or UUID"});
+        const auto verdict = can_rename ? Verdict::repairable : Verdict::refused;
+        const std::string action = can_rename ? "amilift names the root by its UUID or label"
+                                              : "name the root by its UUID or label";
+        if (is_other) {
+            add(verdicts, all(),
+                {verdict, "root-other-filesystem", entry.where,
+                 seen + ", which is not the root filesystem", action});
+        } else if (is_unstable_device(*root)) {
+            add(verdicts, root->starts_with("/dev/nvme") ? Platforms{Platform::xen} : nitro(),
+                {verdict, "root-device-name", entry.where, seen, action});
+        }
     }
 
     struct DriverNames {
