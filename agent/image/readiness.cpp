@@ -35,15 +35,8 @@ const Platforms& nitro() {
 /// Lines of fstab that are reasons: the verdict is the same for more of them.
 constexpr std::size_t kMostFstabLines = 20;
 
-/// The worst reasons come first.
 void add(PlatformVerdicts& verdicts, const Platforms& platforms, const Reason& reason) {
-    for (const auto platform : platforms) {
-        auto& verdict = verdicts[static_cast<std::size_t>(platform)];
-        verdict.verdict = std::max(verdict.verdict, reason.verdict);
-        const auto behind = std::ranges::find_if(
-            verdict.reasons, [&](const Reason& r) { return r.verdict < reason.verdict; });
-        verdict.reasons.insert(behind, reason);
-    }
+    add_reason(verdicts, platforms, reason);
 }
 
 /// Why amilift cannot put a driver into the kernel's initramfs; absent: it can.
@@ -159,12 +152,7 @@ class Assessor {
             }
             const Reason reason{Verdict::refused, finding.id, finding.where, finding.seen,
                                 finding.action};
-            // What only says that no entry suits HVM is no reason against PV; what PV-GRUB would
-            // start is judged for itself.
-            const bool is_of_hvm = finding.id == "xen-only-kernel" ||
-                                   finding.id == "no-bootable-entry" ||
-                                   finding.id == "kernel-missing";
-            add(verdicts, is_of_hvm ? hvm() : all(), reason);
+            add(verdicts, platforms_of(finding.id), reason);
         }
         if (facts_.menu_kind != BootMenuKind::grub_legacy && !has_refusal("no-menu")) {
             add(verdicts, {Platform::pv},
@@ -175,11 +163,27 @@ class Assessor {
                 {Verdict::refused, "no-bootable-entry", facts_.menu_path, "the menu has no entry",
                  "add one for the kernel that is installed"});
         }
-        if (!facts_.boot_entry && facts_.first_refusal() == nullptr) {
-            add(verdicts, hvm(),
+        if (facts_.boot_entry) return;
+        for (const auto platform : hvm()) {
+            if (verdicts[static_cast<std::size_t>(platform)].verdict == Verdict::refused) continue;
+            add(verdicts, {platform},
                 {Verdict::refused, "no-bootable-entry", facts_.menu_path,
-                 "no entry of the menu can boot", "add one for the kernel that is installed"});
+                 facts_.menu_path.empty() ? "the image has no menu that amilift reads"
+                                          : "no entry of the menu can boot",
+                 "add one for the kernel that is installed"});
         }
+    }
+
+    /// Where a refusal of the image counts.
+    static Platforms platforms_of(std::string_view refusal) {
+        // What only says that no entry suits HVM is no reason against PV; what PV-GRUB would start
+        // is judged for itself.
+        if (refusal == "xen-only-kernel" || refusal == "no-bootable-entry" ||
+            refusal == "kernel-missing") {
+            return hvm();
+        }
+        if (refusal == "uefi-only") return {Platform::pv, Platform::xen, Platform::nitro};
+        return all();
     }
 
     static void judge_advice(const Finding& finding, PlatformVerdicts& verdicts) {
@@ -497,6 +501,17 @@ std::string_view to_string(Verdict verdict) noexcept {
             break;
     }
     return "refused";
+}
+
+void add_reason(PlatformVerdicts& verdicts, std::span<const Platform> platforms,
+                const Reason& reason) {
+    for (const auto platform : platforms) {
+        auto& verdict = verdicts[static_cast<std::size_t>(platform)];
+        verdict.verdict = std::max(verdict.verdict, reason.verdict);
+        const auto behind = std::ranges::find_if(
+            verdict.reasons, [&](const Reason& r) { return r.verdict < reason.verdict; });
+        verdict.reasons.insert(behind, reason);
+    }
 }
 
 Readiness assess(const ImageFacts& facts, const DiskForm& disk) {

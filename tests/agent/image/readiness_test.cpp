@@ -319,6 +319,15 @@ TEST_F(ReadinessTest, CountsRefusalsOfTheImageEverywhere) {
     EXPECT_THAT(ids(Platform::xen), ElementsAre("fstab-unreadable"));
 }
 
+TEST_F(ReadinessTest, ADiskThatOnlyUefiStartsRunsWhereUefiDoes) {
+    facts.findings.push_back({Severity::refusal, "uefi-only", "sector 0", "no boot code", "", ""});
+    EXPECT_THAT(verdicts(), ElementsAre(kRefused, kRefused, kRefused, kReady));
+    facts.boot_entry.reset();
+    EXPECT_THAT(verdicts(), ElementsAre(kRefused, kRefused, kRefused, kRefused));
+    EXPECT_THAT(ids(Platform::nitro_uefi), ElementsAre("no-bootable-entry"));
+    EXPECT_THAT(ids(Platform::nitro), ElementsAre("uefi-only"));
+}
+
 TEST_F(ReadinessTest, CountsWhatAmiliftMendsAsRepairable) {
     facts.findings.push_back(
         {Severity::warning, "network-static-address", "/etc/x:3", "a", "b", "c"});
