@@ -13,6 +13,7 @@
 #include "image/fstab.hpp"
 #include "image/grub2_edit.hpp"
 #include "image/network.hpp"
+#include "image/root_name.hpp"
 #include "modules/text_edit.hpp"
 
 namespace amilift::modules {
@@ -273,6 +274,9 @@ Result<ArgumentEdit> argument_edit(const job::ConversionOptions& options,
     ArgumentEdit edit;
     edit.consoles = options.consoles;
     edit.old_root_devices = image::old_root_devices(facts);
+    for (auto& name : image::lost_root_names(facts)) {
+        edit.old_root_devices.push_back(std::move(name));
+    }
     if (auto label = ambiguous_root(facts.fstab_text); !label.empty()) {
         edit.old_root_devices.push_back(std::move(label));
     }

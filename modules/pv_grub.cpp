@@ -11,6 +11,7 @@
 #include "image/kernel_arguments.hpp"
 #include "image/network.hpp"
 #include "image/pv_menu.hpp"
+#include "image/root_name.hpp"
 #include "modules/bootloader.hpp"
 #include "modules/text_edit.hpp"
 
@@ -65,6 +66,9 @@ Result<image::PvMenuEdit> edit_for(const image::SafeRoot& root, const image::Ima
     if (!facts.pv_console.empty()) edit.console = facts.pv_console;
     if (auto spec = root_spec(filesystem); !spec.empty()) edit.root_argument = std::move(spec);
     edit.old_root_devices = image::old_root_devices(facts);
+    for (auto& name : image::lost_root_names(facts)) {
+        edit.old_root_devices.push_back(std::move(name));
+    }
     // The partition that these name is gone.
     for (const auto& entry : facts.boot_entries) {
         const auto device = image::last_value(entry.arguments, "root").value_or("");

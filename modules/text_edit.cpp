@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "image/root_name.hpp"
+
 namespace amilift::modules {
 
 namespace {
@@ -36,12 +38,6 @@ Result<> apply_edit(ApplyContext& context, const std::string& module, const Path
     }
     if (!edit.after) return context.manifest().remove(*root, module, edit.path);
     return context.manifest().write(*root, module, edit.path, *edit.after);
-}
-
-bool is_plain_word(std::string_view text) {
-    return !text.empty() && std::ranges::all_of(text, [](char c) {
-        return c > ' ' && c < '\x7f' && c != '"' && c != '\'' && c != '\\' && c != '#';
-    });
 }
 
 }  // namespace
@@ -81,9 +77,7 @@ Result<> edit_file(const image::SafeRoot& root, std::string_view path,
 }
 
 std::string root_spec(const dev::FilesystemInfo& filesystem) {
-    if (is_plain_word(filesystem.uuid)) return "UUID=" + filesystem.uuid;
-    if (is_plain_word(filesystem.label)) return "LABEL=" + filesystem.label;
-    return "";
+    return image::stable_root_name(filesystem.uuid, filesystem.label);
 }
 
 }  // namespace amilift::modules

@@ -109,47 +109,58 @@ Result<AmiInspection> inspect_ami(const InspectOptions& options, const core::Can
     return *std::move(seen);
 }
 
-std::vector<image::Finding> ami_findings(const aws::Image& ami, const image::ImageFacts& facts) {
+std::vector<AmiFinding> ami_findings(const aws::Image& ami, const image::ImageFacts& facts) {
+    using image::Platform;
     using image::Severity;
-    std::vector<image::Finding> findings;
-    const auto add = [&](Severity severity, const char* id, std::string seen,
-                         const char* consequence, const char* action) {
-        findings.push_back({severity, id, ami.id, std::move(seen), consequence, action});
+    using image::Verdict;
+    std::vector<AmiFinding> findings;
+    const auto add = [&](Verdict verdict, std::vector<Platform> platforms, Severity severity,
+                         const char* id, std::string seen, const char* consequence,
+                         const char* action) {
+        findings.push_back({{severity, id, ami.id, std::move(seen), consequence, action},
+                            verdict,
+                            std::move(platforms)});
     };
+    const std::vector<Platform> nitro{Platform::nitro, Platform::nitro_uefi};
     const auto* kernel = facts.boot_kernel();
     const bool has_ena =
         kernel != nullptr && kernel->ena.exists() && kernel->ena.blocked_by.empty();
     const bool is_hvm = ami.virtualization_type == "hvm";
     if (is_hvm && has_ena && !ami.ena_support) {
-        add(Severity::warning, "ena-not-set",
+        add(Verdict::repairable, nitro, Severity::warning, "ena-not-set",
             "the kernel that boots has the ENA driver, the AMI has no EnaSupport",
             "EC2 starts it on no Nitro instance type", "a converted AMI gets EnaSupport");
     }
     if (ami.ena_support && kernel != nullptr && !has_ena) {
-        add(Severity::warning, "ena-not-proven",
+        add(Verdict::refused, nitro, Severity::warning, "ena-not-proven",
             "the AMI has EnaSupport, the kernel that boots has no ENA driver",
             "its instances cannot be reached on Nitro instance types",
             "a converted AMI gets no EnaSupport");
     }
     if (flow::has_billing_codes(ami)) {
-        add(Severity::info, "billing-codes",
+        add(Verdict::ready, {}, Severity::info, "billing-codes",
             fmt::format("billed as '{}' ({})", ami.usage_operation, ami.platform_details),
             "only a volume that is made from its snapshot keeps that",
             is_hvm ? "an HVM AMI is converted on such a volume"
                    : "convert with target.layout: in-place");
     }
     if (!ami.kernel_id.empty()) {
-        add(Severity::info, "kernel-id", fmt::format("the AMI has the kernel {}", ami.kernel_id),
+        add(Verdict::ready, {}, Severity::info, "kernel-id",
+            fmt::format("the AMI has the kernel {}", ami.kernel_id),
             "if that is no PV-GRUB, the kernel that runs is not in the image", "");
     }
     if (!ami.ramdisk_id.empty()) {
-        add(Severity::warning, "ramdisk-id",
+        add(Verdict::ready, {}, Severity::warning, "ramdisk-id",
             fmt::format("the AMI has the ramdisk {}", ami.ramdisk_id),
             "its kernel is an AKI and not in the image: another one boots after a conversion",
             "boot the image's own kernel through PV-GRUB first");
     }
     if (ami.boot_mode.starts_with("uefi") && !facts.disk.has_system_partition) {
-        add(Severity::warning, "uefi-without-partition",
+        // Xen instance types have a BIOS only: "uefi-preferred" does not concern them.
+        const bool everywhere = ami.boot_mode == "uefi";
+        add(Verdict::refused,
+            everywhere ? std::vector{Platform::xen, Platform::nitro, Platform::nitro_uefi} : nitro,
+            Severity::warning, "uefi-without-partition",
             fmt::format("the AMI has the boot mode {}, its root no EFI system partition",
                         ami.boot_mode),
             "UEFI has nothing to start", "register the AMI with another boot mode");

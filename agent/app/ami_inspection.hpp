@@ -10,6 +10,7 @@
 #include "core/clock.hpp"
 #include "core/result.hpp"
 #include "image/facts.hpp"
+#include "image/readiness.hpp"
 #include "worker/conversion.hpp"
 
 namespace amilift::app {
@@ -29,10 +30,17 @@ struct AmiInspection {
 [[nodiscard]] core::Result<AmiInspection> inspect_ami(const InspectOptions& options,
                                                       const core::Cancel& cancel);
 
+/// A finding about an AMI's settings, and what it means for where the AMI runs as it is.
+struct AmiFinding {
+    image::Finding finding;
+    image::Verdict verdict = image::Verdict::ready;
+    std::vector<image::Platform> platforms{};  ///< where the verdict counts
+};
+
 /// What the AMI's settings say against what its root has. Ids: "ena-not-set", "ena-not-proven",
 /// "billing-codes", "kernel-id", "ramdisk-id", "uefi-without-partition".
-[[nodiscard]] std::vector<image::Finding> ami_findings(const aws::Image& ami,
-                                                       const image::ImageFacts& facts);
+[[nodiscard]] std::vector<AmiFinding> ami_findings(const aws::Image& ami,
+                                                   const image::ImageFacts& facts);
 
 /// "'web', hvm, x86_64, boot mode uefi-preferred, EnaSupport".
 [[nodiscard]] std::string describe_ami(const aws::Image& ami);

@@ -90,7 +90,9 @@ InspectionReport report_on(std::string source, image::Platform platform, worker:
 InspectionReport report_on(image::Platform platform, AmiInspection seen) {
     auto report = report_on(seen.ami.id, platform, std::move(seen.root));
     auto& facts = report.seen.facts;
-    for (auto& finding : ami_findings(seen.ami, facts)) {
+    for (auto& [finding, verdict, platforms] : ami_findings(seen.ami, facts)) {
+        image::add_reason(report.readiness.platforms, platforms,
+                          {verdict, finding.id, finding.where, finding.seen, finding.action});
         facts.findings.push_back(std::move(finding));
     }
     report.ami = std::move(seen.ami);

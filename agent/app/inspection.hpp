@@ -24,7 +24,7 @@ struct InspectionReport {
 
 [[nodiscard]] InspectionReport report_on(std::string source, image::Platform platform,
                                          worker::Inspection seen);
-/// The same for an AMI; ami_findings() are among the findings.
+/// The same for an AMI; ami_findings() are among the findings, and count in the verdicts.
 [[nodiscard]] InspectionReport report_on(image::Platform platform, AmiInspection seen);
 
 /// For people, on standard output. The text is safe for a terminal, as all below is.

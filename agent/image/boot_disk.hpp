@@ -22,6 +22,7 @@ struct BootVolume {
     std::string label;
     std::vector<BootSubvolume> subvolumes{};  ///< of btrfs only, one for each mount point
     std::string default_subvolume{};          ///< path of what is mounted without a choice
+    std::string partition_uuid{};             ///< PARTUUID; empty without a partition table
 };
 
 /// Where the names of a btrfs begin for a boot loader: GRUB 2 sees all subvolumes below the top

@@ -10,6 +10,7 @@
 
 #include "image/fstab.hpp"
 #include "image/kernel_arguments.hpp"
+#include "image/root_name.hpp"
 #include "image/text_lines.hpp"
 
 namespace amilift::image {
@@ -34,15 +35,8 @@ const Platforms& nitro() {
 /// Lines of fstab that are reasons: the verdict is the same for more of them.
 constexpr std::size_t kMostFstabLines = 20;
 
-/// The worst reasons come first.
 void add(PlatformVerdicts& verdicts, const Platforms& platforms, const Reason& reason) {
-    for (const auto platform : platforms) {
-        auto& verdict = verdicts[static_cast<std::size_t>(platform)];
-        verdict.verdict = std::max(verdict.verdict, reason.verdict);
-        const auto behind = std::ranges::find_if(
-            verdict.reasons, [&](const Reason& r) { return r.verdict < reason.verdict; });
-        verdict.reasons.insert(behind, reason);
-    }
+    add_reason(verdicts, platforms, reason);
 }
 
 /// Why amilift cannot put a driver into the kernel's initramfs; absent: it can.
@@ -158,12 +152,7 @@ class Assessor {
             }
             const Reason reason{Verdict::refused, finding.id, finding.where, finding.seen,
                                 finding.action};
-            // What only says that no entry suits HVM is no reason against PV; what PV-GRUB would
-            // start is judged for itself.
-            const bool is_of_hvm = finding.id == "xen-only-kernel" ||
-                                   finding.id == "no-bootable-entry" ||
-                                   finding.id == "kernel-missing";
-            add(verdicts, is_of_hvm ? hvm() : all(), reason);
+            add(verdicts, platforms_of(finding.id), reason);
         }
         if (facts_.menu_kind != BootMenuKind::grub_legacy && !has_refusal("no-menu")) {
             add(verdicts, {Platform::pv},
@@ -174,11 +163,27 @@ class Assessor {
                 {Verdict::refused, "no-bootable-entry", facts_.menu_path, "the menu has no entry",
                  "add one for the kernel that is installed"});
         }
-        if (!facts_.boot_entry && facts_.first_refusal() == nullptr) {
-            add(verdicts, hvm(),
+        if (facts_.boot_entry) return;
+        for (const auto platform : hvm()) {
+            if (verdicts[static_cast<std::size_t>(platform)].verdict == Verdict::refused) continue;
+            add(verdicts, {platform},
                 {Verdict::refused, "no-bootable-entry", facts_.menu_path,
-                 "no entry of the menu can boot", "add one for the kernel that is installed"});
+                 facts_.menu_path.empty() ? "the image has no menu that amilift reads"
+                                          : "no entry of the menu can boot",
+                 "add one for the kernel that is installed"});
         }
+    }
+
+    /// Where a refusal of the image counts.
+    static Platforms platforms_of(std::string_view refusal) {
+        // What only says that no entry suits HVM is no reason against PV; what PV-GRUB would start
+        // is judged for itself.
+        if (refusal == "xen-only-kernel" || refusal == "no-bootable-entry" ||
+            refusal == "kernel-missing") {
+            return hvm();
+        }
+        if (refusal == "uefi-only") return {Platform::pv, Platform::xen, Platform::nitro};
+        return all();
     }
 
     static void judge_advice(const Finding& finding, PlatformVerdicts& verdicts) {
@@ -251,8 +256,8 @@ class Assessor {
         }
     }
 
-    static void judge_entry(const BootEntry& entry, const Kernel& kernel,
-                            EntryReadiness& readiness) {
+    void judge_entry(const BootEntry& entry, const Kernel& kernel,
+                     EntryReadiness& readiness) const {
         auto& verdicts = readiness.platforms;
         judge_start(entry, kernel, verdicts);
         judge_pv(entry, kernel, verdicts);
@@ -348,17 +353,25 @@ class Assessor {
     }
 
     /// How the kernel finds its root filesystem.
-    static void judge_root(const BootEntry& entry, const Kernel& kernel,
-                           PlatformVerdicts& verdicts) {
+    void judge_root(const BootEntry& entry, const Kernel& kernel,
+                    PlatformVerdicts& verdicts) const {
         const auto root = last_value(entry.arguments, "root");
         if (!root) return;
         const auto seen =
             fmt::format("root={}{}", printable(*root), kernel.initrd.empty() ? ", no initrd" : "");
+        const bool is_other = names_other_root(facts_.disk, *root);
+        const bool can_rename = can_rename_root(facts_.disk, *root);
         if (kernel.initrd.empty()) {
-            if (root->starts_with("LABEL=") || root->starts_with("UUID=")) {
+            if (root->starts_with("LABEL=") || root->starts_with("UUID=") ||
+                root->starts_with("/dev/disk/")) {
                 add(verdicts, all(),
                     {Verdict::refused, "label-without-initrd", entry.where, seen,
                      "a kernel without initrd cannot look it up: make an initrd"});
+            } else if (is_other) {
+                add(verdicts, all(),
+                    {Verdict::refused, "root-other-filesystem", entry.where,
+                     seen + ", which is not the root filesystem",
+                     "make an initrd and name the root by UUID"});
             } else if (root->starts_with("/dev/") && !root->starts_with("/dev/nvme0n1")) {
                 add(verdicts, nitro(),
                     {Verdict::refused, "root-device-name", entry.where, seen,
@@ -370,10 +383,17 @@ class Assessor {
             }
             return;
         }
-        if (!is_unstable_device(*root)) return;
-        add(verdicts, root->starts_with("/dev/nvme") ? Platforms{Platform::xen} : nitro(),
-            {Verdict::repairable, "root-device-name", entry.where, seen,
-             "amilift names the root by its label or UUID"});
+        const auto verdict = can_rename ? Verdict::repairable : Verdict::refused;
+        const std::string action = can_rename ? "amilift names the root by its UUID or label"
+                                              : "name the root by its UUID or label";
+        if (is_other) {
+            add(verdicts, all(),
+                {verdict, "root-other-filesystem", entry.where,
+                 seen + ", which is not the root filesystem", action});
+        } else if (is_unstable_device(*root)) {
+            add(verdicts, root->starts_with("/dev/nvme") ? Platforms{Platform::xen} : nitro(),
+                {verdict, "root-device-name", entry.where, seen, action});
+        }
     }
 
     struct DriverNames {
@@ -481,6 +501,17 @@ std::string_view to_string(Verdict verdict) noexcept {
             break;
     }
     return "refused";
+}
+
+void add_reason(PlatformVerdicts& verdicts, std::span<const Platform> platforms,
+                const Reason& reason) {
+    for (const auto platform : platforms) {
+        auto& verdict = verdicts[static_cast<std::size_t>(platform)];
+        verdict.verdict = std::max(verdict.verdict, reason.verdict);
+        const auto behind = std::ranges::find_if(
+            verdict.reasons, [&](const Reason& r) { return r.verdict < reason.verdict; });
+        verdict.reasons.insert(behind, reason);
+    }
 }
 
 Readiness assess(const ImageFacts& facts, const DiskForm& disk) {

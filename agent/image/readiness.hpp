@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstddef>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -64,6 +65,10 @@ struct DiskForm {
     bool has_partition_table = false;
     bool has_efi_partition = false;
 };
+
+/// Counts a reason on these platforms; the worst reasons come first.
+void add_reason(PlatformVerdicts& verdicts, std::span<const Platform> platforms,
+                const Reason& reason);
 
 struct Readiness {
     PlatformVerdicts platforms;           ///< of the disk, the system and the entry that boots

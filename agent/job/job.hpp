@@ -60,7 +60,7 @@ struct ConversionOptions {
     /// Kernel console arguments that replace hvc0/xvc0, in order. For hvm only.
     std::vector<std::string> consoles{"tty0", "ttyS0,115200n8"};
     /// target.platform of a job: what cannot run there is refused. Absent: nothing is refused for
-    /// it, and the image runs where its drivers let it.
+    /// its drivers, and the image runs where they let it.
     std::optional<Platform> platform;
     /// conversion.verify_copy: the target is read back and compared before anything is changed.
     bool verify_copy = false;

@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <array>
+#include <iterator>
 #include <utility>
 
 #include "image/kernel_arguments.hpp"
@@ -18,6 +18,7 @@
 #include "modules/module.hpp"
 #include "modules/partition.hpp"
 #include "modules/registry.hpp"
+#include "worker/boot_check.hpp"
 #include "worker/mounted_tree.hpp"
 #include "worker/source_image.hpp"
 #include "worker/target_disk.hpp"
@@ -128,12 +129,6 @@ Result<> require_no_notes(const image::SafeRoot& root) {
         Errc::refused,
         fmt::format("the image has a '{}', which amilift has to write", modules::kPendingPath),
         "remove it from the source image", "path-taken");
-}
-
-bool can_boot_by_uefi(const job::ConversionOptions& options, const image::ImageFacts& facts) {
-    const auto* kernel = facts.boot_kernel();
-    return options.layout == job::Layout::gpt && kernel != nullptr && kernel->is_64_bit &&
-           kernel->starts_on_efi.value_or(false);
 }
 
 struct Plan {
@@ -285,6 +280,7 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
             plan.steps.push_back(std::move(step));
         }
     }
+    if (!paravirtual) AMILIFT_CHECK(require_ready(request.options, inspection));
     AMILIFT_CHECK(
         require_room(source, plan.steps, paravirtual ? RoomIn::root : RoomIn::each_filesystem));
     AMILIFT_TRY(plan.boot_files, modules::read_boot_files(inspection.facts, source.root()));
@@ -417,42 +413,15 @@ Result<> verify(const ConversionRequest& request, const std::string& target_path
     return mounted.unmount();
 }
 
-/// What the AMI is registered for.
-std::vector<image::Platform> wanted_platforms(const job::ConversionOptions& options,
-                                              const image::ImageFacts& facts) {
-    if (options.platform == job::Platform::xen) return {image::Platform::xen};
-    if (!can_boot_by_uefi(options, facts)) return {image::Platform::nitro};
-    return {image::Platform::nitro, image::Platform::nitro_uefi};
-}
-
-/// What keeps the kernel from its root, and that every conversion mends.
-bool keeps_from_booting(const image::Reason& reason) {
-    constexpr std::array<std::string_view, 4> kIds{
-        "default-entry-does-not-boot", "no-bootable-entry", "resume-device", "root-device-name"};
-    return reason.verdict != image::Verdict::ready &&
-           std::ranges::find(kIds, reason.id) != kIds.end();
-}
-
-/// The modules have proved what they did. Whether that is all that was needed, the result tells,
-/// looked at like any other disk: what a menu does is more than the lines that an editor knows.
-Result<> prove_default_entry(const ConversionRequest& request, const std::string& target_path,
-                             core::CommandRunner& commands, ConversionResult& result) {
+Result<> look_at_result(const ConversionRequest& request, const std::string& target_path,
+                        core::CommandRunner& commands, ConversionResult& result) {
     AMILIFT_TRY(auto image, SourceImage::open({target_path, {}}, commands, JournalReplay::never));
     ConversionObserver silent;
     AMILIFT_TRY(const auto inspection, inspect_content(image, silent, &request.options));
     AMILIFT_CHECK(image.unmount());
-    const auto readiness = readiness_of(inspection);
-    for (const auto platform : wanted_platforms(request.options, result.plan.inspection.facts)) {
-        for (const auto& reason : readiness.on(platform).reasons) {
-            if (!keeps_from_booting(reason)) continue;
-            return fail(Errc::refused,
-                        fmt::format("the result would not run on {}: '{}': {}",
-                                    image::title_of(platform), reason.where, reason.seen),
-                        "change that in the source image, then convert it again", "not-ready");
-        }
-        result.proofs.push_back(fmt::format(
-            "result: the default entry names its root as {} needs it", image::title_of(platform)));
-    }
+    AMILIFT_TRY(auto proofs,
+                prove_default_entry(request.options, result.plan.inspection, inspection));
+    std::ranges::move(proofs, std::back_inserter(result.proofs));
     return {};
 }
 
@@ -568,7 +537,7 @@ Result<ConversionResult> convert(const ConversionRequest& request, core::Command
     // A device that we hold open is in use for whoever looks at it.
     if (target->disk().is_block_device()) target.reset();
     if (!is_paravirtual(request.options)) {
-        AMILIFT_CHECK(prove_default_entry(request, path, commands, result));
+        AMILIFT_CHECK(look_at_result(request, path, commands, result));
     }
     if (target) AMILIFT_CHECK(target->keep());
     result.boots_by_uefi = can_boot_by_uefi(request.options, result.plan.inspection.facts);

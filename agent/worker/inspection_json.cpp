@@ -176,6 +176,7 @@ void members(A& a, T& x)
     a("label", x.label);
     a("subvolumes", x.subvolumes);
     a("default_subvolume", x.default_subvolume);
+    a("partition_uuid", x.partition_uuid);
 }
 
 template <class A, class T>

@@ -227,8 +227,15 @@ Result<> SourceImage::look_at_filesystem(JournalReplay replay) {
     }
     VolumePlace place{0, "/", 0, std::move(filesystem)};
     AMILIFT_CHECK(prepare(place, replay));
+    // To fstab it is the one partition that there is.
+    dev::Partition whole;
+    whole.size_bytes = disk_.size_bytes();
+    whole.content = dev::PartitionContent::filesystem;
+    whole.content_uuid = place.filesystem.uuid;
+    whole.filesystem = place.filesystem;
     if (place.filesystem.type != dev::Filesystem::btrfs) {
         places_.push_back(std::move(place));
+        boot_disk_.volumes = {boot_volume_of(whole)};
         AMILIFT_TRY(auto tree, MountedTree::mount(disk_, places_.front(), dev::Access::read_only));
         tree_.emplace(std::move(tree));
         return {};
@@ -239,12 +246,6 @@ Result<> SourceImage::look_at_filesystem(JournalReplay replay) {
     place = with_subvolume(
         std::move(place), roots.empty() ? *subvolumes.by_id(subvolumes.default_id) : roots.front());
     subvolumes_.emplace(0, std::move(subvolumes));
-    // To fstab it is the one partition that there is.
-    dev::Partition whole;
-    whole.size_bytes = disk_.size_bytes();
-    whole.content = dev::PartitionContent::filesystem;
-    whole.content_uuid = place.filesystem.uuid;
-    whole.filesystem = place.filesystem;
     AMILIFT_CHECK(take_volumes({whole}, whole, std::move(place), replay));
     // Other volumes are none of a disk without partitions: the guest's own findings tell of them.
     std::erase_if(findings_, [](const image::Finding& finding) {
@@ -593,6 +594,7 @@ image::BootVolume SourceImage::boot_volume_of(const dev::Partition& partition) c
                              .mount_point = {},
                              .uuid = partition.filesystem.uuid,
                              .label = partition.filesystem.label};
+    volume.partition_uuid = partition.uuid;
     for (const auto& place : places_) {
         if (place.partition != partition.number) continue;
         if (volume.mount_point.empty()) volume.mount_point = place.mount_point;

@@ -25,6 +25,8 @@ class TextModuleTest : public testing::Test {
         filesystem_.type = dev::Filesystem::ext3;
         filesystem_.uuid = kRootUuid;
         filesystem_.label = "/";
+        disk_.volumes.front().uuid = kRootUuid;
+        disk_.volumes.front().label = "/";
     }
 
     core::Result<std::vector<Step>> plan_of(const Module& module, const image::ImageFacts& facts,

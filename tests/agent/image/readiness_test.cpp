@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "image/readiness.hpp"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -12,6 +13,8 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+
+constexpr std::string_view kUuid = "0b9f21a2-6d30-4d5f-9a70-0f3a8c9f5c11";
 
 /// A kernel that starts everywhere, with every driver built in.
 Kernel good_kernel() {
@@ -38,6 +41,8 @@ class ReadinessTest : public ::testing::Test {
     ReadinessTest() {
         disk.has_partition_table = true;
         disk.has_efi_partition = true;
+        facts.disk.volumes.front().uuid = kUuid;
+        facts.disk.volumes.front().label = "/";
         facts.menu_kind = BootMenuKind::grub_legacy;
         facts.menu_path = "/boot/grub/menu.lst";
         add_entry("first", good_kernel());
@@ -128,7 +133,7 @@ TEST_F(ReadinessTest, SaysWhyAnInitramfsCannotBeRepaired) {
     EXPECT_THAT(why(), HasSubstr("cut off"));
     kernel().initramfs = {};
     kernel().initrd = "";
-    entry().arguments = "root=PARTUUID=12345678-01";
+    entry().arguments = "ro";
     EXPECT_THAT(why(), HasSubstr("no initramfs"));
 }
 
@@ -257,8 +262,33 @@ TEST_F(ReadinessTest, FindsTheRoot) {
     entry().arguments = "root=LABEL=/";
     EXPECT_THAT(verdicts(), ElementsAre(kRefused, kRefused, kRefused, kRefused));
     EXPECT_THAT(ids(Platform::pv), ElementsAre("label-without-initrd"));
+    // The kernel itself finds a partition by its UUID.
+    facts.disk.volumes.front().partition = 1;
+    facts.disk.volumes.front().partition_uuid = "12345678-01";
     entry().arguments = "root=PARTUUID=12345678-01";
     EXPECT_EQ(verdict(Platform::nitro), kReady);
+    entry().arguments = "root=PARTUUID=12345678-02";
+    EXPECT_THAT(verdicts(), ElementsAre(kRefused, kRefused, kRefused, kRefused));
+    EXPECT_THAT(ids(Platform::xen), ElementsAre("root-other-filesystem"));
+}
+
+TEST_F(ReadinessTest, SeesARootThatIsAnother) {
+    for (const std::string_view root : {"LABEL=gone", "UUID=11111111-2222-3333-4444-555555555555",
+                                        "/dev/disk/by-label/gone", "PARTUUID=12345678-01"}) {
+        entry().arguments = fmt::format("root={} ro", root);
+        EXPECT_THAT(verdicts(), ElementsAre(kRepairable, kRepairable, kRepairable, kRepairable))
+            << root;
+        EXPECT_THAT(ids(Platform::pv), ElementsAre("root-other-filesystem"));
+    }
+    // What somebody may have meant is not guessed at.
+    facts.disk.volumes.push_back(
+        {.partition = 2, .mount_point = {}, .uuid = "22-33", .label = "gone"});
+    entry().arguments = "root=LABEL=gone ro";
+    EXPECT_THAT(verdicts(), ElementsAre(kRefused, kRefused, kRefused, kRefused));
+    facts.disk.volumes.pop_back();
+    facts.disk.volumes.front().uuid = "";
+    facts.disk.volumes.front().label = "a b";
+    EXPECT_THAT(verdicts(), ElementsAre(kRefused, kRefused, kRefused, kRefused));
 }
 
 TEST_F(ReadinessTest, ReadsFstabForDevicesThatWillNotBeThere) {
@@ -287,6 +317,15 @@ TEST_F(ReadinessTest, CountsRefusalsOfTheImageEverywhere) {
     facts.findings.push_back({Severity::warning, "menus-differ", "/etc/grub.conf", "", "", ""});
     EXPECT_THAT(verdicts(), ElementsAre(kRefused, kRefused, kRefused, kRefused));
     EXPECT_THAT(ids(Platform::xen), ElementsAre("fstab-unreadable"));
+}
+
+TEST_F(ReadinessTest, ADiskThatOnlyUefiStartsRunsWhereUefiDoes) {
+    facts.findings.push_back({Severity::refusal, "uefi-only", "sector 0", "no boot code", "", ""});
+    EXPECT_THAT(verdicts(), ElementsAre(kRefused, kRefused, kRefused, kReady));
+    facts.boot_entry.reset();
+    EXPECT_THAT(verdicts(), ElementsAre(kRefused, kRefused, kRefused, kRefused));
+    EXPECT_THAT(ids(Platform::nitro_uefi), ElementsAre("no-bootable-entry"));
+    EXPECT_THAT(ids(Platform::nitro), ElementsAre("uefi-only"));
 }
 
 TEST_F(ReadinessTest, CountsWhatAmiliftMendsAsRepairable) {

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "worker/boot_check.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+namespace amilift::worker {
+namespace {
+
+using core::Errc;
+using core::fail;
+using core::Result;
+
+/// What the AMI is registered for.
+std::vector<image::Platform> wanted_platforms(const job::ConversionOptions& options,
+                                              const image::ImageFacts& facts) {
+    if (options.platform == job::Platform::xen) return {image::Platform::xen};
+    if (!can_boot_by_uefi(options, facts)) return {image::Platform::nitro};
+    return {image::Platform::nitro, image::Platform::nitro_uefi};
+}
+
+/// What keeps the kernel from its root, and that every conversion mends.
+bool keeps_from_booting(const image::Reason& reason) {
+    constexpr std::array<std::string_view, 6> kIds{"default-entry-does-not-boot",
+                                                   "label-without-initrd",
+                                                   "no-bootable-entry",
+                                                   "resume-device",
+                                                   "root-device-name",
+                                                   "root-other-filesystem"};
+    return reason.verdict != image::Verdict::ready &&
+           std::ranges::find(kIds, reason.id) != kIds.end();
+}
+
+/// Nothing of the source keeps it from running on Xen, once it is converted.
+bool may_run_on_xen(const image::Readiness& readiness) {
+    return readiness.on(image::Platform::xen).verdict != image::Verdict::refused;
+}
+
+}  // namespace
+
+bool can_boot_by_uefi(const job::ConversionOptions& options, const image::ImageFacts& facts) {
+    const auto* kernel = facts.boot_kernel();
+    return options.layout == job::Layout::gpt && kernel != nullptr && kernel->is_64_bit &&
+           kernel->starts_on_efi.value_or(false);
+}
+
+Result<> require_ready(const job::ConversionOptions& options, const Inspection& source) {
+    const auto readiness = readiness_of(source);
+    for (const auto platform : wanted_platforms(options, source.facts)) {
+        for (const auto& reason : readiness.on(platform).reasons) {
+            if (reason.verdict != image::Verdict::refused) continue;
+            if (!options.platform && !keeps_from_booting(reason)) continue;
+            const bool names_xen = !options.platform && may_run_on_xen(readiness);
+            return fail(
+                Errc::refused,
+                fmt::format("'{}': {}; the result would not run on {}", reason.where, reason.seen,
+                            image::title_of(platform)),
+                fmt::format("{}{}", reason.action,
+                            names_xen ? "; or write 'target: {platform: xen}' into the job, for an "
+                                        "AMI of Xen instance types"
+                                      : ""),
+                reason.id);
+        }
+    }
+    return {};
+}
+
+Result<std::vector<std::string>> prove_default_entry(const job::ConversionOptions& options,
+                                                     const Inspection& source,
+                                                     const Inspection& result) {
+    const auto readiness = readiness_of(result);
+    std::vector<std::string> proofs;
+    for (const auto platform : wanted_platforms(options, source.facts)) {
+        for (const auto& reason : readiness.on(platform).reasons) {
+            if (!keeps_from_booting(reason)) continue;
+            return fail(Errc::refused,
+                        fmt::format("the result would not run on {}: '{}': {}",
+                                    image::title_of(platform), reason.where, reason.seen),
+                        "change that in the source image, then convert it again", "not-ready");
+        }
+        proofs.push_back(fmt::format("result: the default entry names its root as {} needs it",
+                                     image::title_of(platform)));
+    }
+    return proofs;
+}
+
+}  // namespace amilift::worker

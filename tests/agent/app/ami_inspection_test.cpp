@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "app/ami_inspection.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "app/inspection.hpp"
+
+namespace amilift::app {
+namespace {
+
+using image::Platform;
+using image::Verdict;
+using testing::ElementsAre;
+
+/// An HVM AMI that starts on Nitro, by BIOS and by UEFI, as it is.
+class AmiVerdict : public ::testing::Test {
+  protected:
+    AmiVerdict() {
+        ami.id = "ami-0123456789abcdef0";
+        ami.virtualization_type = "hvm";
+        ami.ena_support = true;
+        root.disk.layout = dev::DiskLayout::gpt;
+        auto& facts = root.facts;
+        facts.disk.volumes = {
+            {.partition = 1, .mount_point = "/", .uuid = "11-22", .label = "root"}};
+        facts.disk.has_system_partition = true;
+        facts.menu_kind = image::BootMenuKind::grub2;
+        facts.boot_entries.push_back({.title = "one",
+                                      .where = "/boot/grub/grub.cfg:1",
+                                      .kernel = "/boot/vmlinuz",
+                                      .initrds = {"/boot/initrd"},
+                                      .arguments = "root=LABEL=root"});
+        image::Kernel kernel;
+        kernel.starts_on_efi = true;
+        kernel.initrd = kernel.initramfs.path = "/boot/initrd";
+        for (auto* driver :
+             {&kernel.nvme, &kernel.ena, &kernel.xen_blkfront, &kernel.xen_netfront}) {
+            driver->place = "built in";
+        }
+        facts.kernels.push_back(kernel);
+        facts.kernel_of_entry.emplace_back(0);
+        facts.boot_entry = 0;
+    }
+    /// On Xen, Nitro by BIOS and Nitro by UEFI.
+    [[nodiscard]] std::vector<Verdict> verdicts() const {
+        const auto report = report_on(Platform::nitro, {ami, root});
+        std::vector<Verdict> out;
+        for (const auto platform : {Platform::xen, Platform::nitro, Platform::nitro_uefi}) {
+            out.push_back(report.readiness.on(platform).verdict);
+        }
+        return out;
+    }
+
+    aws::Image ami;
+    worker::Inspection root;
+};
+
+TEST_F(AmiVerdict, IsThatOfItsRootWhereNothingSpeaksAgainstIt) {
+    EXPECT_THAT(verdicts(), ElementsAre(Verdict::ready, Verdict::ready, Verdict::ready));
+    ami.boot_mode = "uefi-preferred";
+    EXPECT_THAT(verdicts(), ElementsAre(Verdict::ready, Verdict::ready, Verdict::ready));
+}
+
+TEST_F(AmiVerdict, IsNotReadyForNitroWithoutEnaSupport) {
+    ami.ena_support = false;
+    EXPECT_THAT(verdicts(), ElementsAre(Verdict::ready, Verdict::repairable, Verdict::repairable));
+    const auto report = report_on(Platform::nitro, {ami, root});
+    EXPECT_EQ(report.readiness.on(Platform::nitro).reasons.front().id, "ena-not-set");
+    EXPECT_EQ(report.seen.facts.findings.back().id, "ena-not-set");
+}
+
+TEST_F(AmiVerdict, IsRefusedForNitroWhereEnaSupportIsAnEmptyPromise) {
+    root.facts.kernels.front().ena.blocked_by = "/etc/modprobe.d/x.conf:1";
+    EXPECT_THAT(verdicts(), ElementsAre(Verdict::ready, Verdict::refused, Verdict::refused));
+}
+
+TEST_F(AmiVerdict, IsRefusedWhereUefiHasNothingToStart) {
+    root.facts.disk.has_system_partition = false;
+    EXPECT_THAT(verdicts(), ElementsAre(Verdict::ready, Verdict::ready, Verdict::refused));
+    ami.boot_mode = "uefi-preferred";
+    EXPECT_THAT(verdicts(), ElementsAre(Verdict::ready, Verdict::refused, Verdict::refused));
+    ami.boot_mode = "uefi";
+    EXPECT_THAT(verdicts(), ElementsAre(Verdict::refused, Verdict::refused, Verdict::refused));
+}
+
+}  // namespace
+}  // namespace amilift::app
