@@ -103,6 +103,13 @@ Result<> refuse_partitions(const dev::BlockDevice& disk,
                   "check that this is the disk that the system boots from", "no-root-partition");
 }
 
+Result<> refuse_filesystem(const std::string& path) {
+    return refuse(fmt::format("the filesystem on '{}' is no root: it needs /etc/fstab or "
+                              "/etc/os-release, and an init",
+                              path),
+                  "check that this is the disk that the system boots from", "no-root-partition");
+}
+
 /// Nothing tells which of the systems on one btrfs is the one that boots.
 Result<> refuse_subvolumes(const std::string& name, const std::vector<dev::BtrfsSubvolume>& roots) {
     return refuse(
@@ -237,14 +244,16 @@ Result<> SourceImage::look_at_filesystem(JournalReplay replay) {
         places_.push_back(std::move(place));
         boot_disk_.volumes = {boot_volume_of(whole)};
         AMILIFT_TRY(auto tree, MountedTree::mount(disk_, places_.front(), dev::Access::read_only));
+        AMILIFT_TRY(const bool is_root, looks_like_root(tree.root()));
+        if (!is_root) return refuse_filesystem(path);
         tree_.emplace(std::move(tree));
         return {};
     }
     AMILIFT_TRY(auto subvolumes, subvolumes_at(disk_, place));
     AMILIFT_TRY(const auto roots, find_root_subvolumes(disk_, place, subvolumes));
+    if (roots.empty()) return refuse_filesystem(path);
     if (roots.size() > 1) AMILIFT_CHECK(refuse_subvolumes(fmt::format("'{}'", path), roots));
-    place = with_subvolume(
-        std::move(place), roots.empty() ? *subvolumes.by_id(subvolumes.default_id) : roots.front());
+    place = with_subvolume(std::move(place), roots.front());
     subvolumes_.emplace(0, std::move(subvolumes));
     AMILIFT_CHECK(take_volumes({whole}, whole, std::move(place), replay));
     // Other volumes are none of a disk without partitions: the guest's own findings tell of them.

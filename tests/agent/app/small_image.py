@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small paravirtual image that can be inspected, and converted once it has an init; nothing in it runs."""
+"""A small paravirtual image that can be inspected and converted; nothing in it runs."""
 
 from __future__ import annotations
 
@@ -36,6 +36,8 @@ def tree_of(directory: Path) -> Path:
     modules = tree / "lib/modules" / KERNEL
     for folder in (tree / "boot/grub", tree / "etc", modules):
         folder.mkdir(parents=True)
+    (tree / "sbin").mkdir()
+    (tree / "sbin/init").write_bytes(b"never run")
     (tree / f"boot/vmlinuz-{KERNEL}").write_bytes(bz_image(KERNEL))
     (tree / f"boot/config-{KERNEL}").write_text("CONFIG_XEN=y\nCONFIG_XEN_PV=y\nCONFIG_X86_64=y\n")
     (tree / f"boot/initrd.img-{KERNEL}").write_bytes(bytes(512))

@@ -282,6 +282,12 @@ TEST_F(BtrfsSystem, OnTheWholeDiskInASubvolume) {
                 HasSubstr("kernel /@/boot/vmlinuz"));
 }
 
+TEST_F(BtrfsSystem, WithoutASystemIsRefused) {
+    make_bare();
+    fill(0, [&](const std::string& top) { test::write_pv_tree(top + "/@"); });
+    EXPECT_EQ(refusal(), "no-root-partition");
+}
+
 TEST_F(BtrfsSystem, WhoseMenuBeginsAtTheDefaultSubvolumeGetsALink) {
     make_bare();
     fill(0, [&](const std::string& top) {

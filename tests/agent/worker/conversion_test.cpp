@@ -534,6 +534,17 @@ TEST_F(Conversion, ContentThatCannotBootIsRefusedWithAllFindings) {
     EXPECT_EQ(seen->facts.first_refusal()->id, "no-menu");
 }
 
+TEST_F(Conversion, FilesystemWithoutASystemIsRefusedBeforeAnyByteIsWritten) {
+    test::write_pv_tree(work / "tree");
+    for (const char* init : {"sbin/init", "usr/sbin/init", "lib/systemd", "usr/lib/systemd"}) {
+        fs::remove_all(work / fmt::format("tree/{}", init));
+    }
+    make_source();
+    const auto error = failure();
+    EXPECT_EQ(error.id, "no-root-partition") << error.message();
+    EXPECT_TRUE(notes.steps.empty());
+}
+
 TEST_F(Conversion, StopsInspectingAndPlanningWhenToldTo) {
     make_source();
     cancel.request("the test says so");
