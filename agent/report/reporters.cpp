@@ -171,12 +171,12 @@ void TagReporter::on_update(const Record& record, const Update& update) {
 
 // ---- journal ------------------------------------------------------------------------------------
 
-void JournalReporter::on_update(const Record& record, const Update& update) {
+std::vector<std::string> journal_fields(const Record& record, const Update& update) {
     const char* message_id = "";
     int priority = LOG_INFO;
     switch (update.kind) {
         case Update::Kind::progress:
-            return;  // the tag and the status file have it
+            return {};  // the tag and the status file have it
         case Update::Kind::state_entered:
             message_id = kMessageStateEntered;
             break;
@@ -205,6 +205,12 @@ void JournalReporter::on_update(const Record& record, const Update& update) {
     add("AMILIFT_SNAPSHOT", record.snapshot);
     add("AMILIFT_IMAGE", record.image);
     if (record.outcome == Outcome::failed) add("AMILIFT_ERROR_ID", record.error_id);
+    return fields;
+}
+
+void JournalReporter::on_update(const Record& record, const Update& update) {
+    auto fields = journal_fields(record, update);
+    if (fields.empty()) return;
     std::vector<iovec> parts;
     parts.reserve(fields.size());
     for (auto& field : fields) parts.push_back({field.data(), field.size()});

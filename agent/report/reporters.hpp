@@ -92,6 +92,10 @@ class NotifyReporter final : public flow::Observer {
     void on_update(const flow::Record& record, const flow::Update& update) override;
 };
 
+/// The fields of a journal entry, "NAME=value"; none for what is not told there.
+[[nodiscard]] std::vector<std::string> journal_fields(const flow::Record& record,
+                                                      const flow::Update& update);
+
 /// The document of the status file. `progress` is the last of its kind.
 [[nodiscard]] std::string status_json(const flow::Record& record, const flow::Update& progress,
                                       const std::string& message,

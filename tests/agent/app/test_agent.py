@@ -59,6 +59,14 @@ class Helper:
         """Run the agent to its end; gives the helper's tags."""
         self.instance = self.cloud.run_instance(self.image, user_data=user_data, profile=HELPER_ROLE)
         self.cloud.wait_state(self.instance, "running", 30)
+        self.start_agent(timeout, api_timeout)
+        reply = self.cloud.client("ec2").describe_instances(InstanceIds=[self.instance])
+        self.state = reply["Reservations"][0]["Instances"][0]["State"]["Name"]
+        tags = reply["Reservations"][0]["Instances"][0].get("Tags", [])
+        return {tag["Key"]: tag["Value"] for tag in tags}
+
+    def start_agent(self, timeout: float = 300, api_timeout: int = 5) -> None:
+        """Run the agent once on the instance that is there."""
         environment = {"PATH": f"{self.directory}/programs:{os.environ['PATH']}"}
         self.agent = subprocess.run(
             [
@@ -69,10 +77,6 @@ class Helper:
             ],
             env=environment, capture_output=True, text=True, timeout=timeout, check=False,
         )  # fmt: skip
-        reply = self.cloud.client("ec2").describe_instances(InstanceIds=[self.instance])
-        self.state = reply["Reservations"][0]["Instances"][0]["State"]["Name"]
-        tags = reply["Reservations"][0]["Instances"][0].get("Tags", [])
-        return {tag["Key"]: tag["Value"] for tag in tags}
 
     def volumes(self) -> list[Any]:
         """The volumes that carry a job's tag."""
@@ -185,6 +189,65 @@ def test_service_that_never_answers(helper: Helper, effect: str) -> None:
 def blank_source(helper: Helper) -> str:
     """An AMI whose volume EC2 makes and attaches; no disk appears on this machine."""
     return str(helper.cloud.register_source(helper.cloud.import_image(helper.directory / "blank.img"), "old-pv"))
+
+
+@pytest.mark.parametrize(
+    ("fault", "word"),
+    [
+        ("AttachVolume@2x0=403:UnauthorizedOperation", "AttachVolume"),
+        ("AttachVolume@2x0=503:Unavailable", "AttachVolume"),
+        ("AttachVolume@2x0=garbage", "AttachVolume"),
+        ("AttachVolume@2x0=hang:60", "AttachVolume"),
+        ("AttachVolume@2=stuck", ""),
+        ("AttachVolume@1=invisible", ""),
+        ("ModifyInstanceAttribute@1x0=403:UnauthorizedOperation", "ModifyInstanceAttribute"),
+        ("DetachVolume@1x2=503:Unavailable", ""),
+        ("DeleteVolume@1=503:Unavailable", ""),
+    ],
+)
+def test_what_fails_once_volumes_exist_leaves_none(helper: Helper, fault: str, word: str) -> None:
+    ami = blank_source(helper)
+    helper.cloud.faults.add(Fault.parse(fault))
+    must_fail(helper, job(ami, "deadline: 15s\n"), word)
+    actions = helper.cloud.wire.actions()
+    assert actions.count("CreateVolume") == 2
+    assert "AttachVolume" in actions
+
+
+def test_volumes_die_with_a_helper_that_cannot_clean_up(helper: Helper) -> None:
+    ami = blank_source(helper)
+    helper.cloud.faults.add(Fault.parse("DetachVolume@1x0=403:UnauthorizedOperation"))
+    tags = must_fail(helper, job(ami, "deadline: 15s\n"))
+    assert "could not remove" in tags["amilift:error"] or tags["amilift:error"].endswith("...")
+    assert "DeleteVolume" not in helper.cloud.wire.actions()
+
+
+def test_helper_that_is_to_be_stopped(helper: Helper) -> None:
+    ami = helper.cloud.register_foreign("new", **{**PV, "VirtualizationType": "hvm"})
+    tags = helper.work(job(ami, "finish: {on_failure: stop}\n"))
+    assert tags["amilift:state"] == "failed", tags
+    helper.cloud.wait_state(helper.instance, "stopped", 10)
+    assert "TerminateInstances" not in helper.cloud.wire.actions()
+    assert (helper.directory / "systemctl.log").read_text() == "--no-block poweroff\n"
+    record = json.loads((helper.directory / "state" / "flow.json").read_text())
+    assert record["stopped_in_boot"] == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+    # As after the next boot: it is kept, and nothing powers it off.
+    record["stopped_in_boot"] = "an earlier boot"
+    (helper.directory / "state" / "flow.json").write_text(json.dumps(record))
+    helper.cloud.client("ec2").start_instances(InstanceIds=[helper.instance])
+    helper.cloud.wait_state(helper.instance, "running", 10)
+    helper.start_agent()
+    assert "it is kept" in helper.agent.stdout, helper.agent.stdout
+    assert helper.cloud.instance_state(helper.instance) == "running"
+    assert (helper.directory / "systemctl.log").read_text() == "--no-block poweroff\n"
+    assert (helper.directory / "run" / "deadline").read_text() == "never\n"
+
+
+@pytest.mark.parametrize("text", ["{", '{"version": 99}'])
+def test_record_that_cannot_be_read(helper: Helper, text: str) -> None:
+    (helper.directory / "state" / "flow.json").write_text(text)
+    must_fail(helper, job(blank_source(helper)), "flow.json")
 
 
 def begin_outage(cloud: LocalEc2, action: str, seconds: float) -> threading.Thread:

@@ -3,7 +3,10 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
+#include <array>
 #include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -147,6 +150,65 @@ TEST(TagReporter, TheOutcomeIsToldAgainWhileEc2DoesNotAnswer) {
                   outage == std::chrono::minutes(1) ? "failed" : "");
         EXPECT_LE(clock.elapsed(), std::chrono::minutes(3)) << "the helper must end";
     }
+}
+
+TEST(JournalReporter, AFailureHasAllThatTheCatalogNames) {
+    auto record = record_in(State::clean_up);
+    record.outcome = Outcome::failed;
+    record.error_id = "xen-only-kernel";
+    record.source_volume = "vol-1";
+    record.target_volume = "vol-2";
+    EXPECT_EQ(
+        journal_fields(record, {Kind::finished, "kernel is Xen only", {}}),
+        (std::vector<std::string>{
+            "MESSAGE=kernel is Xen only", "PRIORITY=3", "AMILIFT_JOB=web", "AMILIFT_STATE=clean-up",
+            std::string("MESSAGE_ID=") + kMessageFailed, "AMILIFT_SOURCE_VOLUME=vol-1",
+            "AMILIFT_TARGET_VOLUME=vol-2", "AMILIFT_ERROR_ID=xen-only-kernel"}));
+}
+
+TEST(JournalReporter, ASuccessHasItsImage) {
+    auto record = record_in(State::finish);
+    record.outcome = Outcome::succeeded;
+    record.snapshot = "snap-1";
+    record.image = "ami-1";
+    record.error_id = "left-over";
+    EXPECT_EQ(journal_fields(record, {Kind::finished, "done", {}}),
+              (std::vector<std::string>{"MESSAGE=done", "PRIORITY=5", "AMILIFT_JOB=web",
+                                        "AMILIFT_STATE=finish",
+                                        std::string("MESSAGE_ID=") + kMessageSucceeded,
+                                        "AMILIFT_SNAPSHOT=snap-1", "AMILIFT_IMAGE=ami-1"}));
+}
+
+TEST(JournalReporter, OnlyWhatAnOperatorActsOnHasAMessageId) {
+    const auto record = record_in(State::convert);
+    EXPECT_EQ(journal_fields(record, {Kind::state_entered, "convert", {}}).back(),
+              std::string("MESSAGE_ID=") + kMessageStateEntered);
+    EXPECT_EQ(journal_fields(record, {Kind::warning, "no ENA driver", {}}),
+              (std::vector<std::string>{"MESSAGE=no ENA driver", "PRIORITY=4", "AMILIFT_JOB=web",
+                                        "AMILIFT_STATE=convert"}));
+    EXPECT_EQ(journal_fields(record, {Kind::message, "a step", {}}).at(1), "PRIORITY=6");
+    EXPECT_TRUE(journal_fields(record, {Kind::progress, "copied 10%", 0.1}).empty());
+}
+
+TEST_F(ReportFiles, SystemdGetsTheStatusAndASignOfLife) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    const auto socket_path = path("notify");
+    ASSERT_LT(socket_path.size(), sizeof address.sun_path);
+    socket_path.copy(address.sun_path, socket_path.size());
+    const core::Fd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    ASSERT_TRUE(socket);
+    // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast): what bind(2) takes
+    const auto* any = reinterpret_cast<const sockaddr*>(&address);
+    ASSERT_EQ(::bind(socket.get(), any, sizeof address), 0);
+    ASSERT_EQ(::setenv("NOTIFY_SOCKET", socket_path.c_str(), 1), 0);
+    NotifyReporter().on_update(record_in(State::convert), {Kind::progress, "copied\n42%", 0.42});
+    ::unsetenv("NOTIFY_SOCKET");
+    std::array<char, 512> buffer{};
+    const auto got = ::recv(socket.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+    ASSERT_GT(got, 0);
+    EXPECT_EQ(std::string_view(buffer.data(), static_cast<std::size_t>(got)),
+              "STATUS=convert: copied 42%\nWATCHDOG=1");
 }
 
 TEST_F(ReportFiles, StatusFileHoldsTheNewestState) {
