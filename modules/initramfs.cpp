@@ -259,15 +259,8 @@ Result<std::vector<Repair>> find_repairs(const image::SafeRoot& root,
 
 Result<> append(ApplyContext& context, const Repair& repair) {
     AMILIFT_TRY(const auto* root, context.target_root());
-    AMILIFT_TRY(auto bytes, root->read(repair.path, image::kInitramfsLimit));
-    if (image::sha256_hex(bytes) != repair.sha256) {
-        return fail(Errc::conflict,
-                    fmt::format("'{}' of the target does not hold what the plan was made from",
-                                repair.path),
-                    "nothing else may write to source or target during a conversion: start again");
-    }
-    bytes += repair.addition;
-    return context.manifest().write(*root, kName, repair.path, bytes);
+    return context.manifest().append(*root, kName, repair.path, {repair.sha256, repair.size_bytes},
+                                     repair.addition);
 }
 
 bool has_program(const image::SafeRoot& root, std::initializer_list<std::string_view> paths) {
@@ -364,8 +357,6 @@ Result<std::vector<Step>> plan(const PlanContext& context) {
             fmt::format("append {} KiB to {}: modules of {}", (repair.addition.size() + 1023) >> 10,
                         repair.path, fmt::join(repair.lacking, "; of "));
         step.added_bytes = repair.addition.size();
-        // The new file is written beside the old one.
-        step.passing_bytes = repair.size_bytes;
         step.path = repair.path;
         step.apply = [repair = std::move(repair)](ApplyContext& apply_context) {
             return append(apply_context, repair);
@@ -419,6 +410,20 @@ Result<std::string> prove_prefix(const VerifyContext& context, const Repair& rep
                        bytes.size() - old_bytes, old_bytes, entry->before->sha256.substr(0, 16));
 }
 
+/// What was written is on the disk.
+Result<> prove_written(const VerifyContext& context) {
+    for (const auto& entry : context.manifest.entries()) {
+        if (entry.module != kName || entry.kind != "file" || !entry.after) continue;
+        AMILIFT_TRY(const auto sha256, image::sha256_of(context.target_root, entry.path));
+        if (sha256 == entry.after->sha256) continue;
+        return fail(
+            Errc::corrupt,
+            fmt::format("'{}' of the target does not hold what was written to it", entry.path),
+            "the target does not keep what is written to it; use another volume");
+    }
+    return {};
+}
+
 Result<std::vector<std::string>> verify(const VerifyContext& context) {
     AMILIFT_TRY(const auto repairs,
                 find_repairs(context.target_root, context.facts, context.options.virtualization));
@@ -435,6 +440,7 @@ Result<std::vector<std::string>> verify(const VerifyContext& context) {
         proofs.push_back(
             fmt::format("{} serves {}; {}", repair.path, fmt::join(repair.has, "; "), prefix));
     }
+    AMILIFT_CHECK(prove_written(context));
     return proofs;
 }
 

@@ -22,6 +22,7 @@ constexpr int kSchema = 1;
 constexpr std::size_t kDocumentLimit = 16U << 20;
 constexpr std::size_t kEntryLimit = 100000;
 constexpr std::size_t kOverwriteLimit = 16U << 20;
+constexpr std::size_t kAppendLimit = 256U << 20;
 
 using image::parent_of;
 
@@ -169,6 +170,41 @@ Result<> Manifest::make_parents(const SafeRoot& root, std::string_view module,
     return {};
 }
 
+Result<std::vector<ManifestEntry>> Manifest::entries_for(const SafeRoot& root,
+                                                         std::string_view module,
+                                                         const std::string& real,
+                                                         const std::optional<FileVersion>& before,
+                                                         const FileVersion& after) const {
+    // The other names of the file change with it.
+    AMILIFT_TRY(auto names, image::other_names(root, real));
+    names.insert(names.begin(), real);
+    std::vector<ManifestEntry> entries;
+    for (auto& name : names) {
+        entries.push_back({std::move(name), std::string(module), "file", before, after});
+    }
+    return entries;
+}
+
+Result<> Manifest::append(const SafeRoot& root, std::string_view module, std::string_view path,
+                          const FileVersion& before, std::string_view bytes) {
+    AMILIFT_CHECK(require_absolute(path));
+    AMILIFT_TRY(const auto real, root.resolve(path));
+    AMILIFT_TRY(auto text, root.read(real, kAppendLimit));
+    if (before != FileVersion{image::sha256_hex(text), text.size()}) {
+        return fail(
+            Errc::conflict,
+            fmt::format("'{}' of the target does not hold what the plan was made from", path),
+            "nothing else may write to source or target during a conversion: start again");
+    }
+    text += bytes;
+    AMILIFT_TRY(auto entries, entries_for(root, module, real, before,
+                                          FileVersion{image::sha256_hex(text), text.size()}));
+    AMILIFT_CHECK(note(root, entries));
+    AMILIFT_CHECK(root.append(real, before.size_bytes, bytes));
+    for (auto& entry : entries) record(std::move(entry));
+    return {};
+}
+
 Result<> Manifest::write(const SafeRoot& root, std::string_view module, std::string_view path,
                          std::string_view contents, std::uint32_t mode_if_new) {
     AMILIFT_CHECK(require_absolute(path));
@@ -200,14 +236,9 @@ Result<> Manifest::write(const SafeRoot& root, std::string_view module, std::str
                         path, status.kind == FileKind::directory ? "directory" : "special file"),
             "remove it in the source image");
     }
-    // The other names of the file change with it.
-    AMILIFT_TRY(auto names, image::other_names(root, real));
-    names.insert(names.begin(), real);
-    std::vector<ManifestEntry> entries;
-    for (auto& name : names) {
-        entries.push_back({std::move(name), std::string(module), "file", before,
-                           FileVersion{image::sha256_hex(contents), contents.size()}});
-    }
+    AMILIFT_TRY(auto entries,
+                entries_for(root, module, real, before,
+                            FileVersion{image::sha256_hex(contents), contents.size()}));
     AMILIFT_CHECK(note(root, entries));
     AMILIFT_CHECK(root.write(real, contents, mode_if_new));
     for (auto& entry : entries) record(std::move(entry));
@@ -263,6 +294,36 @@ Result<> Manifest::note_changes(const SafeRoot& root, bool interrupted, const st
         }
     }
     return note(root, {});
+}
+
+Result<std::vector<Manifest::UnfinishedAppend>> Manifest::unfinished_appends(
+    const SafeRoot& root, const std::string& volume) {
+    std::vector<UnfinishedAppend> found;
+    AMILIFT_TRY(const auto notes, root.link_status(kPendingPath));
+    if (notes.kind != FileKind::regular) return found;
+    AMILIFT_TRY(const auto text, root.read(kPendingPath, kDocumentLimit));
+    AMILIFT_TRY(const auto noted, from_json(text));
+    if (noted.volume_ != volume) return found;
+    for (const auto& entry : noted.entries_) {
+        if (entry.kind != "file" || !entry.before || !entry.after) continue;
+        const auto old_bytes = entry.before->size_bytes;
+        AMILIFT_TRY(const auto status, root.link_status(entry.path));
+        if (status.kind != FileKind::regular || status.size_bytes <= old_bytes ||
+            old_bytes > kAppendLimit) {
+            continue;
+        }
+        AMILIFT_TRY(const auto now, version_of(root, entry.path, status));
+        if (now == *entry.after) continue;
+        AMILIFT_TRY(const auto prefix, root.read_prefix(entry.path, old_bytes));
+        if (image::sha256_hex(prefix) != entry.before->sha256) continue;
+        // Another name of the same file is short as soon as this one is.
+        AMILIFT_TRY(const auto names, image::other_names(root, entry.path));
+        const bool known = std::ranges::any_of(found, [&names](const UnfinishedAppend& other) {
+            return std::ranges::find(names, other.path) != names.end();
+        });
+        if (!known) found.push_back({entry.path, old_bytes});
+    }
+    return found;
 }
 
 Result<> Manifest::add_copied(const SafeRoot& root, std::string_view module,

@@ -51,6 +51,11 @@ class Manifest {
     [[nodiscard]] core::Result<> overwrite(const image::SafeRoot& root, std::string_view module,
                                            std::string_view path, std::uint64_t offset,
                                            std::span<const std::byte> bytes);
+    /// Puts bytes behind a file where it lies, see SafeRoot::append(). `before` is what it is.
+    /// Errors: conflict if it is not.
+    [[nodiscard]] core::Result<> append(const image::SafeRoot& root, std::string_view module,
+                                        std::string_view path, const FileVersion& before,
+                                        std::string_view bytes);
     /// Makes a symbolic link; a link of the same text is left alone. Errors: already_exists.
     [[nodiscard]] core::Result<> make_link(const image::SafeRoot& root, std::string_view module,
                                            std::string_view path, std::string_view text);
@@ -66,6 +71,16 @@ class Manifest {
     /// snapshot, is of another volume.
     [[nodiscard]] core::Result<> note_changes(const image::SafeRoot& root, bool interrupted,
                                               const std::string& volume = {});
+
+    /// Files at which a crash has kept append() from its end, with their sizes of before, by the
+    /// notes of that `volume`: whoever goes on has to make them that short again before anything
+    /// else reads them.
+    struct UnfinishedAppend {
+        std::string path;
+        std::uint64_t old_bytes = 0;
+    };
+    [[nodiscard]] static core::Result<std::vector<UnfinishedAppend>> unfinished_appends(
+        const image::SafeRoot& root, const std::string& volume);
 
     /// Lists what has been copied into the image from another of its filesystems; `kind` as in
     /// ManifestEntry. The path is taken as added.
@@ -98,6 +113,12 @@ class Manifest {
     /// Writes the entries to kPendingPath as they will be when `coming` is done.
     core::Result<> note(const image::SafeRoot& root, const std::vector<ManifestEntry>& coming);
     void record(ManifestEntry entry);
+    /// What all names of a file become, `real` the first.
+    core::Result<std::vector<ManifestEntry>> entries_for(const image::SafeRoot& root,
+                                                         std::string_view module,
+                                                         const std::string& real,
+                                                         const std::optional<FileVersion>& before,
+                                                         const FileVersion& after) const;
     std::vector<ManifestEntry> entries_;
     std::string volume_;
     bool notes_changes_ = false;

@@ -74,10 +74,9 @@ struct Step {
     std::string module;
     std::string text;  ///< "write partition table: one active 0x83 partition, 2048..4196351"
     std::function<core::Result<>(ApplyContext&)> apply;
-    std::uint64_t added_bytes = 0;    ///< by which the target's filesystem is fuller afterwards
-    std::uint64_t added_files = 0;    ///< and by how many inodes, where they are many
-    std::uint64_t passing_bytes = 0;  ///< that it takes besides, and gives back at its end
-    std::string path{};               ///< of the image's file that it replaces, makes or removes
+    std::uint64_t added_bytes = 0;  ///< by which the target's filesystem is fuller afterwards
+    std::uint64_t added_files = 0;  ///< and by how many inodes, where they are many
+    std::string path{};             ///< of the image's file that it replaces, makes or removes
 };
 
 /// A file that the boot loader loads, as the source has it.

@@ -89,6 +89,14 @@ class SafeRoot {
     /// are on the disk when it returns. Errors: invalid_input when the file is shorter.
     [[nodiscard]] core::Result<> overwrite(std::string_view path, std::uint64_t offset,
                                            std::span<const std::byte> bytes) const;
+    /// Puts bytes behind a regular file of `old_bytes` bytes where it lies: what is there is not
+    /// written again. They are on the disk when it returns, and none of them after an error that
+    /// it could undo; a crash leaves any part of them. Errors: invalid_input when the file is of
+    /// another size.
+    [[nodiscard]] core::Result<> append(std::string_view path, std::uint64_t old_bytes,
+                                        std::string_view bytes) const;
+    /// Makes a regular file shorter, on the disk, too. Errors: invalid_input when it is not longer.
+    [[nodiscard]] core::Result<> truncate(std::string_view path, std::uint64_t bytes) const;
     /// Sets or clears the immutable flag of a regular file (chattr(1), FS_IOC_SETFLAGS): nobody can
     /// write, rename, remove or defragment it. Needs CAP_LINUX_IMMUTABLE.
     [[nodiscard]] core::Result<> set_immutable(std::string_view path, bool immutable) const;

@@ -258,6 +258,45 @@ Result<> SafeRoot::overwrite(std::string_view path, std::uint64_t offset,
     return {};
 }
 
+Result<> SafeRoot::append(std::string_view path, std::uint64_t old_bytes,
+                          std::string_view bytes) const {
+    AMILIFT_TRY(const Fd seen, open_regular(path));
+    AMILIFT_TRY(const auto st, stat_fd(seen, path));
+    if (static_cast<std::uint64_t>(st.st_size) != old_bytes) {
+        return core::fail(Errc::invalid_input,
+                          fmt::format("{} has {} bytes, expected {} to append to", quoted(path),
+                                      st.st_size, old_bytes));
+    }
+    AMILIFT_TRY(const Fd fd, core::open_file(fd_path(seen), O_WRONLY));
+    auto written =
+        core::write_all_at(fd, std::as_bytes(std::span(bytes)), old_bytes, std::string(path));
+    if (written && ::fsync(fd.get()) != 0) {
+        const int saved = errno;
+        written =
+            core::fail_errno(saved, fmt::format("cannot flush {} of the image", quoted(path)));
+    }
+    if (!written && ::ftruncate(fd.get(), st.st_size) != 0) {
+        return std::unexpected(std::move(written).error().with_context(
+            fmt::format("a part of what was appended to {} may have stayed", quoted(path))));
+    }
+    return written;
+}
+
+Result<> SafeRoot::truncate(std::string_view path, std::uint64_t bytes) const {
+    AMILIFT_TRY(const Fd seen, open_regular(path));
+    AMILIFT_TRY(const auto st, stat_fd(seen, path));
+    if (static_cast<std::uint64_t>(st.st_size) <= bytes) {
+        return core::fail(Errc::invalid_input, fmt::format("{} has {} bytes, expected more than {}",
+                                                           quoted(path), st.st_size, bytes));
+    }
+    AMILIFT_TRY(const Fd fd, core::open_file(fd_path(seen), O_WRONLY));
+    if (::ftruncate(fd.get(), static_cast<off_t>(bytes)) != 0 || ::fsync(fd.get()) != 0) {
+        const int saved = errno;
+        return core::fail_errno(saved, fmt::format("cannot shorten {} of the image", quoted(path)));
+    }
+    return {};
+}
+
 Result<bool> SafeRoot::is_immutable(std::string_view path) const {
     AMILIFT_TRY(const Fd fd, open_regular(path));
     AMILIFT_TRY(const auto flags, inode_flags(fd, path));

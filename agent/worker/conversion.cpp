@@ -121,6 +121,22 @@ Result<> require_convertible(const image::ImageFacts& facts) {
                 refusal->action, refusal->id);
 }
 
+/// A conversion that died while it put bytes behind a file of this volume left a part of them
+/// there. They are taken away before anything is read: the plan is made from what the file was.
+Result<> take_back_unfinished_appends(const ConversionRequest& request) {
+    AMILIFT_TRY(auto volume, SourceImage::open(request.target, JournalReplay::allowed));
+    AMILIFT_TRY(const auto files,
+                modules::Manifest::unfinished_appends(volume.root(), request.target.volume_id));
+    const auto places = volume.places();
+    AMILIFT_CHECK(volume.unmount());
+    if (files.empty()) return {};
+    AMILIFT_TRY(auto mounted, MountedTree::mount(volume.disk(), places, dev::Access::read_write));
+    for (const auto& file : files) {
+        AMILIFT_CHECK(mounted.root().truncate(file.path, file.old_bytes));
+    }
+    return mounted.unmount();
+}
+
 /// Notes that nobody of us made must not be taken over after a crash.
 Result<> require_no_notes(const image::SafeRoot& root) {
     AMILIFT_TRY(const auto notes, root.link_status(modules::kPendingPath));
@@ -201,19 +217,16 @@ VolumePlace bare_filesystem(const SourceImage& source) {
     return place;
 }
 
-/// Has the source room for what the steps take of the filesystem: all that they add, and the most
-/// that one of them needs while it is applied?
+/// Has the source room for what the steps add to the filesystem?
 Result<> require_room(const SourceImage& source, const std::vector<modules::Step>& steps,
                       RoomIn where) {
     std::uint64_t added = 0;
     std::uint64_t files = 0;
-    std::uint64_t passing = 0;
     for (const auto& step : steps) {
         added += step.added_bytes;
         files += step.added_files;
-        passing = std::max(passing, step.passing_bytes);
     }
-    return source.require_room(added + passing, files, where);
+    return source.require_room(added, files, where);
 }
 
 Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& source,
@@ -496,6 +509,7 @@ Result<ConversionResult> convert(const ConversionRequest& request, core::Command
         target.emplace(std::move(opened));
         target_bytes = target->disk().size_bytes();
     }
+    if (own && request.is_interrupted) AMILIFT_CHECK(take_back_unfinished_appends(request));
     const bool may_replay = own || request.may_replay_source_journal;
     // A replay writes to the source: what has been copied of it before is of no use then.
     const auto forget_copy = [&]() -> Result<> {

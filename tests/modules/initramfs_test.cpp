@@ -303,7 +303,6 @@ TEST_F(InitramfsModule, AsksForTheRoomThatItTakes) {
     const auto steps = plan(initramfs_module());
     ASSERT_EQ(steps.size(), 1U);
     EXPECT_GT(steps[0].added_bytes, 300U);
-    EXPECT_EQ(steps[0].passing_bytes, old_text("2").size());
 }
 
 TEST_F(InitramfsModule, DoesNotAppendToAnotherFileThanItPlannedFor) {

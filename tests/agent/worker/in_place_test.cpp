@@ -9,6 +9,7 @@
 #include "modules/in_place.hpp"
 #include "tests/agent/worker/conversion_fixture.hpp"
 #include "tests/agent/worker/interrupted.hpp"
+#include "tests/agent/worker/lacking_initramfs.hpp"
 
 namespace amilift::worker {
 namespace {
@@ -123,14 +124,6 @@ TEST_F(InPlace, WhatAnEarlierUseLeftInTheBootSectorsIsGone) {
     EXPECT_EQ(start.substr(512), std::string(512, '\0'));
 }
 
-/// Reads a file of one line of numbers in /sys/block/loopN.
-std::uint64_t sectors_written(const std::string& loop) {
-    std::ifstream stat("/sys/block/" + fs::path(loop).filename().string() + "/stat");
-    std::uint64_t value = 0;
-    for (int i = 0; i < 7; ++i) stat >> value;  // Documentation/block/stat.rst: write sectors
-    return value;
-}
-
 TEST_F(InPlace, AtMost16MebibytesAreWrittenWhateverTheSize) {
     test::write_pv_tree(work / "tree");
     write_text(work / "tree/var/data", std::string(64U << 20, 'x'));
@@ -139,16 +132,70 @@ TEST_F(InPlace, AtMost16MebibytesAreWrittenWhateverTheSize) {
     ASSERT_TRUE(commands.run_ok(
         {.argv = {"mke2fs", "-q", "-F", "-t", "ext4", "-E",
                   "lazy_itable_init=1,lazy_journal_init=1", "-d", work / "tree", volume}}));
-    const auto made = commands.run_ok({.argv = {"losetup", "--find", "--show", volume}});
-    ASSERT_TRUE(made) << made.error().message();
-    const auto loop = made->out.substr(0, made->out.find('\n'));
-    const auto before = sectors_written(loop);
-    const auto result = run(on(loop));
-    const auto written = (sectors_written(loop) - before) * 512;
-    EXPECT_TRUE(commands.run_ok({.argv = {"losetup", "-d", loop}}));
+    const test::CountingLoop loop(commands, volume);
+    const auto result = run(on(loop.path()));
+    const auto written = loop.written_bytes();
     ASSERT_TRUE(result) << result.error().message();
     EXPECT_GT(written, 200000U) << "the loader alone is larger";
     EXPECT_LT(written, 16U << 20);
+}
+
+constexpr std::string_view kInitramfs = "/boot/initramfs-2.6.32-754.el6.x86_64.img";
+
+/// A volume whose initramfs of 48 MiB lacks a driver.
+class InPlaceInitramfs : public InPlace {
+  protected:
+    void SetUp() override {
+        InPlace::SetUp();
+        if (IsSkipped()) return;
+        test::write_pv_tree(work / "tree");
+        const auto initramfs = work / "tree" + std::string(kInitramfs);
+        test::write_lacking_initramfs(work / "tree", initramfs, "2.6.32-754.el6.x86_64", 48U << 20);
+        old_bytes = fs::file_size(initramfs);
+        make_ext_image(volume, work / "tree", 128, "ext4", {});
+    }
+    std::uint64_t old_bytes = 0;
+};
+
+TEST_F(InPlaceInitramfs, IsAppendedToWhereItLies) {
+    const test::CountingLoop loop(commands, volume);
+    const auto result = run(on(loop.path()));
+    const auto written = loop.written_bytes();
+    ASSERT_TRUE(result) << result.error().message();
+    EXPECT_LT(written, 16U << 20);
+    const auto proofs = fmt::format("{}", fmt::join(result->proofs, "\n"));
+    EXPECT_NE(proofs.find("serves 2.6.32-754.el6.x86_64: nvme"), std::string::npos) << proofs;
+    expect_clean(volume);
+}
+
+TEST_F(InPlaceInitramfs, ACrashWhileItGrowsEndsInTheSame) {
+    fs::copy_file(volume, work / "pristine.img");
+    const auto whole = run(on(volume));
+    ASSERT_TRUE(whole) << whole.error().message();
+    const auto wanted = test::tree_of(volume);
+    const auto append = std::ranges::find_if(
+        notes.steps, [](const std::string& step) { return step.starts_with("initramfs: append"); });
+    ASSERT_NE(append, notes.steps.end());
+    const auto behind = static_cast<std::size_t>(append - notes.steps.begin()) + 1;
+    for (const bool cut : {true, false}) {
+        SCOPED_TRACE(cut);
+        fs::copy_file(work / "pristine.img", volume, fs::copy_options::overwrite_existing);
+        ASSERT_TRUE(test::convert_and_die(on(volume), behind));
+        {
+            const TestMount mounted(volume, 0, "rw");
+            test::spoil_addition(mounted.path() + std::string(kInitramfs), old_bytes, cut);
+        }
+        auto again = on(volume);
+        again.is_interrupted = true;
+        const auto result = run(again);
+        ASSERT_TRUE(result) << result.error().message();
+        auto differing = test::differing_paths(wanted, test::tree_of(volume));
+        std::erase(differing, modules::kCorePath);
+        std::erase(differing, modules::kManifestPath);
+        EXPECT_EQ(differing, std::vector<std::string>{});
+        EXPECT_EQ(test::entries_of(result->manifest), test::entries_of(whole->manifest));
+        expect_clean(volume);
+    }
 }
 
 TEST_F(InPlace, LoaderInSeveralPiecesIsFollowed) {

@@ -14,6 +14,7 @@
 
 #include "dev/partitions.hpp"
 #include "tests/agent/worker/interrupted.hpp"
+#include "tests/agent/worker/lacking_initramfs.hpp"
 #include "tests/agent/worker/partitioned_disk.hpp"
 
 namespace amilift::worker {
@@ -259,6 +260,50 @@ TEST_F(OwnVolume, DirtyJournalIsReplayed) {
     ASSERT_TRUE(result) << result.error().message();
     const TestMount after(source, kRootAt);
     EXPECT_EQ(read_text(after.path() + "/written"), "before the crash");
+}
+
+TEST_F(OwnVolume, AnInitramfsOfABootPartitionIsAppendedToWhereItLies) {
+    make_disk(160,
+              "label: dos\nstart=1MiB, size=96MiB, type=83, bootable\n"
+              "start=97MiB, size=32MiB, type=83\n");
+    write_trees(work / "root", work / "boot");
+    const auto file = work / "boot/initrd-6.1";
+    test::write_lacking_initramfs(work / "root", file, "6.1", 48 * kMiB);
+    // A step behind that which appends: the conversion is killed before it says that it is done.
+    write_text(work / "root/etc/initramfs-tools/modules", "");
+    const auto old_bytes = fs::file_size(file);
+    add_ext(kMiB, 96, work / "boot", "ext2", kBootUuid, "boot");
+    add_ext(97 * kMiB, 32, work / "root", "ext4", kRootUuid, "root");
+    add_grub2();
+    fs::copy_file(source, work / "pristine.img");
+    core::Result<ConversionResult> whole = core::fail(core::Errc::internal, "not run");
+    {
+        const test::CountingLoop loop(commands, source);
+        whole = run(on(loop.path()));
+        EXPECT_LT(loop.written_bytes(), 16 * kMiB);
+    }
+    ASSERT_TRUE(whole) << whole.error().message();
+    EXPECT_THAT(whole->proofs, testing::Contains(HasSubstr("/boot/initrd-6.1 serves 6.1: nvme")));
+    const auto wanted = test::tree_of(source, kMiB);
+
+    fs::rename(work / "pristine.img", source);
+    const auto append = std::ranges::find_if(
+        notes.steps, [](const std::string& step) { return step.starts_with("initramfs: append"); });
+    ASSERT_NE(append, notes.steps.end());
+    ASSERT_TRUE(test::convert_and_die(on(source),
+                                      static_cast<std::size_t>(append - notes.steps.begin()) + 1));
+    {
+        const TestMount mounted(source, kMiB, "rw,sizelimit=100663296");
+        test::spoil_addition(mounted.path() + "/initrd-6.1", old_bytes, true);
+    }
+    auto again = on(source);
+    again.is_interrupted = true;
+    const auto result = run(again);
+    ASSERT_TRUE(result) << result.error().message();
+    EXPECT_THAT(test::differing_paths(wanted, test::tree_of(source, kMiB)), IsEmpty());
+    EXPECT_EQ(test::entries_of(result->manifest), test::entries_of(whole->manifest));
+    expect_clean(kMiB);
+    expect_clean(97 * kMiB);
 }
 
 /// The helper dies at each step; another one ends in what a conversion without a crash gives.

@@ -108,6 +108,8 @@ XEN_ONLY_INITRAMFS = (
     Source(kernel='xen', filesystem='ext4', menu='amazon'),
     Source(suite='bullseye', kernel='xen', filesystem='ext3', menu='debian'),
     Source(kernel='dracut', filesystem='ext4', menu='amazon'),
+    # Its modules are packed by xz, those in the initramfs are not.
+    Source(suite='trixie', kernel='xen', filesystem='ext4', menu='amazon'),
 )
 PARTITIONED = (
     Source(filesystem='ext4', disk='mbr', menu='grub2'),
