@@ -10,7 +10,6 @@
 
 #include "image/boot_menu.hpp"
 #include "image/default_entry.hpp"
-#include "image/fstab.hpp"
 #include "image/grub2_edit.hpp"
 #include "image/network.hpp"
 #include "image/root_name.hpp"
@@ -166,14 +165,6 @@ class Planner {
     std::vector<PathEdit> edits_;
 };
 
-/// "LABEL=x" when fstab mounts two filesystems by the label of the root: it does not tell which.
-std::string ambiguous_root(std::string_view fstab) {
-    const auto entries = image::parse_fstab(fstab);
-    const auto root = std::ranges::find(entries, "/", &image::FstabEntry::file);
-    if (root == entries.end() || !root->spec.starts_with("LABEL=")) return "";
-    return std::ranges::count(entries, root->spec, &image::FstabEntry::spec) > 1 ? root->spec : "";
-}
-
 Result<std::vector<Step>> plan(const PlanContext& context) {
     AMILIFT_TRY(const auto edit, argument_edit(context.options, context.facts, context.filesystem,
                                                context.source_root));
@@ -277,7 +268,7 @@ Result<ArgumentEdit> argument_edit(const job::ConversionOptions& options,
     for (auto& name : image::lost_root_names(facts)) {
         edit.old_root_devices.push_back(std::move(name));
     }
-    if (auto label = ambiguous_root(facts.fstab_text); !label.empty()) {
+    if (auto label = image::shared_root_label(facts); !label.empty()) {
         edit.old_root_devices.push_back(std::move(label));
     }
     if (auto spec = root_spec(filesystem); !spec.empty()) edit.root_argument = std::move(spec);

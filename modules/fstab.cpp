@@ -52,6 +52,7 @@ Result<std::vector<PathEdit>> edits_for(const image::SafeRoot& root, const image
     edit.root_spec = root_spec(filesystem);
     edit.root_label = filesystem.label;
     edit.root_uuid = filesystem.uuid;
+    edit.is_label_shared = !image::shared_root_label(facts).empty();
     edit.keeps_partitions = facts.disk.is_partitioned();
     edit.other_devices = image::other_partition_devices(facts);
     AMILIFT_TRY(edit.missing_device, missing_device_style(root, facts.init));

@@ -278,16 +278,25 @@ class Inspector {
 
     /// Which of two volumes is mounted as "/" is a matter of luck when both have its label.
     void report_shared_label() {
-        const auto entries = parse_fstab(facts_.fstab_text);
-        const auto root = std::ranges::find(entries, "/", &FstabEntry::file);
-        if (root == entries.end() || !root->spec.starts_with("LABEL=")) return;
-        for (const auto& entry : entries) {
-            if (entry.file == "/" || entry.spec != root->spec) continue;
-            add(Severity::warning, "label-used-twice", fmt::format("/etc/fstab:{}", entry.line),
-                fmt::format("'{}' is mounted at '{}' and at '/'", printable(entry.spec),
-                            printable(entry.file)),
-                "another volume with this label could be taken for the root",
-                "give the other volume a label of its own");
+        const auto label = shared_root_label(facts_);
+        if (label.empty()) return;
+        const auto tell = [&](std::string where, std::string seen) {
+            add(Severity::warning, "label-used-twice", where, std::move(seen),
+                "which of the two is mounted as '/' is a matter of luck",
+                "amilift names the root by its UUID; give the other volume a label of its own");
+        };
+        const auto name = printable(label, 80);
+        for (const auto& entry : parse_fstab(facts_.fstab_text)) {
+            if (entry.file == "/" || entry.spec != label) continue;
+            tell(
+                fmt::format("/etc/fstab:{}", entry.line),
+                fmt::format("'{}' is mounted at '{}' and at '/'", name, printable(entry.file, 80)));
+        }
+        const auto* root = facts_.disk.holder_of("/");
+        for (const auto& volume : facts_.disk.volumes) {
+            if (&volume == root || "LABEL=" + volume.label != label) continue;
+            tell(fmt::format("partition {}", volume.partition),
+                 fmt::format("'{}' is the label of this partition and of the root", name));
         }
     }
 
@@ -345,6 +354,21 @@ const Kernel* ImageFacts::boot_kernel() const {
 bool is_menu_place(std::string_view resolved_path) {
     return resolved_path.starts_with("/boot/") || resolved_path.starts_with("/grub/") ||
            resolved_path == "/etc/grub.conf";
+}
+
+std::string shared_root_label(const ImageFacts& facts) {
+    const auto entries = parse_fstab(facts.fstab_text);
+    const auto* root = facts.disk.holder_of("/");
+    std::string label = root == nullptr || root->label.empty() ? "" : "LABEL=" + root->label;
+    const auto line = std::ranges::find(entries, "/", &FstabEntry::file);
+    if (line != entries.end() && line->spec.starts_with("LABEL=")) label = line->spec;
+    if (label.empty()) return "";
+    const bool in_fstab = std::ranges::any_of(
+        entries, [&](const FstabEntry& entry) { return entry.file != "/" && entry.spec == label; });
+    const bool on_disk = std::ranges::any_of(facts.disk.volumes, [&](const BootVolume& volume) {
+        return &volume != root && "LABEL=" + volume.label == label;
+    });
+    return in_fstab || on_disk ? label : "";
 }
 
 std::vector<std::string> old_root_devices(const ImageFacts& facts) {

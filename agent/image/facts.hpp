@@ -129,6 +129,10 @@ inline constexpr std::size_t kTextLimit = 1 << 20;
 /// depend on the instance type. None of them is sure to exist after the move.
 [[nodiscard]] std::vector<std::string> old_root_devices(const ImageFacts& facts);
 
+/// "LABEL=x" when another volume, of fstab or of the disk, has the label of the root: it does not
+/// tell which of them is meant. Else empty.
+[[nodiscard]] std::string shared_root_label(const ImageFacts& facts);
+
 /// Names that the disk's other partitions have had (/dev/sda1 where disk.device_names has
 /// /dev/sda), each with what names that partition on every instance type.
 [[nodiscard]] std::vector<std::pair<std::string, std::string>> other_partition_devices(

@@ -138,9 +138,9 @@ class Editor {
         if (edit_.root_spec.empty() && (file == "/" || is_root_device(spec))) return;
         if (file == "/") {
             auto why = wrong_root_spec(spec, type, edit_);
-            if (!why && root_label_is_shared_ && tag_value(spec, "LABEL") &&
-                spec != edit_.root_spec) {
-                why = "another entry has this label too";
+            if (!why && (root_label_is_shared_ || edit_.is_label_shared) &&
+                tag_value(spec, "LABEL") && spec != edit_.root_spec) {
+                why = "another volume has this label too";
             }
             if (why) {
                 note(fmt::format("'{}' -> '{}' ({})", printable(spec), edit_.root_spec, *why));

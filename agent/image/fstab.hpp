@@ -44,6 +44,8 @@ struct FstabEdit {
     std::string root_spec;   ///< what replaces them: "LABEL=/" or "UUID=..."; empty: root stays
     std::string root_label;  ///< of the root filesystem, may be empty
     std::string root_uuid;
+    /// Another volume of the disk has root_label.
+    bool is_label_shared = false;
     MissingDevice missing_device = MissingDevice::nofail;
     /// The disk keeps its partition table: PARTUUID and PARTLABEL stay true.
     bool keeps_partitions = false;
@@ -56,7 +58,7 @@ struct FstabEdit {
 
 /// The line of "/" gets root_spec when it names a device (which will be called otherwise), a
 /// partition by PARTUUID or PARTLABEL (there is a new partition table), a LABEL or UUID that is
-/// not that of the root filesystem, or a LABEL that another entry has too; "none", overlay,
+/// not that of the root filesystem, or a LABEL that another volume has too; "none", overlay,
 /// tmpfs and the like stay. Other entries that name the same device as "/" follow it, and
 /// other_devices are replaced. Entries of devices by a name that will not exist after the move
 /// (ephemeral disks, /dev/sd*, /dev/xvd*, /dev/hd*, /dev/vd*, /dev/nvme*, by-id and by-path

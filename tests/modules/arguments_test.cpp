@@ -61,6 +61,33 @@ TEST_F(ArgumentsModule, MakesTheEntryThatBootsTheDefault) {
     EXPECT_THAT(texts_, Contains(HasSubstr("default=\"0\"' -> '")));
 }
 
+/// A default of numbers leads into the submenu, in grub.cfg and in what it is made from.
+TEST_F(ArgumentsModule, F25_KeepsOrReplacesADefaultOfNumbers) {
+    REQUIRE_ROOT_TO_WRITE();
+    disk_.volumes = {{.partition = 1, .mount_point = "/", .uuid = "11", .label = {}}};
+    disk_.code = image::BootCode::grub2;
+    constexpr std::string_view kDefault = "GRUB_DEFAULT=\"1>1\"\n";
+    source_.file("/etc/default/grub", kDefault);
+    source_.file("/boot/grub/grub.cfg",
+                 "set default=\"1>1\"\n"
+                 "menuentry a {\n linux /boot/vmlinuz-1 root=LABEL=/ console=hvc0\n"
+                 " initrd /boot/initrd-1\n}\n"
+                 "submenu s {\n menuentry b {\n linux /boot/vmlinuz-1 root=LABEL=/\n"
+                 " initrd /boot/initrd-1\n}\n"
+                 " menuentry c {\n linux /boot/vmlinuz-2 root=LABEL=/ console=hvc0\n"
+                 " initrd /boot/initrd-2\n}\n}\n");
+    convert(arguments_module());
+    EXPECT_THAT(target_.text_of("/boot/grub/grub.cfg"), testing::StartsWith("set default=\"1>1\""));
+    EXPECT_THAT(target_.text_of("/etc/default/grub"), testing::StartsWith(std::string(kDefault)));
+    EXPECT_THAT(proofs_, Contains(HasSubstr("'c' boots with root=LABEL=/ " + std::string(kBoth))));
+
+    std::filesystem::remove(source_.on_host("/boot/initrd-2"));
+    texts_.clear();
+    convert(arguments_module());
+    EXPECT_THAT(target_.text_of("/boot/grub/grub.cfg"), testing::StartsWith("set default=\"a\""));
+    EXPECT_THAT(target_.text_of("/etc/default/grub"), testing::StartsWith("GRUB_DEFAULT=\"a\"\n"));
+}
+
 TEST_F(ArgumentsModule, GivesEachKernelItsTimeOut) {
     plan(arguments_module());
     facts_.kernels.at(0).nvme_timeout = image::NvmeTimeout{"nvme_core.io_timeout", 4294967295U};

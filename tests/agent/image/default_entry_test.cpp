@@ -117,6 +117,26 @@ TEST_F(DefaultEntry, OfBootLoaderSpecificationEntriesIsSavedByTheirName) {
     EXPECT_THAT(image_.text_of("/boot/grub2/grubenv"), HasSubstr("saved_entry=id-1\n"));
 }
 
+TEST_F(DefaultEntry, F25_MayBeAPathOfNumbers) {
+    constexpr std::string_view kThree =
+        "menuentry a { linux /boot/vmlinuz-1\n initrd /boot/initrd-1\n}\n"
+        "submenu b {\n"
+        " menuentry c { linux /boot/vmlinuz-1\n initrd /boot/initrd-1\n}\n"
+        " menuentry d { linux /boot/vmlinuz-1\n initrd /boot/initrd-1\n}\n"
+        " menuentry e { linux /boot/vmlinuz-2\n initrd /boot/initrd-2\n}\n"
+        "}\n";
+    image_.file("/boot/grub/grub.cfg", fmt::format("set default=\"1>2\"\n{}", kThree));
+    const auto facts = inspect();
+    EXPECT_EQ(facts.boot_order, std::vector<std::size_t>{3});
+    EXPECT_EQ(facts.boot_entry, 3U);
+    EXPECT_FALSE(facts.must_set_default);
+    // The one that it names does not boot any more.
+    std::filesystem::remove(image_.on_host("/boot/initrd-2"));
+    repair("/boot/grub/grub.cfg", DefaultForm::grub_cfg);
+    EXPECT_THAT(image_.text_of("/boot/grub/grub.cfg"), testing::StartsWith("set default=\"a\"\n"));
+    EXPECT_EQ(set_grub_default("GRUB_DEFAULT=\"1>2\"\n", "b>c").text, "GRUB_DEFAULT=\"b>c\"\n");
+}
+
 TEST_F(DefaultEntry, OfExtlinuxIsALabel) {
     disk_.code = BootCode::extlinux;
     constexpr std::string_view kLabels =

@@ -141,11 +141,23 @@ TEST_F(Facts, RefusesAnEmptyImage) {
     EXPECT_THAT(facts.first_refusal()->seen, HasSubstr("/boot/grub/menu.lst"));
 }
 
-TEST_F(Facts, TellsALabelThatIsUsedTwice) {
+TEST_F(Facts, F28_TellsALabelThatIsUsedTwice) {
     image_.file("/etc/fstab", "LABEL=/ / ext4 defaults 1 1\nLABEL=/ /second ext4 defaults 0 2\n");
     const auto facts = inspect();
     ASSERT_NE(find_finding(facts, "label-used-twice"), nullptr);
     EXPECT_EQ(find_finding(facts, "label-used-twice")->where, "/etc/fstab:2");
+    EXPECT_THAT(find_finding(facts, "label-used-twice")->action,
+                HasSubstr("amilift names the root by its UUID"));
+    EXPECT_EQ(shared_root_label(facts), "LABEL=/");
+    ImageFacts disk;
+    disk.fstab_text = "LABEL=/ / ext4 defaults 1 1\nLABEL=x /x ext4 defaults 0 2\n";
+    disk.disk.volumes = {{.partition = 1, .mount_point = "/", .uuid = "1", .label = "/"},
+                         {.partition = 2, .mount_point = {}, .uuid = "2", .label = "x"}};
+    EXPECT_EQ(shared_root_label(disk), "");
+    disk.disk.volumes[1].label = "/";
+    EXPECT_EQ(shared_root_label(disk), "LABEL=/");
+    disk.fstab_text.clear();
+    EXPECT_EQ(shared_root_label(disk), "LABEL=/") << "root= can name it";
 }
 
 TEST_F(Facts, TellsMarksAndGrub2Configurations) {

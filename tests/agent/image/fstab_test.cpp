@@ -205,6 +205,27 @@ TEST(Fstab, F28_NamesTheRootByUuidWhereItsLabelIsUsedTwice) {
               kRoot + " / ext4 defaults,noatime 1 1\nLABEL=/ /second ext4 defaults 0 2\n");
 }
 
+TEST(Fstab, F28_NamesTheRootByUuidWhereAnotherPartitionHasItsLabel) {
+    auto edit = usual_edit();
+    edit.is_label_shared = true;
+    EXPECT_EQ(edit_fstab("LABEL=/ / ext4 defaults 1 1\n", edit).text,
+              kRoot + " / ext4 defaults 1 1\n");
+}
+
+/// udev escapes a label in the names of links, fstab does not.
+TEST(Fstab, F20_KnowsTheRootByAnEscapedLabel) {
+    auto edit = usual_edit();
+    edit.root_label = "a/b c";
+    const auto after = [&](std::string_view text) { return edit_fstab(text, edit).text; };
+    for (const std::string_view kept :
+         {"/dev/disk/by-label/a\\x2fb\\x20c / ext4\n", "LABEL=a/b\\040c / ext4\n"}) {
+        EXPECT_EQ(after(kept), kept);
+    }
+    EXPECT_EQ(after("LABEL=a\\x2fb\\040c / ext4\n"), kRoot + " / ext4\n");
+    EXPECT_EQ(after("/dev/disk/by-label/a\\x2fb / ext4\n"), kRoot + " / ext4\n");
+    EXPECT_EQ(decode_hex("a\\x2Fb\\x2"), "a/b\\x2");
+}
+
 TEST(Fstab, F29_LetsTheBootGoOnWithoutTheEphemeralDisk) {
     const std::string mountall =
         "/dev/xvdb /mnt auto defaults,nobootwait,comment=cloudconfig 0 2\n";
