@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <utility>
 
 #include "image/kernel_arguments.hpp"
@@ -195,6 +196,57 @@ Result<std::vector<std::string>> verify(const VerifyContext& context) {
     return proofs;
 }
 
+/// Lines of one file that are findings.
+constexpr std::size_t kMostLines = 10;
+
+using image::Finding;
+using image::Severity;
+
+Finding securetty_finding(const std::string& path, std::string_view device) {
+    return {Severity::info,
+            "securetty-without-serial",
+            path,
+            fmt::format("it does not list {}", device),
+            "root may not log in on the serial console",
+            fmt::format("amilift adds {}", device)};
+}
+
+Finding login_finding(std::string where, std::string seen) {
+    return {Severity::warning,
+            "pv-console-login",
+            std::move(where),
+            std::move(seen),
+            "no HVM instance has that console: the login on it fails or is waited for at each boot",
+            "amilift moves it to the serial port, or removes it where there is a login already"};
+}
+
+/// The lines of a file that an edit changes one by one.
+std::vector<Finding> changed_lines(const PathEdit& edit) {
+    std::vector<Finding> findings;
+    const auto old_lines = image::split_lines(*edit.before);
+    const auto new_lines = image::split_lines(*edit.after);
+    for (std::size_t i = 0; i < old_lines.size() && findings.size() < kMostLines; ++i) {
+        const auto& old = old_lines[i];
+        if (i < new_lines.size() && new_lines[i].body == old.body) continue;
+        findings.push_back(login_finding(fmt::format("{}:{}", edit.path, old.number),
+                                         image::printable(image::trim(old.body), 120)));
+    }
+    return findings;
+}
+
+void add_argument_finding(const image::ImageFacts& facts, std::vector<Finding>& findings) {
+    if (!facts.boot_entry || *facts.boot_entry >= facts.boot_entries.size()) return;
+    const auto& entry = facts.boot_entries[*facts.boot_entry];
+    for (const auto& argument : image::kernel_arguments(entry.arguments)) {
+        if (argument.key != "console" || !image::is_pv_console(argument.value)) continue;
+        findings.push_back({Severity::warning, "pv-console-argument", entry.where,
+                            image::printable(argument.text, 80),
+                            "no HVM instance has that console: EC2's console output stays empty",
+                            "amilift names the consoles of the job in its place"});
+        return;
+    }
+}
+
 constexpr Module kModule{kName, plan, verify};
 
 }  // namespace
@@ -202,6 +254,27 @@ constexpr Module kModule{kName, plan, verify};
 Result<std::vector<PathEdit>> console_edits(const SafeRoot& root,
                                             const std::vector<std::string>& consoles) {
     return Planner(root, serial_port(consoles)).run();
+}
+
+Result<std::vector<Finding>> console_findings(const SafeRoot& root, const image::ImageFacts& facts,
+                                              const std::vector<std::string>& consoles) {
+    std::vector<Finding> findings;
+    add_argument_finding(facts, findings);
+    const auto port = serial_port(consoles);
+    AMILIFT_TRY(const auto edits, console_edits(root, consoles));
+    for (const auto& edit : edits) {
+        if (edit.before && edit.after && edit.path.ends_with("/securetty")) {
+            findings.push_back(securetty_finding(edit.path, port ? port->device : ""));
+        } else if (edit.before && edit.after) {
+            std::ranges::move(changed_lines(edit), std::back_inserter(findings));
+        } else if (edit.before) {
+            findings.push_back(login_finding(edit.path, "a job for a login on a PV console"));
+        } else if (edit.path.find(".wants/") != std::string::npos) {
+            findings.push_back(
+                login_finding(edit.path, "a link by which systemd starts a login on a PV console"));
+        }
+    }
+    return findings;
 }
 
 const Module& console_module() {

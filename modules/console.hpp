@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/result.hpp"
+#include "image/facts.hpp"
 #include "image/safe_root.hpp"
 #include "image/text_lines.hpp"
 #include "modules/module.hpp"
@@ -44,5 +45,12 @@ enum class PvConsoleItem { replace, drop };
 /// console only loses the systemd links.
 [[nodiscard]] core::Result<std::vector<PathEdit>> console_edits(
     const image::SafeRoot& root, const std::vector<std::string>& consoles);
+
+/// What of that somebody should know before a conversion: logins and kernel messages on a console
+/// that no HVM instance has ("pv-console-login", "pv-console-argument"), and a serial port on which
+/// root may not log in ("securetty-without-serial"). None for an image that was converted.
+[[nodiscard]] core::Result<std::vector<image::Finding>> console_findings(
+    const image::SafeRoot& root, const image::ImageFacts& facts,
+    const std::vector<std::string>& consoles);
 
 }  // namespace amilift::modules

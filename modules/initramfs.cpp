@@ -531,6 +531,8 @@ std::vector<image::Finding> platform_findings(const image::ImageFacts& facts,
     } else {
         check.require(kernel->xen_blkfront, "no-xen-blkfront-driver", "xen-blkfront", "its disks",
                       "Xen");
+        check.require(kernel->xen_netfront, "no-xen-netfront-driver", "xen-netfront", "its network",
+                      "Xen");
         check.require_in_initramfs(kernel->xen_blkfront, "xen-blkfront");
     }
     return check.take(image::Severity::refusal);

@@ -18,10 +18,10 @@ namespace amilift::modules {
 [[nodiscard]] const Module& initramfs_module();
 
 /// What keeps the kernel that will boot from running on `platform`: refusals with the ids
-/// "not-64-bit", "no-nvme-driver", "no-ena-driver", "no-xen-blkfront-driver" and
-/// "initramfs-not-repairable", the same as image::assess() gives. Without a
-/// platform nothing is refused: what cannot be repaired is a warning. Empty if nothing will boot,
-/// which is another's finding.
+/// "not-64-bit", "no-nvme-driver", "no-ena-driver", "no-xen-blkfront-driver",
+/// "no-xen-netfront-driver" and "initramfs-not-repairable", the same as image::assess() gives.
+/// Without a platform nothing is refused: what cannot be repaired is a warning. Empty if nothing
+/// will boot, which is another's finding.
 [[nodiscard]] std::vector<image::Finding> platform_findings(
     const image::ImageFacts& facts, const std::optional<job::Platform>& platform);
 

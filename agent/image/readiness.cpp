@@ -58,11 +58,13 @@ struct Repair {
     std::string_view finding;
     bool on_xen = true;
 };
-constexpr std::array<Repair, 7> kRepairs{{{"network-static-address"},
+constexpr std::array<Repair, 9> kRepairs{{{"network-static-address"},
                                           {"network-bound-to-mac"},
                                           {"network-name-by-mac"},
                                           {"kudzu"},
                                           {"network-card-renamed", false},
+                                          {"nvme-timeout-missing", false},
+                                          {"nvme-timeout-out-of-range", false},
                                           {"resume-device", false},
                                           {"crypttab-device-name", false}}};
 /// One that may keep it from being reached, and that only its owner can mend.
@@ -442,6 +444,11 @@ class Assessor {
 
     static void judge_network(const BootEntry& entry, const Kernel& kernel,
                               PlatformVerdicts& verdicts) {
+        if (!is_usable(kernel.xen_netfront)) {
+            add(verdicts, {Platform::pv, Platform::xen},
+                without_driver(entry, kernel, kernel.xen_netfront,
+                               {"xen-netfront", "no-xen-netfront-driver", ""}));
+        }
         const auto& ena = kernel.ena;
         if (!is_usable(ena)) {
             add(verdicts, nitro(),

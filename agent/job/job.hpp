@@ -43,7 +43,7 @@ inline constexpr std::uint32_t kMaxSizeGib = 16384;
 /// Where the new AMI must be able to run.
 enum class Platform {
     nitro,  ///< disks are NVMe, the network is ENA, 64 bits only
-    xen     ///< disks are xen-blkfront
+    xen     ///< disks are xen-blkfront, the network is xen-netfront
 };
 
 /// What of the conversion itself the user chose. This part also serves local conversions.

@@ -12,6 +12,7 @@
 #include "image/kernel_arguments.hpp"
 #include "image/pv_boot.hpp"
 #include "modules/bootloader.hpp"
+#include "modules/console.hpp"
 #include "modules/copy.hpp"
 #include "modules/disk_grow.hpp"
 #include "modules/initramfs.hpp"
@@ -91,6 +92,13 @@ Result<Inspection> inspect_content(const SourceImage& source, ConversionObserver
             image::choose_pv_boot(source.root(), inspection.facts, options->architecture));
     }
     auto& findings = inspection.facts.findings;
+    if (options == nullptr || !is_paravirtual(*options)) {
+        const auto& consoles =
+            options != nullptr ? options->consoles : job::ConversionOptions{}.consoles;
+        AMILIFT_TRY(auto logins,
+                    modules::console_findings(source.root(), inspection.facts, consoles));
+        std::ranges::move(logins, std::back_inserter(findings));
+    }
     findings.insert(findings.begin(), source.findings().begin(), source.findings().end());
     if (const auto& entry = inspection.facts.boot_entry; entry) {
         const auto flags =

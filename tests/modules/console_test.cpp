@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "modules/console.hpp"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -272,6 +273,55 @@ TEST_F(ConsoleModule, FailsToVerifyWhatIsNotConverted) {
     const auto proofs = verify(console_module());
     ASSERT_FALSE(proofs.has_value());
     EXPECT_THAT(proofs.error().what, HasSubstr("edit /etc/securetty"));
+}
+
+TEST_F(ConsoleModule, TellsWhatItWillDo) {
+    source_.file("/etc/inittab",
+                 "id:3:initdefault:\n"
+                 "co:2345:respawn:/sbin/agetty xvc0 9600 vt100-nav\n"
+                 "1:2345:respawn:/sbin/mingetty tty1\n");
+    source_.file("/etc/init/hvc0.conf", "respawn\nexec /sbin/getty -8 38400 hvc0\n");
+    source_.link("/etc/systemd/system/getty.target.wants/serial-getty@hvc0.service",
+                 "/lib/systemd/system/serial-getty@.service");
+    source_.file("/etc/securetty", "console\nhvc0\n");
+    facts_.boot_entries = {{.title = "a",
+                            .where = "/boot/grub/menu.lst:3",
+                            .kernel = "/v",
+                            .initrds = {},
+                            .arguments = "ro console=tty0 console=hvc0"}};
+    facts_.boot_entry = 0;
+    const auto findings = console_findings(source_.open(), facts_, options_.consoles);
+    ASSERT_TRUE(findings.has_value()) << findings.error().message();
+    std::vector<std::string> told;
+    for (const auto& finding : *findings) {
+        EXPECT_FALSE(finding.consequence.empty() || finding.action.empty());
+        told.push_back(fmt::format("{} {} {}: {}", image::to_string(finding.severity), finding.id,
+                                   finding.where, finding.seen));
+    }
+    EXPECT_THAT(
+        told,
+        ElementsAre(
+            "warning pv-console-argument /boot/grub/menu.lst:3: console=hvc0",
+            "warning pv-console-login "
+            "/etc/systemd/system/getty.target.wants/serial-getty@hvc0.service: a link by which "
+            "systemd starts a login on a PV console",
+            "warning pv-console-login /etc/inittab:2: "
+            "co:2345:respawn:/sbin/agetty xvc0 9600 vt100-nav",
+            "warning pv-console-login /etc/init/hvc0.conf: a job for a login on a PV console",
+            "info securetty-without-serial /etc/securetty: it does not list ttyS0"));
+}
+
+TEST_F(ConsoleModule, HasNothingToTellOfAConvertedImage) {
+    REQUIRE_ROOT_TO_WRITE();
+    source_.file("/etc/inittab", "co:2345:respawn:/sbin/agetty xvc0 9600 vt100-nav\n");
+    source_.file("/etc/securetty", "console\n");
+    convert(console_module());
+    auto findings = console_findings(target_.open(), facts_, options_.consoles);
+    ASSERT_TRUE(findings.has_value());
+    std::erase_if(*findings, [](const image::Finding& finding) {
+        return finding.id == "pv-console-argument";  // of the menu, which is another module's
+    });
+    EXPECT_THAT(*findings, IsEmpty());
 }
 
 }  // namespace

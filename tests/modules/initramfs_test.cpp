@@ -343,17 +343,22 @@ TEST_F(InitramfsModule, PlatformNitroWantsItsDrivers) {
     EXPECT_THAT(ids(findings(std::nullopt)), IsEmpty());
 }
 
-TEST_F(InitramfsModule, PlatformXenWantsItsDisks) {
+TEST_F(InitramfsModule, PlatformXenWantsItsDisksAndItsNetwork) {
+    EXPECT_THAT(ids(findings(job::Platform::xen)), ElementsAre("refusal no-xen-netfront-driver"));
+    source_.file("/lib/modules/2/modules.builtin", "kernel/xen-netfront.ko\n");
     EXPECT_THAT(ids(findings(job::Platform::xen)), IsEmpty());
+    source_.file("/lib/modules/2/modules.builtin", "");
     source_.file("/boot/vmlinuz-2", image::bz_image("2", false));
     source_.file("/lib/modules/2/modules.dep", "kernel/nvme.ko:\n");
-    EXPECT_THAT(ids(findings(job::Platform::xen)), ElementsAre("refusal no-xen-blkfront-driver"));
+    EXPECT_THAT(ids(findings(job::Platform::xen)),
+                ElementsAre("refusal no-xen-blkfront-driver", "refusal no-xen-netfront-driver"));
 }
 
 TEST_F(InitramfsModule, PlatformWantsAnInitramfsThatCanBeRepaired) {
     auto sample = usual_sample("2");
     sample["init"] = "#!/bin/nash\ninsmod /lib/xenblk.ko\n";
     put_initramfs("2", sample);
+    source_.file("/lib/modules/2/modules.builtin", "kernel/xen-netfront.ko\n");
     EXPECT_THAT(ids(findings(job::Platform::nitro)),
                 ElementsAre("refusal initramfs-not-repairable"));
     EXPECT_THAT(ids(findings(job::Platform::xen)), ElementsAre("refusal initramfs-not-repairable"));

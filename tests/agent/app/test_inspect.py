@@ -93,7 +93,9 @@ def test_json_is_as_the_schema_says(tmp_path: Path, platform: str) -> None:
 
 def test_kernel_without_drivers_is_refused_on_nitro_only(tmp_path: Path) -> None:
     tree = tree_of(tmp_path)
-    (tree / "lib/modules" / KERNEL / "modules.builtin").write_text("kernel/drivers/block/xen-blkfront.ko\n")
+    (tree / "lib/modules" / KERNEL / "modules.builtin").write_text(
+        "kernel/drivers/block/xen-blkfront.ko\nkernel/drivers/net/xen-netfront.ko\n"
+    )
     image = image_of(tree)
     code, seen = document(image)
     jsonschema.Draft202012Validator(closed(SCHEMA)).validate(seen)

@@ -154,6 +154,20 @@ TEST_F(ReadinessTest, NeedsTheXenDiskOnXenOnly) {
     EXPECT_THAT(ids(Platform::xen), ElementsAre("no-xen-blkfront-driver"));
 }
 
+TEST_F(ReadinessTest, NeedsTheXenNetworkOnXen) {
+    kernel().xen_netfront.place = "";
+    EXPECT_THAT(verdicts(), ElementsAre(kRefused, kRefused, kReady, kReady));
+    EXPECT_THAT(ids(Platform::xen), ElementsAre("no-xen-netfront-driver"));
+}
+
+TEST_F(ReadinessTest, IsNotReadyForNitroWithoutTheTimeOut) {
+    for (const char* id : {"nvme-timeout-missing", "nvme-timeout-out-of-range"}) {
+        facts.findings = {{Severity::info, id, "/boot/grub/menu.lst:1", "a", "b", "c"}};
+        EXPECT_THAT(verdicts(), ElementsAre(kReady, kReady, kRepairable, kRepairable));
+        EXPECT_THAT(ids(Platform::nitro), ElementsAre(id));
+    }
+}
+
 TEST_F(ReadinessTest, NeedsANetworkOnNitro) {
     kernel().ena.place = "/lib/modules/6.1.0/kernel/ena.ko";  // loaded from the root filesystem
     EXPECT_EQ(verdict(Platform::nitro), kReady);
