@@ -101,8 +101,9 @@ Result<AmiInspection> inspect_ami(const InspectOptions& options, const core::Can
         services, options.source, id, [&](const flow::AttachedRoot& root) -> Result<> {
             worker::ConversionObserver silent;
             worker::WorkerClient client;
-            AMILIFT_TRY(auto inspection,
-                        client.inspect({{root.path, root.volume}, true}, silent, cancel));
+            AMILIFT_TRY(
+                auto inspection,
+                client.inspect({{root.path, root.volume, root.device}, true}, silent, cancel));
             seen = AmiInspection{root.image, std::move(inspection)};
             return {};
         }));

@@ -67,8 +67,8 @@ core::Result<flow::ConvertOutcome> SandboxedDiskWorker::convert(
     const std::function<void(flow::Update::Kind, std::string)>& say,
     const std::function<void(const dev::CopyProgress&)>& progress, const core::Cancel& cancel) {
     worker::ConversionRequest request;
-    request.source = {order.source_path, order.source_volume};
-    request.target = {order.target_path, order.target_volume};
+    request.source = {order.source_path, order.source_volume, order.source_device};
+    request.target = {order.target_path, order.target_volume, order.target_device};
     request.options = order.options;
     // The source volume was made for this job: replaying its journal changes nobody's data.
     request.may_replay_source_journal = true;

@@ -16,6 +16,8 @@
 #include <filesystem>
 #include <system_error>
 
+#include "dev/device_match.hpp"
+
 namespace amilift::dev {
 namespace {
 
@@ -43,6 +45,17 @@ Result<struct stat> status_of(const Fd& fd, const std::string& path) {
         return fail_errno(saved, fmt::format("cannot read status of '{}'", path));
     }
     return st;
+}
+
+Result<std::filesystem::path> device_directory(const std::string& sysfs, unsigned major,
+                                               unsigned minor) {
+    namespace fs = std::filesystem;
+    std::error_code error;
+    fs::path node =
+        fs::canonical(fs::path(sysfs) / "dev/block" / fmt::format("{}:{}", major, minor), error);
+    if (!error) return node;
+    return fail_errno(error.value(),
+                      fmt::format("cannot find block device {}:{} in '{}'", major, minor, sysfs));
 }
 
 const char* kind_name(mode_t mode) {
@@ -138,12 +151,20 @@ Result<std::string> BlockDevice::nvme_serial() const {
     return read_nvme_serial("/sys", major(st.st_rdev), minor(st.st_rdev));
 }
 
-Result<> BlockDevice::require_volume(const std::string& volume_id) const {
-    AMILIFT_TRY(const auto serial, nvme_serial());
-    if (serial_is_volume(serial, volume_id)) return {};
+Result<> BlockDevice::require_volume(const std::string& volume_id,
+                                     const std::string& requested_device) const {
+    DeviceFacts facts;
+    if (is_block_) {
+        AMILIFT_TRY(const auto st, status_of(fd_, path_));
+        AMILIFT_TRY(facts, read_device_facts("/sys", major(st.st_rdev), minor(st.st_rdev)));
+        if (is_device_of_volume(facts, volume_id, requested_device)) return {};
+    }
     return fail(Errc::conflict,
-                fmt::format("'{}' is not volume '{}': its NVMe serial is '{}'", path_, volume_id,
-                            serial.empty() ? "(none)" : serial),
+                fmt::format("'{}' is not volume '{}', attached as '{}': it is {}{} with NVMe "
+                            "serial '{}'",
+                            path_, volume_id, requested_device,
+                            facts.devtype.empty() ? "no block device" : facts.devtype + " ",
+                            facts.sysname, facts.serial.empty() ? "(none)" : facts.serial),
                 "the device changed its name; wait for the volume's device again");
 }
 
@@ -184,19 +205,23 @@ Result<Fd> BlockDevice::reopen(int flags) const {
 }
 
 Result<std::string> read_nvme_serial(const std::string& sysfs, unsigned major, unsigned minor) {
-    namespace fs = std::filesystem;
-    const fs::path link = fs::path(sysfs) / "dev/block" / fmt::format("{}:{}", major, minor);
+    AMILIFT_TRY(auto node, device_directory(sysfs, major, minor));
     std::error_code error;
-    fs::path node = fs::canonical(link, error);
-    if (error) {
-        return fail_errno(error.value(), fmt::format("cannot find block device {}:{} in '{}'",
-                                                     major, minor, sysfs));
-    }
-    if (fs::exists(node / "partition", error)) node = node.parent_path();
+    if (std::filesystem::exists(node / "partition", error)) node = node.parent_path();
     if (!node.filename().string().starts_with("nvme")) return std::string();
     // "device" is the controller, or with native multipath the subsystem: both have a serial.
     AMILIFT_TRY(auto serial, core::read_file((node / "device/serial").string(), kSerialLimit));
     return trimmed(std::move(serial));
+}
+
+Result<DeviceFacts> read_device_facts(const std::string& sysfs, unsigned major, unsigned minor) {
+    AMILIFT_TRY(const auto node, device_directory(sysfs, major, minor));
+    DeviceFacts facts;
+    facts.sysname = node.filename().string();
+    std::error_code error;
+    facts.devtype = std::filesystem::exists(node / "partition", error) ? "partition" : "disk";
+    AMILIFT_TRY(facts.serial, read_nvme_serial(sysfs, major, minor));
+    return facts;
 }
 
 bool serial_is_volume(std::string_view serial, std::string_view volume_id) {

@@ -10,6 +10,8 @@
 
 namespace amilift::dev {
 
+struct DeviceFacts;
+
 enum class Access { read_only, read_write };
 
 /// An open disk: a block device or a regular file that stands for one. Owns the descriptor.
@@ -32,9 +34,11 @@ class BlockDevice {
     /// the device is not NVMe. EBS: "vol" + 17 hex digits.
     [[nodiscard]] core::Result<std::string> nvme_serial() const;
 
-    /// Errc::conflict unless nvme_serial() equals `volume_id` ("vol-0abc...", dash ignored). The
-    /// last look before the first write: /dev/disk/by-id links can be stale.
-    [[nodiscard]] core::Result<> require_volume(const std::string& volume_id) const;
+    /// Errc::conflict unless the device that is open is that of EBS volume `volume_id`, which was
+    /// attached as `requested_device`, by the rule of is_device_of_volume(). The last look before
+    /// the first write: names and links of /dev can be stale, the descriptor's number cannot.
+    [[nodiscard]] core::Result<> require_volume(const std::string& volume_id,
+                                                const std::string& requested_device) const;
 
     /// fsync (files) or fsync + BLKFLSBUF (devices).
     [[nodiscard]] core::Result<> flush() const;
@@ -62,6 +66,11 @@ class BlockDevice {
 /// not_found (no such device), io_error.
 [[nodiscard]] core::Result<std::string> read_nvme_serial(const std::string& sysfs, unsigned major,
                                                          unsigned minor);
+
+/// What sysfs tells about block device major:minor: sysname, devtype and serial; udev's part stays
+/// empty. Errors: those of read_nvme_serial().
+[[nodiscard]] core::Result<DeviceFacts> read_device_facts(const std::string& sysfs, unsigned major,
+                                                          unsigned minor);
 
 /// Whether an NVMe serial ("vol0abc...") is that of EBS volume `volume_id` ("vol-0abc..."): EBS
 /// gives the id without its dash. False when either is empty.

@@ -27,7 +27,8 @@ job::Job job_of_look(const std::string& ami) {
 Result<> attach_and_look(Run& run, const std::function<Result<>(const AttachedRoot&)>& look) {
     AMILIFT_CHECK(steps::create_volumes(run));
     AMILIFT_CHECK(steps::attach_volumes(run));
-    return look(AttachedRoot{*run.source, run.target_path, run.record.target_volume});
+    return look(AttachedRoot{*run.source, run.target_path, run.record.target_volume,
+                             run.record.target_attach_name});
 }
 
 }  // namespace

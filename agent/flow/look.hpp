@@ -15,6 +15,7 @@ struct AttachedRoot {
     const aws::Image& image;
     std::string path;    ///< of the block device
     std::string volume;  ///< "vol-..."
+    std::string device;  ///< the name asked of EC2
 };
 
 /// Makes a volume of the AMI's root snapshot, attaches it to this instance, calls `look`, and

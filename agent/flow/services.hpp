@@ -23,6 +23,8 @@ struct ConvertOrder {
     std::string target_volume;
     job::ConversionOptions options;
     bool target_is_untouched = false;  ///< just made, and nothing has been written to it yet
+    std::string source_device{};       ///< the names asked of EC2, by which Xen disks are known
+    std::string target_device{};
 };
 
 struct ConvertOutcome {

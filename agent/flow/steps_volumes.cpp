@@ -273,8 +273,14 @@ Result<> convert(Run& run) {
     AMILIFT_TRY(const auto* image, source_image(run));
     auto options = run.job->conversion;
     options.architecture = image->architecture;
-    const ConvertOrder order{run.source_path,      record.source_volume, run.target_path,
-                             record.target_volume, std::move(options),   untouched};
+    const ConvertOrder order{.source_path = run.source_path,
+                             .source_volume = record.source_volume,
+                             .target_path = run.target_path,
+                             .target_volume = record.target_volume,
+                             .options = std::move(options),
+                             .target_is_untouched = untouched,
+                             .source_device = record.source_attach_name,
+                             .target_device = record.target_attach_name};
     dev::CopyMeter meter;
     AMILIFT_TRY(
         const auto outcome,

@@ -23,8 +23,10 @@ namespace amilift::worker {
 /// One disk of a conversion.
 struct DiskRef {
     std::string path;
-    std::string volume_id{};  ///< checked against the NVMe serial on the open descriptor; empty:
-                              ///< local
+    /// Of an EBS volume, which the open descriptor must be: by its NVMe serial, or as a Xen disk by
+    /// the device name that was asked of EC2. Empty: local.
+    std::string volume_id{};
+    std::string requested_device{};
 };
 
 struct ConversionRequest {

@@ -30,9 +30,10 @@ Result<std::optional<dev::LoopDevice>> attach(const dev::BlockDevice& disk,
         disk.is_block_device()) {
         return std::nullopt;
     }
-    // A journal is replayed on a source that was opened for reading: by its name, then.
+    // A journal is replayed on a source that was opened for reading: that very disk, whatever its
+    // name means by now.
     auto loop = access == dev::Access::read_write && disk.access() == dev::Access::read_only
-                    ? dev::LoopDevice::attach(disk.path(), place.offset_bytes,
+                    ? dev::LoopDevice::attach(disk.self_path(), place.offset_bytes,
                                               place.filesystem.size_bytes, access)
                     : dev::LoopDevice::attach(disk, place.offset_bytes, place.filesystem.size_bytes,
                                               access);

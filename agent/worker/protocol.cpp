@@ -154,11 +154,14 @@ Errc errc_from(const std::string& name) {
 }
 
 json disk_to_json(const DiskRef& disk) {
-    return {{"path", disk.path}, {"volume_id", disk.volume_id}};
+    return {{"path", disk.path},
+            {"volume_id", disk.volume_id},
+            {"requested_device", disk.requested_device}};
 }
 
 DiskRef disk_from(const Fields& fields) {
-    return {fields.text("path", 4096), fields.text("volume_id", 64)};
+    return {fields.text("path", 4096), fields.text("volume_id", 64),
+            fields.text("requested_device", 64)};
 }
 
 struct Encoder {

@@ -182,7 +182,8 @@ Result<SourceImage> SourceImage::open(const DiskRef& ref, core::CommandRunner& c
     SourceImage image(std::move(disk));
     image.before_replay_ = std::move(before_replay);
     image.commands_ = &commands;
-    if (!ref.volume_id.empty()) AMILIFT_CHECK(image.disk_.require_volume(ref.volume_id));
+    if (!ref.volume_id.empty())
+        AMILIFT_CHECK(image.disk_.require_volume(ref.volume_id, ref.requested_device));
     AMILIFT_CHECK(require_not_in_use(image.disk_));
     AMILIFT_CHECK(image.look_at_disk());
     if (has_partitions(image.contents_)) {
@@ -306,7 +307,7 @@ Result<> SourceImage::prepare(VolumePlace& place, JournalReplay replay) {
 Result<> SourceImage::check(VolumePlace& place, const std::string& name) {
     if (before_replay_) AMILIFT_CHECK(before_replay_());
     AMILIFT_TRY(auto loop,
-                dev::LoopDevice::attach(disk_.path(), place.offset_bytes,
+                dev::LoopDevice::attach(disk_.self_path(), place.offset_bytes,
                                         place.filesystem.size_bytes, dev::Access::read_write));
     AMILIFT_CHECK(dev::check_ext(*commands_, loop.path(), name));
     AMILIFT_CHECK(loop.detach());

@@ -60,7 +60,9 @@ std::string partial_name(const std::string& name) {
 
 Result<TargetDisk> TargetDisk::open_device(const DiskRef& ref) {
     AMILIFT_TRY(auto disk, dev::BlockDevice::open(ref.path, dev::Access::read_write));
-    if (!ref.volume_id.empty()) AMILIFT_CHECK(disk.require_volume(ref.volume_id));
+    if (!ref.volume_id.empty()) {
+        AMILIFT_CHECK(disk.require_volume(ref.volume_id, ref.requested_device));
+    }
     return TargetDisk(std::move(disk), {}, {});
 }
 

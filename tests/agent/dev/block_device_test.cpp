@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include "dev/device_match.hpp"
 #include "disk_fixture.hpp"
 
 namespace amilift::dev {
@@ -46,7 +47,7 @@ TEST(BlockDevice, RefusesWhatIsNoDisk) {
 TEST(BlockDevice, IsNoVolumeWithoutASerial) {
     const TemporaryDirectory directory;
     const auto disk = open_disk(make_sparse(directory, "disk", 4096));
-    const auto same = disk.require_volume("vol-0123456789abcdef0");
+    const auto same = disk.require_volume("vol-0123456789abcdef0", "/dev/sdf");
     ASSERT_FALSE(same);
     EXPECT_TRUE(same.error().is(Errc::conflict));
     EXPECT_NE(same.error().what.find("vol-0123456789abcdef0"), std::string::npos);
@@ -96,6 +97,30 @@ TEST_F(FakeSysfs, GivesThePartitionsDisk) {
     const auto serial = read_nvme_serial(directory_.path(), 259, 2);
     ASSERT_TRUE(serial) << serial.error().message();
     EXPECT_EQ(*serial, "vol0123456789abcdef0");
+}
+
+/// What the worker asks of the descriptor's number: the same as the agent of udev.
+TEST_F(FakeSysfs, TellsWhichVolumeADeviceIs) {
+    add("259:1", "nvme1n1", "vol0123456789abcdef0\n");
+    add("259:2", "nvme1n1/nvme1n1p1", "");
+    std::ofstream(directory_.file("devices/nvme1n1/nvme1n1p1/partition")) << "1\n";
+    add("202:80", "xvdf", "");
+    add("202:81", "xvdf/xvdf1", "");
+    std::ofstream(directory_.file("devices/xvdf/xvdf1/partition")) << "1\n";
+    add("7:0", "loop0", "");
+    const auto is = [&](unsigned major, unsigned minor, const std::string& requested) {
+        const auto facts = read_device_facts(directory_.path(), major, minor);
+        EXPECT_TRUE(facts) << facts.error().message();
+        return facts && is_device_of_volume(*facts, "vol-0123456789abcdef0", requested);
+    };
+    EXPECT_TRUE(is(259, 1, "/dev/sdf"));
+    EXPECT_FALSE(is(259, 2, "/dev/sdf")) << "a partition";
+    EXPECT_TRUE(is(202, 80, "/dev/sdf"));
+    EXPECT_FALSE(is(202, 80, "/dev/sdg"));
+    EXPECT_FALSE(is(202, 80, "")) << "nobody asked for a name";
+    EXPECT_FALSE(is(202, 81, "/dev/sdf1")) << "a partition";
+    EXPECT_FALSE(is(7, 0, "/dev/sdf"));
+    EXPECT_FALSE(read_device_facts(directory_.path(), 202, 96));
 }
 
 TEST_F(FakeSysfs, GivesNothingForOtherDisksAndFailsForMissingOnes) {

@@ -33,6 +33,7 @@ TEST_F(LookTest, SeesTheRootOnAVolumeThatGoesAgain) {
         seen = root.path;
         EXPECT_EQ(root.image.id, kSource);
         EXPECT_EQ(root.path, "/dev/fake-" + root.volume);
+        EXPECT_EQ(root.device, "/dev/sdf");
         const auto& volume = ec2.volumes.at(root.volume);
         EXPECT_EQ(volume.snapshot_id, "snap-0000000000000000c");
         EXPECT_EQ(volume.tags.at("amilift:job"), "inspect-1");

@@ -55,6 +55,8 @@ TEST_F(FlowTest, GivesTheWorkerTheDevicesOfItsVolumes) {
     EXPECT_EQ(order.source_path, "/dev/fake-" + order.source_volume);
     EXPECT_EQ(order.target_path, "/dev/fake-" + order.target_volume);
     EXPECT_NE(order.source_volume, order.target_volume);
+    EXPECT_EQ(order.source_device, "/dev/sdf");
+    EXPECT_EQ(order.target_device, "/dev/sdg");
     EXPECT_TRUE(order.target_is_untouched);
     EXPECT_EQ(ec2.created.at(order.source_volume).snapshot_id, "snap-0000000000000000c");
     EXPECT_EQ(ec2.created.at(order.target_volume).snapshot_id, std::nullopt);

@@ -816,10 +816,13 @@ TEST_F(Conversion, TargetThatIsNotTheVolumeIsRefusedBeforeAnyByteIsWritten) {
     {
         const LoopTarget target(disk, commands);
         auto r = request();
-        r.target = {target.path(), "vol-0123456789abcdef0"};
-        const auto result = run(r);
-        ASSERT_FALSE(result);
-        EXPECT_TRUE(result.error().is(Errc::conflict)) << result.error().message();
+        // Neither an NVMe disk of that serial nor the Xen disk of that name.
+        for (const auto* requested : {"", "/dev/sdf", "/dev/xvdf"}) {
+            r.target = {target.path(), "vol-0123456789abcdef0", requested};
+            const auto result = run(r);
+            ASSERT_FALSE(result);
+            EXPECT_TRUE(result.error().is(Errc::conflict)) << result.error().message();
+        }
     }
     EXPECT_EQ(read_text(disk).find_first_not_of('\xff'), std::string::npos);
 }

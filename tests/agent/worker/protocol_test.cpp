@@ -33,8 +33,8 @@ std::string frame(std::string_view json) {
 
 ConversionRequest sample_request() {
     ConversionRequest request;
-    request.source = {"/dev/nvme1n1", "vol-0123456789abcdef0"};
-    request.target = {"/dev/nvme2n1", "vol-0123456789abcdef1"};
+    request.source = {"/dev/nvme1n1", "vol-0123456789abcdef0", "/dev/sdf"};
+    request.target = {"/dev/nvme2n1", "vol-0123456789abcdef1", "/dev/sdg"};
     request.options.virtualization = job::Virtualization::paravirtual;
     request.options.architecture = "i386";
     request.options.bootloader = job::Bootloader::grub_legacy;
@@ -59,6 +59,8 @@ TEST(Protocol, RequestArrivesAsItWasSent) {
     EXPECT_EQ(request->source.volume_id, "vol-0123456789abcdef0");
     EXPECT_EQ(request->target.path, "/dev/nvme2n1");
     EXPECT_EQ(request->target.volume_id, "vol-0123456789abcdef1");
+    EXPECT_EQ(request->source.requested_device, "/dev/sdf");
+    EXPECT_EQ(request->target.requested_device, "/dev/sdg");
     EXPECT_EQ(request->options.virtualization, job::Virtualization::paravirtual);
     EXPECT_EQ(request->options.architecture, "i386");
     EXPECT_EQ(request->options.bootloader, job::Bootloader::grub_legacy);
@@ -113,11 +115,12 @@ Inspection sample_inspection() {
 
 TEST(Protocol, InspectionsAreAskedForAndArriveWhole) {
     const auto request =
-        decode_request(encode_request(InspectionRequest{{"/dev/x", "vol-1"}, true}));
+        decode_request(encode_request(InspectionRequest{{"/dev/x", "vol-1", "/dev/sdf"}, true}));
     ASSERT_TRUE(request) << request.error().message();
     const auto& look = std::get<InspectionRequest>(*request);
     EXPECT_EQ(look.disk.path, "/dev/x");
     EXPECT_EQ(look.disk.volume_id, "vol-1");
+    EXPECT_EQ(look.disk.requested_device, "/dev/sdf");
     EXPECT_TRUE(look.may_replay_journal);
 
     const auto text = encode(sample_inspection());
