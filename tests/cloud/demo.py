@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -201,7 +202,8 @@ def _play(cloud: LocalEc2, story: Story, options: argparse.Namespace) -> str:
     if options.within is not None and seconds > options.within:
         raise DemoFailure(
             f"{seconds:.1f} s from the launch of {helper} to the login of {result}, "
-            f"expected at most {options.within:g} s"
+            f"expected at most {options.within:g} s (this machine: {os.cpu_count()} processors, "
+            f"load {os.getloadavg()[0]:.1f})"
         )
     became = "runs on Nitro" if hvm else "is HVM"
     return (
