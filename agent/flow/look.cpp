@@ -21,6 +21,8 @@ job::Job job_of_look(const std::string& ami) {
     // One volume, made from the snapshot; HVM and licensed AMIs as well as others.
     job.conversion.layout = job::Layout::in_place;
     job.conversion.platform = job::Platform::nitro;
+    // It bounds the clean-up, for which a person waits.
+    job.deadline = std::chrono::seconds::zero();
     return job;
 }
 

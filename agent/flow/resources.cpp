@@ -52,12 +52,12 @@ Search look_for_leftovers(aws::Ec2Api& ec2, const std::string& job_id) {
         std::erase_if(out.volumes,
                       [](const auto& v) { return v.state == "deleting" || v.state == "deleted"; });
     } else {
-        note(search.complete, std::unexpected(std::move(volumes).error()));
+        note(search.complete, std::unexpected(volumes.error()));
     }
-    if (!snapshots) note(search.complete, std::unexpected(std::move(snapshots).error()));
+    if (!snapshots) note(search.complete, std::unexpected(snapshots.error()));
     if (!images) {
         // Which snapshots are in use is not known.
-        note(search.complete, std::unexpected(std::move(images).error()));
+        note(search.complete, std::unexpected(images.error()));
         return search;
     }
     keep_job(*images, job_id);

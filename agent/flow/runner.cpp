@@ -78,8 +78,8 @@ core::Result<Record> start_record(const Services& services) {
 }  // namespace
 
 core::Result<Record> run_job(Services& services) {
-    auto record = start_record(services);
-    Run run{services, record ? *std::move(record) : fresh_record(services), {}, {}, {}, {}};
+    const auto record = start_record(services);
+    Run run{services, record ? *record : fresh_record(services), {}, {}, {}, {}};
     auto& state = run.record.state;
     if (!record) {
         // Where the job was is not known; what it made has its tag.

@@ -260,7 +260,7 @@ TEST_F(Cloud, FaultsAreRiddenOutOrReported) {
            "CreateVolume@1=drop-after", "--fault", "DeleteVolume@1=drop-after"});
     if (HasFatalFailure()) return;
     StaticCredentials keys(admin());
-    Client client(transport, keys, clock, cancel, options);
+    Client client(transport, keys, clock, cancel, options, {.longest_call = 10s});
     Ec2Client ec2(client);
     const auto listed = ec2.describe_volumes({}, kOurs);
     ASSERT_TRUE(listed) << listed.error().message();
