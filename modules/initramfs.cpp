@@ -117,6 +117,11 @@ void note_drivers(const image::Kernel& kernel, Repair& repair, job::Virtualizati
         repair.drivers.insert(file);
         modules.insert(module);
     }
+    // Only the next one that is made for this kernel can get them.
+    if (!kernel.initramfs.other_kernel.empty()) {
+        modules.clear();
+        return;
+    }
     if (!has.empty())
         repair.has.push_back(fmt::format("{}: {}", kernel.version, fmt::join(has, ", ")));
     if (!lacking.empty())

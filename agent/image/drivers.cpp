@@ -223,6 +223,15 @@ Result<> DriverFinder::look(Kernel& kernel, const std::vector<std::string>& init
         found.initramfs.segments = contents.segments;
         found.initramfs.problem = contents.problem;
         found.initramfs.obstacle = obstacle_to_addition(contents);
+        // Without a version nothing is known to be of another one.
+        if (!kernel.version.empty()) {
+            found.initramfs.other_kernel = other_kernel(contents, kernel.version);
+        }
+        if (!found.initramfs.other_kernel.empty() && found.initramfs.obstacle.empty()) {
+            found.initramfs.obstacle = fmt::format(
+                "was made for kernel {}, whose modules kernel {} cannot load",
+                printable(found.initramfs.other_kernel, 80), printable(kernel.version, 80));
+        }
         for (const auto& [name, text] : contents.settings) {
             found.rules.add_settings(text, fmt::format("{}:/{}", found.initramfs.path, name));
         }

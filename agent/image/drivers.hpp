@@ -51,7 +51,8 @@ struct Initramfs {
     std::vector<std::string> segments;  ///< "cpio", "zstd cpio", in file order
     /// Why it could not be read to its end; its drivers are not known then. Empty: it could.
     std::string problem;
-    std::string obstacle;  ///< obstacle_to_addition()
+    std::string obstacle;      ///< obstacle_to_addition(), or that it is another kernel's
+    std::string other_kernel;  ///< the version of that, see other_kernel()
 };
 
 struct Kernel;

@@ -46,6 +46,7 @@ class Reporter {
             });
         }
         std::ranges::move(network.findings, std::back_inserter(facts_.findings));
+        report_initramfs();
         AMILIFT_CHECK(report_drivers());
         AMILIFT_CHECK(report_kudzu());
         AMILIFT_CHECK(report_shutdown());
@@ -155,6 +156,19 @@ class Reporter {
                 "a volume that does not answer for 30 seconds turns the root filesystem read-only",
                 fmt::format("amilift adds {}={}", wanted.key, wanted.value));
         }
+    }
+
+    void report_initramfs() {
+        const auto* kernel = facts_.boot_kernel();
+        if (kernel == nullptr || kernel->initramfs.other_kernel.empty()) return;
+        add(Severity::warning, "initramfs-of-another-kernel", kernel->initramfs.path,
+            fmt::format("it has modules of kernel {}, and the entry that boots loads it for "
+                        "kernel {}",
+                        printable(kernel->initramfs.other_kernel, 80),
+                        printable(kernel->version, 80)),
+            "the kernel has no driver but those that are built in until its root is mounted",
+            "amilift adds nothing to it; name the kernel's own initramfs in the boot menu, or make "
+            "one");
     }
 
     Result<> report_drivers() {

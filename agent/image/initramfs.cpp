@@ -7,6 +7,7 @@
 #include <array>
 #include <set>
 
+#include "image/kernel_modules.hpp"
 #include "image/text_lines.hpp"
 
 namespace amilift::image {
@@ -268,6 +269,21 @@ std::string module_directory(const InitramfsContents& contents, std::string_view
     const auto lib = contents.members.find("lib");
     const bool merged = lib != contents.members.end() && lib->second == CpioType::link;
     return fmt::format("{}lib/modules/{}", merged ? "usr/" : "", version);
+}
+
+std::string other_kernel(const InitramfsContents& contents, std::string_view version) {
+    std::string other;
+    for (const std::string_view top : {"usr/lib/modules/", "lib/modules/"}) {
+        for (auto m = contents.members.lower_bound(std::string(top));
+             m != contents.members.end() && m->first.starts_with(top); ++m) {
+            const auto name = std::string_view(m->first).substr(top.size());
+            const auto slash = name.find('/');
+            if (slash == std::string_view::npos || module_name(name).empty()) continue;
+            if (name.substr(0, slash) == version) return {};
+            other = name.substr(0, slash);
+        }
+    }
+    return other;
 }
 
 bool can_be_extended(const InitramfsContents& contents) {

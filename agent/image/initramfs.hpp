@@ -51,6 +51,10 @@ void read_further_initramfs(std::string_view bytes, std::uint64_t unpacked_limit
 [[nodiscard]] std::string module_directory(const InitramfsContents& contents,
                                            std::string_view version);
 
+/// The version of a kernel whose modules are in it while none of `version` are: it was made for
+/// that kernel. Empty: it has modules of `version`, or of no kernel at all.
+[[nodiscard]] std::string other_kernel(const InitramfsContents& contents, std::string_view version);
+
 /// Files to put into an initramfs: names as in InitramfsContents.
 using InitramfsFiles = std::map<std::string, std::string>;
 

@@ -131,8 +131,9 @@ Result<> require_convertible(const image::ImageFacts& facts) {
 
 /// A conversion that died while it put bytes behind a file of this volume left a part of them
 /// there. They are taken away before anything is read: the plan is made from what the file was.
-Result<> take_back_unfinished_appends(const ConversionRequest& request) {
-    AMILIFT_TRY(auto volume, SourceImage::open(request.target, JournalReplay::allowed));
+Result<> take_back_unfinished_appends(const ConversionRequest& request,
+                                      core::CommandRunner& commands) {
+    AMILIFT_TRY(auto volume, SourceImage::open(request.target, commands, JournalReplay::allowed));
     AMILIFT_TRY(const auto files,
                 modules::Manifest::unfinished_appends(volume.root(), request.target.volume_id));
     const auto places = volume.places();
@@ -517,7 +518,7 @@ Result<ConversionResult> convert(const ConversionRequest& request, core::Command
         target.emplace(std::move(opened));
         target_bytes = target->disk().size_bytes();
     }
-    if (own && request.is_interrupted) AMILIFT_CHECK(take_back_unfinished_appends(request));
+    if (own && request.is_interrupted) AMILIFT_CHECK(take_back_unfinished_appends(request, commands));
     const bool may_replay = own || request.may_replay_source_journal;
     // A replay writes to the source: what has been copied of it before is of no use then.
     const auto forget_copy = [&]() -> Result<> {

@@ -215,10 +215,40 @@ TEST_F(InitramfsModule, TwoKernelsShareOneFile) {
     auto text = std::string(image::kTwoEntries);
     text.replace(text.find("initrd-1"), 8, "initrd-2");
     source_.file("/boot/grub/menu.lst", text);
+    auto both = usual_sample("2");
+    both.merge(usual_sample("1"));
+    put_initramfs("2", both);
     convert(initramfs_module());
     EXPECT_THAT(texts_, ElementsAre(AllOf(HasSubstr("2: nvme, ena, xen-blkfront; of 1: nvme"))));
     EXPECT_TRUE(contents("2").members.contains("usr/lib/modules/1/kernel/nvme.ko"));
     EXPECT_TRUE(contents("2").members.contains("usr/lib/modules/2/kernel/nvme.ko"));
+}
+
+TEST_F(InitramfsModule, NothingIsAddedForAKernelThatItWasNotMadeFor) {
+    REQUIRE_ROOT_TO_WRITE();
+    have_modules("1");
+    auto text = std::string(image::kTwoEntries);
+    text.replace(text.find("initrd-1"), 8, "initrd-2");
+    source_.file("/boot/grub/menu.lst", text);
+    convert(initramfs_module());
+    EXPECT_THAT(texts_, ElementsAre(HasSubstr("modules of 2: nvme, ena, xen-blkfront")));
+    EXPECT_THAT(texts_[0], Not(HasSubstr("of 1:")));
+    EXPECT_FALSE(contents("2").members.contains("usr/lib/modules/1/kernel/nvme.ko"));
+}
+
+TEST_F(InitramfsModule, TheInitramfsOfAnotherKernelIsAFinding) {
+    put_initramfs("2", usual_sample("2-other"));
+    EXPECT_THAT(ids(image::inspect_image(source_.open()).value().findings),
+                testing::Contains("warning initramfs-of-another-kernel"));
+    EXPECT_THAT(ids(findings(job::Platform::nitro)),
+                ElementsAre("refusal initramfs-not-repairable"));
+    EXPECT_THAT(findings(job::Platform::nitro)[0].seen,
+                HasSubstr("it was made for kernel 2-other, whose modules kernel 2 cannot load"));
+    // One without modules is of any kernel.
+    put_initramfs("2", {{"init", "#!/bin/sh\n"}, {"conf/initramfs.conf", "MODULES=dep\n"}});
+    EXPECT_THAT(ids(image::inspect_image(source_.open()).value().findings),
+                Not(testing::Contains("warning initramfs-of-another-kernel")));
+    EXPECT_THAT(ids(findings(job::Platform::nitro)), IsEmpty());
 }
 
 TEST_F(InitramfsModule, EntriesThatShareAKernelMakeOneStep) {

@@ -2,6 +2,7 @@
 // Conversions that leave the filesystem where it is, on loop devices. Needs root.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -138,6 +139,37 @@ TEST_F(InPlace, AtMost16MebibytesAreWrittenWhateverTheSize) {
     ASSERT_TRUE(result) << result.error().message();
     EXPECT_GT(written, 200000U) << "the loader alone is larger";
     EXPECT_LT(written, 16U << 20);
+}
+
+TEST_F(InPlace, SelinuxLabelsStayAndNewFilesGetThatOfTheirDirectory) {
+    constexpr const char* kLabel = "security.selinux";
+    make_volume("ext4", {});
+    {
+        const TestMount mounted(volume, 0, "rw");
+        for (const auto& [path, label] :
+             {std::pair{"/boot", "u:o:boot_t:s0"}, std::pair{"/var/lib", "u:o:var_lib_t:s0"},
+              std::pair{"/boot/grub/grub.conf", "u:o:grub_conf_t:s0"}}) {
+            const auto file = mounted.path() + path;
+            const std::string_view text(label);
+            ASSERT_EQ(::lsetxattr(file.c_str(), kLabel, text.data(), text.size(), 0), 0) << path;
+        }
+    }
+    const auto result = run(on(volume));
+    ASSERT_TRUE(result) << result.error().message();
+    const TestMount mounted(volume, 0);
+    const auto label_of = [&](std::string_view path) {
+        std::string text(100, '\0');
+        const auto file = mounted.path() + std::string(path);
+        const auto n = ::lgetxattr(file.c_str(), kLabel, text.data(), text.size());
+        text.resize(n < 0 ? 0 : static_cast<std::size_t>(n));
+        return text;
+    };
+    const auto edited = test::listed_paths(result->manifest);
+    EXPECT_NE(std::ranges::find(edited, "/boot/grub/grub.conf"), edited.end());
+    EXPECT_EQ(label_of("/boot/grub/grub.conf"), "u:o:grub_conf_t:s0");
+    EXPECT_EQ(label_of("/boot/amilift"), "u:o:boot_t:s0");
+    EXPECT_EQ(label_of(modules::kCorePath), "u:o:boot_t:s0");
+    EXPECT_EQ(label_of(modules::kManifestPath), "u:o:var_lib_t:s0");
 }
 
 constexpr std::string_view kInitramfs = "/boot/initramfs-2.6.32-754.el6.x86_64.img";
