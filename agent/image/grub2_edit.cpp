@@ -202,6 +202,11 @@ class GrubCfgEditor {
         return word == "linux" || word == "linux16" || word == "linuxefi";
     }
 
+    /// Not initrdfail, which Ubuntu's entries call behind a kernel without one.
+    [[nodiscard]] static bool is_initrd_command(std::string_view word) {
+        return word == "initrd" || word == "initrd16" || word == "initrdefi";
+    }
+
     /// `changed` receives the name of the first command that is edited; it points into `body`.
     [[nodiscard]] std::string edited_line(std::string_view body, std::size_t index,
                                           std::string_view& changed) const {
@@ -280,7 +285,7 @@ class GrubCfgEditor {
     /// Absent: neither an initrd nor the end of the entry is among them.
     [[nodiscard]] static std::optional<bool> initrd_among(std::span<const ScriptCommand> commands) {
         for (const auto& command : commands) {
-            if (command.word.starts_with("initrd")) return true;
+            if (is_initrd_command(command.word)) return true;
             if (command.word == "}" || command.word == "menuentry" ||
                 is_linux_command(command.word)) {
                 return false;
