@@ -197,7 +197,8 @@ Result<> prove_entries(const VerifyContext& context, const ArgumentEdit& edit,
     std::size_t others = 0;
     for (std::size_t i = 0; i < menu.entries.size(); ++i) {
         const auto& entry = menu.entries[i];
-        if (!facts.kernel_of_entry[i] || entry.is_hypervisor) continue;
+        const bool is_known = i < facts.kernel_of_entry.size() && facts.kernel_of_entry[i];
+        if (!is_known || entry.is_hypervisor) continue;
         const auto title = image::printable(entry.title, 80);
         const auto missing = still_to_do(entry, edit);
         if (i == *facts.boot_entry) {

@@ -156,7 +156,7 @@ struct RouteKey {
 std::optional<RouteKey> route_key(std::string_view key) {
     for (const std::string_view base : {"ADDRESS", "NETMASK", "GATEWAY"}) {
         if (!key.starts_with(base)) continue;
-        const auto digits = key.substr(base.size());
+        const std::string digits(key.substr(base.size()));
         int number = 0;
         const auto* const end = digits.data() + digits.size();
         const auto read = std::from_chars(digits.data(), end, number);

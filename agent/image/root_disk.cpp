@@ -28,7 +28,8 @@ bool is_digit(char c) {
 }
 
 /// Absent: no number from 1 on.
-std::optional<int> number_of(std::string_view digits) {
+std::optional<int> number_of(std::string_view text) {
+    const std::string digits(text);
     int value = 0;
     const auto* const end = digits.data() + digits.size();
     const auto parsed = std::from_chars(digits.data(), end, value);

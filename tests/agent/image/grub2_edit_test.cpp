@@ -277,6 +277,14 @@ TEST(Grub2Edit, EditsEachCommandOfALine) {
     EXPECT_EQ(edited("if true; then linux /vmlinuz-6.1 root=/dev/xvda1 console=hvc0; fi\n"),
               "if true; then linux /vmlinuz-6.1 root=/dev/xvda1" + told + "; fi\n")
         << "no initrd: the kernel finds no UUID";
+    EXPECT_EQ(edited("if x; then\n linux /vmlinuz-6.1 root=/dev/sda1 console=hvc0\nelse\n"
+                     " linux /vmlinuz-6.1 root=/dev/sda1 console=hvc0\n initrd /i\nfi\n"
+                     "initrdfail\n"),
+              "if x; then\n linux /vmlinuz-6.1 root=/dev/sda1" + told +
+                  "\nelse\n linux /vmlinuz-6.1 root=" + std::string(kUuid) + told +
+                  "\n initrd /i\nfi\ninitrdfail\n");
+    EXPECT_EQ(edited("linux /vmlinuz-6.1 root=/dev/sda1 console=hvc0\nfi\ninitrdfail\n"),
+              "linux /vmlinuz-6.1 root=/dev/sda1" + told + "\nfi\ninitrdfail\n");
     EXPECT_EQ(edited("menuentry m { linux16 /memtest console=hvc0; }\n"),
               "menuentry m { linux16 /memtest console=hvc0; }\n");
     EXPECT_EQ(edited("echo 'linux /vmlinuz-6.1 root=/dev/xvda1'\n# linux /vmlinuz-6.1 root=x\n"),
