@@ -4,8 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <functional>
+#include <iostream>
 #include <optional>
+#include <string_view>
 #include <thread>
 
 #include "dev/byte_order.hpp"
@@ -43,10 +46,13 @@ struct Case {
     unsigned target_sector = 512;
     TargetContent content = TargetContent::zeros;
     CopyEngine engine = CopyEngine::automatic;
+    bool has_extents = false;             ///< besides those that are named so
+    std::optional<std::uint32_t> seed{};  ///< that it comes from
 };
 
 void PrintTo(const Case& c, std::ostream* out) {
-    *out << c.name;
+    *out << fmt::format("{}: {}, {} bytes", c.name, fmt::join(c.mkfs, " "), c.bytes);
+    if (c.seed) *out << ", AMILIFT_TEST_SEED=" << *c.seed;
 }
 
 std::vector<Case> cases() {
@@ -92,12 +98,26 @@ std::vector<Case> cases() {
          .mkfs = xfs,
          .bytes = 320 * kMiB,
          .content = TargetContent::unknown},
+        {.name = "XfsBlocks1k",
+         .mkfs = {"mkfs.xfs", "-q", "-f", "-b", "size=1024"},
+         .bytes = 320 * kMiB},
+        {.name = "XfsReverseMapAndReflink",
+         .mkfs = {"mkfs.xfs", "-q", "-f", "-m", "rmapbt=1,reflink=1"},
+         .bytes = 320 * kMiB},
+        {.name = "Btrfs",
+         .mkfs = {"mkfs.btrfs", "-q", "-f"},
+         .bytes = 256 * kMiB,
+         .percent = 10,
+         .content = TargetContent::unknown},
     };
 }
 
-/// Filesystems that nobody chose: the same ones in each run.
+/// Filesystems that nobody chose: the same ones in each run, others with AMILIFT_TEST_SEED=NUMBER.
 std::vector<Case> random_cases() {
-    std::mt19937 random(2026);
+    const char* wanted = std::getenv("AMILIFT_TEST_SEED");
+    const auto seed =
+        wanted == nullptr ? 2026U : static_cast<std::uint32_t>(std::strtoul(wanted, nullptr, 10));
+    std::mt19937 random(seed);
     const auto one_of = [&random](const std::vector<std::string>& words) {
         return words[random() % words.size()];
     };
@@ -118,13 +138,15 @@ std::vector<Case> random_cases() {
             features.push_back(one_of({"has_journal", "^has_journal,^orphan_file"}));
         }
         Case made{
-            .name = fmt::format("{}Random{}", has_extents ? "Ext4" : "Ext", i),
+            .name = fmt::format("Random{}", i),
             .mkfs = {"mke2fs", "-q", "-F", "-t", type, "-b", one_of({"1024", "2048", "4096"}), "-I",
                      one_of({"128", "256"}), "-O", fmt::format("{}", fmt::join(features, ","))}};
         made.bytes = (40 + random() % 90) * kMiB + random() % 4 * 1024;
         made.percent = static_cast<int>(10 + random() % 86);
         made.content = random() % 2 == 0 ? TargetContent::zeros : TargetContent::unknown;
         made.engine = random() % 3 == 0 ? CopyEngine::threads : CopyEngine::automatic;
+        made.has_extents = has_extents;
+        made.seed = seed;
         out.push_back(std::move(made));
     }
     return out;
@@ -134,19 +156,27 @@ class CopyFilesystem : public ::testing::TestWithParam<Case> {
   protected:
     void SetUp() override {
         AMILIFT_NEEDS_ROOT();
-        if (is_xfs() && !kernel_has_filesystem("xfs")) GTEST_SKIP() << "this kernel has no xfs";
+        for (const auto* type : {"xfs", "btrfs"}) {
+            if (is(type) && !kernel_has_filesystem(type)) {
+                GTEST_SKIP() << "this kernel has no " << type;
+            }
+        }
+        if (GetParam().seed) std::cout << "AMILIFT_TEST_SEED=" << *GetParam().seed << "\n";
         source_path_ = make_sparse(directory_, "source", GetParam().bytes);
         auto command = GetParam().mkfs;
         command.push_back(source_path_);
         run(command);
         source_.emplace(attach(source_path_));
         auto mounted = mount(source_->path(), info_of(source_->path()).type, Access::read_write);
-        const bool extents = GetParam().name.find("Ext4") == 0 || is_xfs();
+        const bool extents =
+            GetParam().name.find("Ext4") == 0 || GetParam().has_extents || is("xfs") || is("btrfs");
         fill_like_a_machine(mounted.directory(), GetParam().percent, extents);
         unmount(mounted);
     }
 
-    [[nodiscard]] static bool is_xfs() { return GetParam().mkfs.front() == "mkfs.xfs"; }
+    [[nodiscard]] static bool is(std::string_view type) {
+        return GetParam().mkfs.front() == fmt::format("mkfs.{}", type);
+    }
 
     [[nodiscard]] static FilesystemInfo info_of(const std::string& device) {
         const auto info = read_filesystem_info(open_disk(device), 0);
@@ -188,7 +218,7 @@ TEST_P(CopyFilesystem, HasTheSameFilesAndIsClean) {
         ASSERT_TRUE(found) << found.error().message();
         map = *std::move(found);
         unmount(mounted);
-        EXPECT_EQ(map.method, is_xfs() ? "getfsmap" : "ext2fs");
+        EXPECT_EQ(map.method, is("xfs") ? "getfsmap" : is("btrfs") ? "btrfs trees" : "ext2fs");
         EXPECT_LT(map.used_bytes, info.size_bytes);
 
         const auto disk = open_disk(target.path(), Access::read_write);
@@ -216,8 +246,10 @@ TEST_P(CopyFilesystem, HasTheSameFilesAndIsClean) {
         ASSERT_TRUE(disk.flush());
     }
     const auto copy = attach(target_path, Access::read_only, kOffset, info.size_bytes / 512 * 512);
-    if (is_xfs()) {
+    if (is("xfs")) {
         run({"xfs_repair", "-n", copy.path()});
+    } else if (is("btrfs")) {
+        run({"btrfs", "check", "--readonly", "--check-data-csum", copy.path()});
     } else {
         run({"e2fsck", "-f", "-n", copy.path()});
     }
@@ -241,6 +273,76 @@ INSTANTIATE_TEST_SUITE_P(Copy, CopyFilesystem, ::testing::ValuesIn(cases()),
 
 INSTANTIATE_TEST_SUITE_P(AnyFilesystem, CopyFilesystem, ::testing::ValuesIn(random_cases()),
                          [](const auto& c) { return c.param.name; });
+
+/// The superblock that a repair falls back to lies far behind the files.
+TEST(CopyBackupSuperblock, IsAsGoodAsThatOfTheSource) {
+    AMILIFT_NEEDS_ROOT();
+    const TemporaryDirectory directory;
+    constexpr std::uint64_t kBytes = 1280 * kMiB;
+    const auto source_path = make_sparse(directory, "source", kBytes);
+    run({"mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-L", "x", source_path});
+    {
+        const auto loop = attach(source_path);
+        auto mounted = mount(loop.path(), Filesystem::ext4, Access::read_write);
+        fill_like_a_machine(mounted.directory(), 4, true);
+        unmount(mounted);
+    }
+    const auto copy_path = make_sparse(directory, "copy", kBytes);
+    {
+        const auto source = open_disk(source_path);
+        const auto info = read_filesystem_info(source, 0);
+        ASSERT_TRUE(info) << info.error().message();
+        const auto map = map_used_extents(source, *info, nullptr);
+        ASSERT_TRUE(map) << map.error().message();
+        EXPECT_LT(map->used_bytes, kBytes / 4);
+        CopyPlan plan;
+        plan.extents = map->used;
+        plan.target_content = TargetContent::zeros;
+        const auto stats = copy_extents(source, open_disk(copy_path, Access::read_write), plan, {},
+                                        core::Cancel());
+        ASSERT_TRUE(stats) << stats.error().message();
+    }
+    for (const auto* block : {"32768", "98304", "163840", "229376"}) {
+        // The kernel leaves the free counts of backups as mke2fs made them: 4, and told as wrong.
+        const auto check = [&](const std::string& path) {
+            return run({"e2fsck", "-f", "-n", "-b", block, "-B", "4096", path}, {0, 4});
+        };
+        const auto of_copy = check(copy_path);
+        EXPECT_THAT(of_copy, HasSubstr("Pass 5"));
+        EXPECT_EQ(of_copy, check(source_path)) << block;
+    }
+}
+
+/// XFS of before 2013. New kernels are built without it, and mkfs.xfs may not make it any more.
+TEST(CopyXfsVersion4, IsCopiedOrTheKernelIsNamedAsTheReason) {
+    AMILIFT_NEEDS_ROOT();
+    if (!kernel_has_filesystem("xfs")) GTEST_SKIP() << "this kernel has no xfs";
+    const TemporaryDirectory directory;
+    const auto source_path = make_sparse(directory, "source", 320 * kMiB);
+    run({"mkfs.xfs", "-q", "-f", "-m", "crc=0", source_path});
+    const auto loop = attach(source_path);
+    const auto source = open_disk(loop.path());
+    const auto info = read_filesystem_info(source, 0);
+    ASSERT_TRUE(info) << info.error().message();
+    EXPECT_EQ(info->type, Filesystem::xfs);
+    EXPECT_TRUE(info->clean);
+    auto mounted = Mount::mount(loop.path(), Filesystem::xfs, Access::read_only);
+    if (!mounted) {
+        EXPECT_THAT(mounted.error().message(), HasSubstr(loop.path()));
+        EXPECT_THAT(mounted.error().message(), HasSubstr("xfs"));
+        GTEST_SKIP() << "this kernel cannot mount XFS version 4: " << mounted.error().message();
+    }
+    const auto map = map_used_extents(source, *info, &mounted->root());
+    ASSERT_TRUE(map) << map.error().message();
+    unmount(*mounted);
+    const auto copy_path = make_sparse(directory, "copy", 320 * kMiB);
+    CopyPlan plan;
+    plan.extents = map->used;
+    const auto stats =
+        copy_extents(source, open_disk(copy_path, Access::read_write), plan, {}, core::Cancel());
+    ASSERT_TRUE(stats) << stats.error().message();
+    run({"xfs_repair", "-n", "-f", copy_path});
+}
 
 class CopyFailure : public ::testing::TestWithParam<CopyEngine> {
   protected:

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,6 +12,7 @@
 #include <map>
 #include <random>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "dev/loop_device.hpp"
@@ -88,7 +90,40 @@ inline std::uint64_t hash_file(const std::string& path) {
     return hash;
 }
 
-/// Every path below `root` with type, mode, owner, size, time, link text and hash of its contents.
+/// Names and values of the extended attributes, access control lists among them. In the kernel's
+/// order, which is that of the disk.
+inline std::string extended_attributes(const std::string& path) {
+    std::string names(4096, '\0');
+    const auto length = ::llistxattr(path.c_str(), names.data(), names.size());
+    std::string text;
+    for (std::size_t at = 0; length > 0 && at < static_cast<std::size_t>(length);) {
+        const std::string name(names.c_str() + at);
+        at += name.size() + 1;
+        std::string value(4096, '\0');
+        const auto size = ::lgetxattr(path.c_str(), name.c_str(), value.data(), value.size());
+        text += fmt::format(" {}=", name);
+        for (std::size_t i = 0; size > 0 && i < static_cast<std::size_t>(size); ++i) {
+            text += fmt::format("{:02x}", static_cast<unsigned char>(value[i]));
+        }
+    }
+    return text;
+}
+
+/// Where a file has data, in bytes.
+inline std::string data_of(const std::string& path) {
+    std::string text;
+    const auto file = core::open_file(path, O_RDONLY);
+    if (!file) throw std::runtime_error(file.error().message());
+    off_t end = 0;
+    for (off_t at = 0; (at = ::lseek(file->get(), end, SEEK_DATA)) >= 0;) {
+        end = ::lseek(file->get(), at, SEEK_HOLE);
+        text += fmt::format(" {}-{}", at, end);
+    }
+    return text;
+}
+
+/// Every path below `root` with inode (hard links share one), type, mode, owner, size, blocks,
+/// time, extended attributes, link text, places and hash of its contents.
 inline std::map<std::string, std::string> describe_tree(const std::string& root) {
     namespace fs = std::filesystem;
     std::map<std::string, std::string> tree;
@@ -97,12 +132,15 @@ inline std::map<std::string, std::string> describe_tree(const std::string& root)
         if (::lstat(entry.path().c_str(), &st) != 0) {
             throw std::runtime_error("cannot stat " + entry.path().string());
         }
-        std::string text = fmt::format("{:o} {}:{} {}.{:09} {}", st.st_mode, st.st_uid, st.st_gid,
-                                       st.st_mtim.tv_sec, st.st_mtim.tv_nsec, st.st_nlink);
+        std::string text =
+            fmt::format("{} {:o} {}:{} {}.{:09} {} {}", st.st_ino, st.st_mode, st.st_uid, st.st_gid,
+                        st.st_mtim.tv_sec, st.st_mtim.tv_nsec, st.st_nlink, st.st_blocks);
+        text += extended_attributes(entry.path());
         if (entry.is_symlink()) {
             text += " -> " + fs::read_symlink(entry.path()).string();
         } else if (entry.is_regular_file()) {
             text += fmt::format(" {} {:016x}", st.st_size, hash_file(entry.path()));
+            text += data_of(entry.path());
         }
         tree[fs::relative(entry.path(), root).string()] = text;
     }
@@ -132,6 +170,30 @@ inline void fill_like_a_machine(const std::string& root, int percent, bool can_p
     fs::create_symlink("../etc/rc.d", root + "/etc/init.d");
     write_file(root + "/etc/passwd", std::span(content).first(700));
     fs::create_hard_link(root + "/etc/passwd", root + "/etc/passwd-");
+    {
+        // An ACL: version 2, then tag, permissions and id of user::rw-, user:7:r--, group::r--,
+        // mask::r--, other::---; linux/posix_acl_xattr.h.
+        constexpr std::string_view kAcl(
+            "\2\0\0\0"
+            "\1\0\6\0\377\377\377\377"
+            "\2\0\4\0\7\0\0\0"
+            "\4\0\4\0\377\377\377\377"
+            "\20\0\4\0\377\377\377\377"
+            "\40\0\0\0\377\377\377\377",
+            44);
+        const auto path = root + "/attributes";
+        write_file(path, std::span(content).first(100));
+        const std::string large(700, 'v');
+        for (const auto& [name, value] :
+             std::map<std::string, std::string_view>{{"user.small", "value"},
+                                                     {"user.large", large},
+                                                     {"security.note", "kept"},
+                                                     {"system.posix_acl_access", kAcl}}) {
+            if (::setxattr(path.c_str(), name.c_str(), value.data(), value.size(), 0) != 0) {
+                throw std::runtime_error("cannot set " + name);
+            }
+        }
+    }
     {
         const auto path = root + "/sparse";
         write_file(path, std::span(content).first(10));
