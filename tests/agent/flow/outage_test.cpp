@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a job does when EC2 does not answer, is slow, or lets go of nothing.
+#include <gtest/gtest.h>
+
+#include "flow_fixture.hpp"
+
+namespace amilift::fakes {
+namespace {
+
+using core::Errc;
+using flow::Outcome;
+
+/// Every call fails from the first of one action on, for a while.
+class FlowInAnOutage : public FlowTest {
+  protected:
+    void fail_from(const std::string& first, core::Duration length) {
+        ec2.hook = [this, first, length](const std::string& action, bool before) -> core::Result<> {
+            if (!before) return {};
+            if (!end_ && action == first) end_ = clock.elapsed() + length;
+            if (!end_ || clock.elapsed() >= *end_) return {};
+            // The retry layer below has waited that long before it gives up.
+            clock.advance(std::chrono::seconds(120));
+            return core::fail(Errc::unavailable, action + " gave HTTP 503", "", "Unavailable");
+        };
+    }
+    std::optional<core::Duration> end_;
+};
+
+TEST_F(FlowInAnOutage, AJobSurvivesItWhileItWaitsForItsSnapshot) {
+    ec2.slowness = 3;
+    fail_from("DescribeSnapshots", std::chrono::minutes(25));
+    ec2.hook = [this, outage = ec2.hook](const std::string& action, bool before) -> core::Result<> {
+        if (ec2.snapshots.empty()) return {};
+        return outage(action, before);
+    };
+    const auto record = run();
+    ASSERT_TRUE(record);
+    EXPECT_EQ(record->outcome, Outcome::succeeded) << record->error;
+    EXPECT_GE(clock.elapsed(), std::chrono::minutes(25));
+    EXPECT_EQ(ec2.volumes.size(), 0U);
+}
+
+TEST_F(FlowInAnOutage, CleaningUpIsTriedUntilItIsOver) {
+    worker.outcome = core::fail(Errc::refused, "kernel is Xen only", "", "xen-only-kernel");
+    worker.during = [this] { fail_from("DescribeVolumes", std::chrono::minutes(30)); };
+    const auto record = run();
+    ASSERT_TRUE(record);
+    EXPECT_EQ(record->outcome, Outcome::failed);
+    EXPECT_EQ(record->error_id, "xen-only-kernel");
+    EXPECT_EQ(record->error.find("503"), std::string::npos) << record->error;
+    EXPECT_EQ(ec2.volumes.size(), 0U);
+    EXPECT_EQ(control.powered_off, 1);
+    EXPECT_EQ(observer.warnings.size(), 1U) << "one line, not one for each try";
+}
+
+TEST_F(FlowInAnOutage, CleaningUpEndsBeforeTheHelperIsPoweredOff) {
+    worker.outcome = core::fail(Errc::refused, "kernel is Xen only", "", "xen-only-kernel");
+    worker.during = [this] { fail_from("DescribeVolumes", std::chrono::hours(24)); };
+    const auto record = run();
+    ASSERT_TRUE(record);
+    EXPECT_EQ(record->outcome, Outcome::failed);
+    EXPECT_NE(record->error.find("503"), std::string::npos) << record->error;
+    EXPECT_GE(clock.elapsed(), job.deadline);
+    EXPECT_EQ(control.powered_off, 1);
+}
+
+TEST_F(FlowTest, RemovesTheRestWhenOneCallOfTheCleanUpFails) {
+    for (const char* refused : {"DescribeImages", "DescribeSnapshots", "DeregisterImage"}) {
+        SCOPED_TRACE(refused);
+        std::filesystem::remove(record_path());
+        job.id = std::string("without-") + refused;
+        job.target.name = job.id;
+        bool registered = false;
+        ec2.hook = [&, refused](const std::string& action, bool before) -> core::Result<> {
+            if (action == "RegisterImage" && !before) {
+                registered = true;
+                for (auto& [id, image] : ec2.images) {
+                    if (image.state == "pending") image.state = "failed";
+                }
+            }
+            // The first look is the wait for the AMI: it must see that it failed.
+            const bool waits = ec2.calls.size() > 1 && *(ec2.calls.end() - 2) == "RegisterImage";
+            if (!registered || waits || action != refused || !before) return {};
+            return core::fail(Errc::permission_denied, "UnauthorizedOperation: " + action, "",
+                              "UnauthorizedOperation");
+        };
+        const auto record = run();
+        ec2.hook = nullptr;
+        ASSERT_TRUE(record);
+        EXPECT_EQ(record->outcome, Outcome::failed);
+        EXPECT_NE(record->error.find(refused), std::string::npos) << record->error;
+        EXPECT_EQ(ec2.volumes.size(), 0U);
+    }
+}
+
+TEST_F(FlowTest, ASnapshotMayTakeAsLongAsTheJob) {
+    job.deadline = std::chrono::hours(8);
+    ec2.hook = [this](const std::string& action, bool) -> core::Result<> {
+        ec2.slowness = action.find("Snapshot") == std::string::npos ? 1 : 1000;
+        return {};
+    };
+    const auto record = run();
+    ASSERT_TRUE(record);
+    EXPECT_EQ(record->outcome, Outcome::succeeded) << record->error;
+    EXPECT_GT(clock.elapsed(), std::chrono::hours(4));
+}
+
+TEST_F(FlowTest, ASnapshotMayNotOutliveTheJob) {
+    job.deadline = std::chrono::minutes(20);
+    ec2.hook = [this](const std::string& action, bool) -> core::Result<> {
+        ec2.slowness = action.find("Snapshot") == std::string::npos ? 1 : 1000;
+        return {};
+    };
+    const auto record = run();
+    ASSERT_TRUE(record);
+    EXPECT_EQ(record->outcome, Outcome::failed);
+    EXPECT_NE(record->error.find("snapshot"), std::string::npos) << record->error;
+    EXPECT_LT(clock.elapsed(), std::chrono::minutes(30));
+    EXPECT_EQ(ec2.snapshots.size(), 0U);
+}
+
+TEST_F(FlowTest, AVolumeDiesWithTheHelperBeforeItIsAttached) {
+    ec2.slowness = 3;
+    ASSERT_TRUE(run());
+    EXPECT_EQ(ec2.marked_while, (std::vector<std::string>{"attaching", "attaching"}));
+}
+
+TEST_F(FlowTest, AVolumeDiesWithTheHelperAsSoonAsEc2TakesIt) {
+    ec2.marks_attached_only = true;
+    const auto record = run();
+    ASSERT_TRUE(record);
+    EXPECT_EQ(record->outcome, Outcome::succeeded) << record->error;
+    EXPECT_EQ(ec2.delete_on_termination, (std::set<std::string>{"/dev/sdf", "/dev/sdg"}));
+}
+
+TEST_F(FlowTest, VolumesThatAreStuckAreMarkedAndThenDetachedByForce) {
+    ec2.stuck = true;
+    const auto record = run();
+    ASSERT_TRUE(record);
+    EXPECT_EQ(record->outcome, Outcome::failed);
+    EXPECT_NE(record->error.find("is 'attaching'"), std::string::npos) << record->error;
+    EXPECT_EQ(ec2.delete_on_termination.size(), 2U);
+    EXPECT_EQ(ec2.volumes.size(), 0U);
+    EXPECT_LT(clock.elapsed(), std::chrono::minutes(9));
+}
+
+}  // namespace
+}  // namespace amilift::fakes
