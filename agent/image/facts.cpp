@@ -280,7 +280,7 @@ class Inspector {
     void report_shared_label() {
         const auto label = shared_root_label(facts_);
         if (label.empty()) return;
-        const auto tell = [&](std::string where, std::string seen) {
+        const auto tell = [&](const std::string& where, std::string seen) {
             add(Severity::warning, "label-used-twice", where, std::move(seen),
                 "which of the two is mounted as '/' is a matter of luck",
                 "amilift names the root by its UUID; give the other volume a label of its own");
