@@ -59,9 +59,9 @@ struct ClientOptions {
 };
 
 /// Signs and sends the calls of all service clients; the only retry layer above HTTP. It repeats
-/// transport failures, throttling and the services' own failures with back-off until the call's deadline,
-/// corrects the clock once by the reply's Date header, and renews refused credentials once.
-/// Thread-safe. The references must outlive it.
+/// transport failures, throttling and the services' own failures with back-off until the call's
+/// deadline, corrects the clock once by the reply's Date header, and renews refused credentials
+/// once. Thread-safe. The references must outlive it.
 class Client {
   public:
     Client(net::HttpTransport& transport, CredentialsProvider& credentials, core::Clock& clock,

@@ -105,7 +105,12 @@ Result<> CopyRun::copy() {
         AMILIFT_TRY(keeper, JournalKeeper::start(*plan_.journal, plan_.notes, disks_.target_fd,
                                                  disks_.target.path()));
     }
-    auto copied = copy_chunks(keeper.get());
+    const auto total = total_bytes(disks_.ranges.aligned) + edge_bytes();
+    ProgressMeter meter(progress_, {.done_bytes = stats_.resumed_bytes,
+                                    .total_bytes = total,
+                                    .resumed_bytes = stats_.resumed_bytes,
+                                    .pass = CopyPass::copy});
+    auto copied = copy_chunks(keeper.get(), meter);
     if (keeper) {
         // After a failure, too: what is finished need not be copied again.
         auto noted = keeper->finish(copied ? plan_.stall_timeout : plan_.drain_timeout);
@@ -114,15 +119,13 @@ Result<> CopyRun::copy() {
         }
         if (copied && !noted) return noted;
     }
-    return copied;
+    AMILIFT_CHECK(copied);
+    AMILIFT_CHECK(flush());
+    meter.finish();
+    return {};
 }
 
-Result<> CopyRun::copy_chunks(JournalKeeper* keeper) {
-    const auto total = total_bytes(disks_.ranges.aligned) + edge_bytes();
-    ProgressMeter meter(progress_, {.done_bytes = stats_.resumed_bytes,
-                                    .total_bytes = total,
-                                    .resumed_bytes = stats_.resumed_bytes,
-                                    .pass = CopyPass::copy});
+Result<> CopyRun::copy_chunks(JournalKeeper* keeper, ProgressMeter& meter) {
     ChunkCursor chunks(subtract_extents(disks_.ranges.aligned, done_), chunk_bytes());
     auto job = job_for(CopyPass::copy, chunks, meter);
     job.on_read = [this](const Extent&, std::span<const std::byte> bytes) -> Result<std::uint64_t> {
@@ -139,14 +142,11 @@ Result<> CopyRun::copy_chunks(JournalKeeper* keeper) {
         return keeper != nullptr ? keeper->check() : Result<>();
     };
     AMILIFT_CHECK(run_engine(job, stats_));
-    AMILIFT_CHECK(copy_edges());
-    AMILIFT_CHECK(flush(job.check));
-    meter.finish();
-    return {};
+    return copy_edges();
 }
 
 /// Both descriptors, for as long as a silent device is waited for.
-Result<> CopyRun::flush(const std::function<Result<>()>& check) const {
+Result<> CopyRun::flush() const {
     const auto& name = disks_.target.path();
     AMILIFT_TRY(auto direct, duplicate(disks_.target_fd, name));
     AMILIFT_TRY(auto plain, duplicate(disks_.target.fd(), name));
@@ -160,7 +160,7 @@ Result<> CopyRun::flush(const std::function<Result<>()>& check) const {
             AMILIFT_CHECK(flush_data(owned->first, name));
             return flush_data(owned->second, name);
         },
-        name, check);
+        name, [this] { return cancel_.check(); });
 }
 
 CopyJob CopyRun::job_for(CopyPass pass, ChunkCursor& chunks, ProgressMeter& meter) const {

@@ -39,9 +39,9 @@ class CopyRun {
   private:
     core::Result<> resume();
     core::Result<> copy();
-    core::Result<> copy_chunks(JournalKeeper* keeper);
+    core::Result<> copy_chunks(JournalKeeper* keeper, ProgressMeter& meter);
     core::Result<> copy_edges();
-    core::Result<> flush(const std::function<core::Result<>()>& check) const;
+    core::Result<> flush() const;
     core::Result<> verify();
     core::Result<> verify_chunks();
     core::Result<> verify_edges();

@@ -51,8 +51,8 @@ enum class Verdict {
 /// repeated after true.
 [[nodiscard]] bool may_have_been_carried_out(const Outcome& outcome) noexcept;
 
-/// How long to wait before the next try; the AWS SDKs' standard mode of 2026, but without a limit of
-/// attempts: what ends them is the deadline of the call.
+/// How long to wait before the next try; the AWS SDKs' standard mode of 2026, but without a limit
+/// of attempts: what ends them is the deadline of the call.
 struct RetryParams {
     core::Duration transient_base = std::chrono::milliseconds(50);
     core::Duration throttle_base = std::chrono::seconds(1);

@@ -518,7 +518,8 @@ Result<ConversionResult> convert(const ConversionRequest& request, core::Command
         target.emplace(std::move(opened));
         target_bytes = target->disk().size_bytes();
     }
-    if (own && request.is_interrupted) AMILIFT_CHECK(take_back_unfinished_appends(request, commands));
+    if (own && request.is_interrupted)
+        AMILIFT_CHECK(take_back_unfinished_appends(request, commands));
     const bool may_replay = own || request.may_replay_source_journal;
     // A replay writes to the source: what has been copied of it before is of no use then.
     const auto forget_copy = [&]() -> Result<> {

@@ -292,8 +292,8 @@ Result<std::optional<SourceImage::Candidate>> SourceImage::look_for_root(
         const auto entries = image::parse_fstab(fstab);
         const auto entry = std::ranges::find(entries, "/", &image::FstabEntry::file);
         const auto names = image::root_disk_names({}, {.fstab = fstab, .root_argument = {}});
-        const bool is_named = entry != entries.end() &&
-                              find_partition(partitions_, names, entry->spec) == &partition;
+        const bool is_named =
+            entry != entries.end() && find_partition(partitions_, names, entry->spec) == &partition;
         found = Candidate{places.front(), is_named};
     }
     AMILIFT_CHECK(tree.unmount());

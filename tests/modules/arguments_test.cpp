@@ -64,7 +64,7 @@ TEST_F(ArgumentsModule, MakesTheEntryThatBootsTheDefault) {
 /// A default of numbers leads into the submenu, in grub.cfg and in what it is made from.
 TEST_F(ArgumentsModule, F25_KeepsOrReplacesADefaultOfNumbers) {
     REQUIRE_ROOT_TO_WRITE();
-    disk_.volumes = {{.partition = 1, .mount_point = "/", .uuid = "11", .label = {}}};
+    disk_.volumes = {{.partition = 1, .mount_point = "/", .uuid = "11", .label = "/"}};
     disk_.code = image::BootCode::grub2;
     constexpr std::string_view kDefault = "GRUB_DEFAULT=\"1>1\"\n";
     source_.file("/etc/default/grub", kDefault);
@@ -153,7 +153,7 @@ TEST_F(ArgumentsModule, EditsEveryFileThatKernelsAreStartedFrom) {
 TEST_F(ArgumentsModule, EditsTheExtlinuxFilesThatBoot) {
     REQUIRE_ROOT_TO_WRITE();
     bind_eth0();
-    disk_.volumes = {{.partition = 1, .mount_point = "/", .uuid = "11", .label = {}}};
+    disk_.volumes = {{.partition = 1, .mount_point = "/", .uuid = "11", .label = "/"}};
     disk_.code = image::BootCode::extlinux;
     const auto proof = "'a' boots with root=LABEL=/ " + std::string(kBoth) + " net.ifnames=0";
     for (const char* path : {"/boot/extlinux.conf", "/extlinux/extlinux.conf"}) {

@@ -11,8 +11,8 @@ namespace amilift::aws {
 namespace {
 
 using namespace std::chrono_literals;
-using core::Errc;
 using core::Duration;
+using core::Errc;
 using fakes::ManualClock;
 using net::TransportFailure;
 using ::testing::HasSubstr;

@@ -386,8 +386,7 @@ TEST_F(ExtlinuxMenu, ReadsLabelsPathsAndTheDefault) {
 }
 
 TEST_F(ExtlinuxMenu, GoesOnWithoutWhatIsNoFile) {
-    const auto menu =
-        simulate("include extlinux.conf/x\ninclude ..\nlabel a\nlinux /vmlinuz-1\n");
+    const auto menu = simulate("include extlinux.conf/x\ninclude ..\nlabel a\nlinux /vmlinuz-1\n");
     EXPECT_EQ(menu.order.size(), 1U);
     ASSERT_EQ(menu.findings.size(), 2U);
     EXPECT_EQ(menu.findings[0].id, "extlinux-include-missing");
