@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <numeric>
 #include <optional>
 #include <span>
 #include <tuple>
@@ -254,15 +255,22 @@ Result<std::vector<IndexEntry>> read_index_file(std::string_view bytes) {
 
 Result<std::string> write_index_file(std::vector<IndexEntry> entries) {
     std::erase_if(entries, [](const IndexEntry& entry) { return !can_be_in_index_file(entry); });
-    std::ranges::stable_sort(entries, [](const IndexEntry& a, const IndexEntry& b) {
-        return std::tie(a.key, a.priority) < std::tie(b.key, b.priority);
+    // Not std::stable_sort: clang rejects libstdc++ 12's for its deprecated temporary buffer.
+    std::vector<std::size_t> order(entries.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::ranges::sort(order, {}, [&](std::size_t at) {
+        return std::tuple<const std::string&, std::uint32_t, std::size_t>(entries[at].key,
+                                                                          entries[at].priority, at);
     });
-    auto bytes = Writer().finish(entries);
+    std::vector<IndexEntry> sorted;
+    sorted.reserve(entries.size());
+    for (const auto at : order) sorted.push_back(std::move(entries[at]));
+    auto bytes = Writer().finish(sorted);
     if (bytes.size() > kOffsetMask) {
         return fail(
             Errc::corrupt,
             fmt::format("an index of modules of {} entries has {} bytes, expected at most {}",
-                        entries.size(), bytes.size(), kOffsetMask));
+                        sorted.size(), bytes.size(), kOffsetMask));
     }
     return bytes;
 }

@@ -615,7 +615,7 @@ TEST_F(FlowTest, ReportsARecordThatCannotBeReadAndCleansUpByTag) {
     for (const char* text : {"{", "", R"({"version": 9, "state": "convert"})"}) {
         SCOPED_TRACE(text);
         job.id = fmt::format("web-{}", std::string_view(text).size());
-        worker.during = [this] { throw Crash{}; };
+        worker.during = [] { throw Crash{}; };
         EXPECT_THROW((void)run(), Crash);
         EXPECT_EQ(ec2.volumes.size(), 2U);
         std::ofstream(record_path()) << text;
