@@ -108,13 +108,14 @@ class Editor {
     Editor(std::string_view text, const FstabEdit& edit) : edit_(edit), text_(text) {
         const auto entries = parse_fstab(text);
         for (const auto& entry : entries) {
-            if (entry.file != "/") continue;
-            if (entry.spec.starts_with("/dev/")) root_device_ = entry.spec;
-            root_label_is_shared_ = tag_value(entry.spec, "LABEL") &&
-                                    std::ranges::any_of(entries, [&](const FstabEntry& other) {
-                                        return other.file != "/" && other.spec == entry.spec;
-                                    });
+            if (entry.file == "/" && entry.spec.starts_with("/dev/")) root_device_ = entry.spec;
         }
+        // What is the root by another name, and so will have its label, counts: a second edit must
+        // not see more than the first one.
+        root_label_is_shared_ = std::ranges::any_of(entries, [&](const FstabEntry& entry) {
+            return entry.file != "/" && (tag_value(entry.spec, "LABEL") == edit.root_label ||
+                                         is_root_device(entry.spec));
+        });
     }
 
     EditedText run() {
