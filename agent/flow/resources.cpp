@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 
 #include "flow/wait.hpp"
@@ -33,7 +34,16 @@ void note(core::Result<>& all, core::Result<> next) {
     if (worth_repeating) all.error().code = Errc::unavailable;
 }
 
-Search look_for_leftovers(aws::Ec2Api& ec2, const std::string& job_id) {
+core::Result<> Until::check() const {
+    if (!clock_ || !end_->passed(*clock_)) return {};
+    return core::fail(Errc::timed_out, "the time for cleaning up is over");
+}
+
+core::Duration Until::left() const {
+    return clock_ ? end_->left(*clock_) : core::Duration::max();
+}
+
+Search look_for_leftovers(aws::Ec2Api& ec2, const std::string& job_id, const Until& until) {
     Search search;
     auto& out = search.found;
     if (!job::kJobIdRule.accepts(job_id)) {
@@ -43,23 +53,27 @@ Search look_for_leftovers(aws::Ec2Api& ec2, const std::string& job_id) {
             "give the value of the tag amilift:job");
         return search;
     }
-    auto volumes = ec2.describe_volumes({}, by_job(job_id));
-    auto images = ec2.describe_images({}, {"self"}, by_job(job_id));
-    auto snapshots = ec2.describe_snapshots({}, by_job(job_id));
+    const auto look = [&](auto describe) -> decltype(describe()) {
+        // In an outage each call takes minutes to fail.
+        if (!search.complete && (search.complete.error().is(Errc::unavailable) || !until.check())) {
+            return std::unexpected(search.complete.error());
+        }
+        const auto in_time = until.check();
+        auto found = in_time ? describe() : std::unexpected(in_time.error());
+        if (!found) note(search.complete, std::unexpected(found.error()));
+        return found;
+    };
+    auto volumes = look([&] { return ec2.describe_volumes({}, by_job(job_id)); });
     if (volumes) {
         out.volumes = std::move(*volumes);
         keep_job(out.volumes, job_id);
         std::erase_if(out.volumes,
                       [](const auto& v) { return v.state == "deleting" || v.state == "deleted"; });
-    } else {
-        note(search.complete, std::unexpected(volumes.error()));
     }
-    if (!snapshots) note(search.complete, std::unexpected(snapshots.error()));
-    if (!images) {
-        // Which snapshots are in use is not known.
-        note(search.complete, std::unexpected(images.error()));
-        return search;
-    }
+    auto images = look([&] { return ec2.describe_images({}, {"self"}, by_job(job_id)); });
+    auto snapshots = look([&] { return ec2.describe_snapshots({}, by_job(job_id)); });
+    // Without the AMIs it is not known which snapshots are in use.
+    if (!images) return search;
     keep_job(*images, job_id);
     std::set<std::string> in_use;
     for (auto& image : *images) {
@@ -103,14 +117,19 @@ std::vector<std::string> describe(const Leftovers& leftovers) {
 }
 
 core::Result<> detach_and_delete(aws::Ec2Api& ec2, core::Clock& clock, const core::Cancel& cancel,
-                                 const Waits& waits, const std::string& volume_id) {
-    const core::Deadline patience(clock, waits.volume_detached.timeout / 2);
+                                 const Waits& waits, const std::string& volume_id,
+                                 const Until& until) {
+    auto policy = waits.volume_detached;
+    policy.timeout = std::min(policy.timeout, until.left());
+    const core::Deadline end(clock, policy.timeout);
+    const core::Deadline patience(clock, policy.timeout / 2);
     std::string asked;  // the instance that was asked to let go, so that it is asked once
     bool forced = false;
     bool gone = false;
     auto available = wait_until(
-        clock, cancel, waits.volume_detached, fmt::format("volume '{}' to be detached", volume_id),
+        clock, cancel, policy, fmt::format("volume '{}' to be detached", volume_id),
         [&](std::string& seen) -> core::Result<bool> {
+            AMILIFT_CHECK(until.check());
             auto volumes = ec2.describe_volumes({volume_id}, {});
             if (!volumes) {
                 gone = volumes.error().is(Errc::not_found);
@@ -132,6 +151,14 @@ core::Result<> detach_and_delete(aws::Ec2Api& ec2, core::Clock& clock, const cor
                     force ? !forced
                           : asked != a.instance_id && a.state != "detaching" && a.state != "busy";
                 if (ask) {
+                    AMILIFT_CHECK(until.check());
+                    if (a.delete_on_termination && end.left(clock) < kDetachTime) {
+                        return core::fail(
+                            Errc::timed_out,
+                            fmt::format("too little time is left to detach volume '{}': it stays "
+                                        "with instance '{}' and is deleted when that terminates",
+                                        volume_id, a.instance_id));
+                    }
                     auto detached =
                         ec2.detach_volume(volume_id, a.instance_id,
                                           force ? aws::Detach::forced : aws::Detach::orderly);
@@ -149,32 +176,46 @@ core::Result<> detach_and_delete(aws::Ec2Api& ec2, core::Clock& clock, const cor
             return false;
         });
     if (!available || gone) return available;
+    AMILIFT_CHECK(until.check());
     auto deleted = ec2.delete_volume(volume_id);
     if (!deleted && deleted.error().is(Errc::not_found)) return {};
     return deleted;
 }
 
 core::Result<> remove(aws::Ec2Api& ec2, core::Clock& clock, const core::Cancel& cancel,
-                      const Waits& waits, const Leftovers& leftovers) {
+                      const Waits& waits, const Leftovers& leftovers, const Until& until) {
     std::vector<std::string> left;
     auto code = Errc::conflict;
-    const auto note = [&](const std::string& what, const core::Result<>& done) {
+    const auto attempt = [&](const std::string& what, auto removal) {
+        // In an outage each call takes minutes to fail.
+        if (code == Errc::unavailable) {
+            left.push_back(what);
+            return;
+        }
+        const auto in_time = until.check();
+        const auto done = in_time ? removal() : in_time;
         if (done || done.error().is(Errc::not_found)) return;
         left.push_back(fmt::format("{} ({})", what, done.error().what));
         if (done.error().is(Errc::unavailable)) code = Errc::unavailable;
     };
     for (const auto& image : leftovers.broken_images) {
-        note("image " + image.id, ec2.deregister_image(image.id));
+        attempt("image " + image.id, [&] { return ec2.deregister_image(image.id); });
     }
+    auto volumes_left = std::ssize(leftovers.volumes);
     for (const auto& volume : leftovers.volumes) {
-        note("volume " + volume.id, detach_and_delete(ec2, clock, cancel, waits, volume.id));
+        // Time for all of them, one after the other.
+        auto shared = waits;
+        shared.volume_detached.timeout =
+            std::min(waits.volume_detached.timeout, until.left() / volumes_left--);
+        attempt("volume " + volume.id,
+                [&] { return detach_and_delete(ec2, clock, cancel, shared, volume.id, until); });
     }
     for (const auto& snapshot : leftovers.snapshots) {
-        note("snapshot " + snapshot.id, ec2.delete_snapshot(snapshot.id));
+        attempt("snapshot " + snapshot.id, [&] { return ec2.delete_snapshot(snapshot.id); });
     }
     if (left.empty()) return {};
     return core::fail(code, fmt::format("could not remove: {}", fmt::join(left, "; ")),
-                      "run 'amilift cleanup --job ID' again later");
+                      "run 'amilift cleanup --job ID' later");
 }
 
 }  // namespace amilift::flow

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,15 +29,31 @@ struct Leftovers {
     }
 };
 
+/// When no call is begun any more: a call may go on for two minutes after it. By default, never.
+class Until {
+  public:
+    Until() = default;
+    Until(const core::Clock& clock, const core::Deadline& end) : clock_(&clock), end_(end) {}
+    /// Errc::timed_out once that time has come.
+    [[nodiscard]] core::Result<> check() const;
+    [[nodiscard]] core::Duration left() const;
+
+  private:
+    const core::Clock* clock_ = nullptr;
+    std::optional<core::Deadline> end_;
+};
+
 /// What a look found, and whether it saw everything.
 struct Search {
     Leftovers found;
     core::Result<> complete;  ///< all that failed; without the AMIs, snapshots are not in `found`
 };
 
-/// Looks only. `job_id` is the value of the amilift:job tag; one that no job can have is
-/// Errc::invalid_input, because EC2 takes * and ? in it for wildcards.
-[[nodiscard]] Search look_for_leftovers(aws::Ec2Api& ec2, const std::string& job_id);
+/// Looks only, and no further once EC2 did not answer. `job_id` is the value of the amilift:job
+/// tag; one that no job can have is Errc::invalid_input, because EC2 takes * and ? in it for
+/// wildcards.
+[[nodiscard]] Search look_for_leftovers(aws::Ec2Api& ec2, const std::string& job_id,
+                                        const Until& until = {});
 
 /// The same, all or nothing.
 [[nodiscard]] core::Result<Leftovers> find_leftovers(aws::Ec2Api& ec2, const std::string& job_id);
@@ -57,17 +74,23 @@ void note(core::Result<>& all, core::Result<> next);
 /// One line per resource, for people: "volume vol-1 (8 GiB, in-use by i-2)".
 [[nodiscard]] std::vector<std::string> describe(const Leftovers& leftovers);
 
-/// Detaches and deletes the volumes, deregisters the broken images, deletes the snapshots. Goes on
-/// after a failure; the error names everything that is left, and is unavailable if EC2 did not
-/// answer.
+/// Deregisters the broken images, detaches and deletes the volumes, deletes the snapshots. Goes on
+/// after a failure, but not once EC2 did not answer or `until` has come; the error names everything
+/// that is left, and is unavailable if EC2 did not answer.
 [[nodiscard]] core::Result<> remove(aws::Ec2Api& ec2, core::Clock& clock,
                                     const core::Cancel& cancel, const Waits& waits,
-                                    const Leftovers& leftovers);
+                                    const Leftovers& leftovers, const Until& until = {});
 
 /// Detaches the volume if it is attached, by force after half of the time, and waits until it is
-/// available; deletes it. A volume that is gone already is fine.
+/// available; deletes it. A volume that is gone already is fine. One that dies with its instance is
+/// not detached when there is less time than kDetachTime to see it available: detached and not
+/// deleted, it would outlive the instance. Errors: timed_out, as EC2's.
 [[nodiscard]] core::Result<> detach_and_delete(aws::Ec2Api& ec2, core::Clock& clock,
                                                const core::Cancel& cancel, const Waits& waits,
-                                               const std::string& volume_id);
+                                               const std::string& volume_id,
+                                               const Until& until = {});
+
+/// What EC2 takes to detach and delete a volume, and some more.
+inline constexpr core::Duration kDetachTime = std::chrono::seconds(60);
 
 }  // namespace amilift::flow

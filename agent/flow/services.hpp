@@ -103,9 +103,11 @@ struct Waits {
     /// How long an object that was just created may be "NotFound" (eventual consistency).
     core::Duration create_visible = std::chrono::seconds(150);
     /// How often a clean-up is tried again while EC2 does not answer. The time-out counts from the
-    /// job's deadline, and leaves of the grace what telling the outcome may take.
+    /// job's deadline. It leaves of the grace what EC2 may still take without answering: two
+    /// minutes each for the call that was begun last, for telling the outcome, and for ending the
+    /// helper.
     WaitPolicy clean_up{std::chrono::seconds(5), std::chrono::seconds(60),
-                        kDeadlineGrace - std::chrono::minutes(4)};
+                        kDeadlineGrace - std::chrono::minutes(7)};
 };
 
 /// Everything that the flow needs of the world.

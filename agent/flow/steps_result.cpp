@@ -67,60 +67,6 @@ Result<> require_billing(Run& run, const aws::Image& image) {
                 "billing-codes-lost");
 }
 
-/// Waits until EC2 knows an object that this job created: for a while after its creation it does
-/// not, and what was not found would not be deleted either. False when it is still unknown after
-/// that while (`visible`): then it is gone. `look` describes the object by its id.
-template <class Look>
-Result<bool> becomes_known(Run& run, const core::Deadline& visible, Look look) {
-    auto& s = run.services;
-    for (;;) {
-        auto found = look();
-        if (found && !found->empty()) return true;
-        if (!found && !found.error().is(Errc::not_found)) {
-            return std::unexpected(std::move(found).error());
-        }
-        if (visible.passed(s.clock)) return false;
-        AMILIFT_CHECK(s.clock.sleep_for(s.waits.volume_available.max_interval, s.stop));
-    }
-}
-
-/// Adds what the record knows and the search by tag did not find.
-template <class Object, class Look>
-Result<> add_known(Run& run, const core::Deadline& visible, std::vector<Object>& objects,
-                   const std::string& id, Look look) {
-    const auto has_id = [&id](const Object& object) { return object.id == id; };
-    if (id.empty() || std::ranges::any_of(objects, has_id)) return {};
-    AMILIFT_TRY(const bool known, becomes_known(run, visible, look));
-    if (known) objects.emplace_back().id = id;
-    return {};
-}
-
-/// One try. What could not be looked for or removed is all in the error, and keeps nothing else
-/// from being removed.
-Result<> try_to_clean_up(Run& run, const core::Deadline& end, const core::Deadline& visible) {
-    auto& s = run.services;
-    const auto& record = run.record;
-    auto [leftovers, all] = look_for_leftovers(s.ec2, record.job_id);
-    // A volume of the same job on another helper is that helper's business.
-    std::erase_if(leftovers.volumes, [&](const auto& v) {
-        return !v.attachments.empty() && v.attachments.front().instance_id != record.instance_id;
-    });
-    for (const auto& id : record.volumes()) {
-        note(all, add_known(run, visible, leftovers.volumes, id,
-                            [&] { return s.ec2.describe_volumes({id}, {}); }));
-    }
-    // An AMI of a failed job is not left standing, whatever state EC2 gives it.
-    note(all, add_known(run, visible, leftovers.broken_images, record.image,
-                        [&] { return s.ec2.describe_images({record.image}, {}, {}); }));
-    note(all, add_known(run, visible, leftovers.snapshots, record.snapshot,
-                        [&] { return s.ec2.describe_snapshots({record.snapshot}, {}); }));
-    auto waits = s.waits;
-    // Time for both volumes, one after the other.
-    waits.volume_detached.timeout = std::min(waits.volume_detached.timeout, end.left(s.clock) / 2);
-    note(all, remove(s.ec2, s.clock, s.stop, waits, leftovers));
-    return all;
-}
-
 }  // namespace
 
 Result<> snapshot(Run& run) {
@@ -240,30 +186,6 @@ Result<> register_image(Run& run) {
                 fmt::format("AMI '{}' went to state '{}': {}", record.image, image.state,
                             image.state_reason.empty() ? "no reason given" : image.state_reason));
         });
-}
-
-Result<> clean_up(Run& run) {
-    auto& s = run.services;
-    const auto& policy = s.waits.clean_up;
-    const core::Deadline end(s.clock, deadline_left(run) + policy.timeout);
-    const core::Deadline visible(s.clock, s.waits.create_visible);
-    auto interval = policy.first_interval;
-    bool told = false;
-    for (;;) {
-        auto done = try_to_clean_up(run, end, visible);
-        if (done) break;
-        // Volumes outlive a helper that gives up: an outage is waited out.
-        if (!done.error().is(Errc::unavailable) || end.passed(s.clock)) return done;
-        if (!std::exchange(told, true)) {
-            run.say(Update::Kind::warning,
-                    fmt::format("cleaning up is tried again: {}", done.error().message()));
-        }
-        AMILIFT_CHECK(s.clock.sleep_for(interval, s.stop));
-        interval = std::min(policy.max_interval, interval * 2);
-    }
-    run.record.image.clear();
-    run.record.snapshot.clear();
-    return run.save();
 }
 
 Result<> finish(Run& run) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a job does when EC2 does not answer, is slow, or lets go of nothing.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "flow_fixture.hpp"
@@ -60,8 +61,63 @@ TEST_F(FlowInAnOutage, CleaningUpEndsBeforeTheHelperIsPoweredOff) {
     ASSERT_TRUE(record);
     EXPECT_EQ(record->outcome, Outcome::failed);
     EXPECT_NE(record->error.find("503"), std::string::npos) << record->error;
-    EXPECT_GE(clock.elapsed(), job.deadline);
     EXPECT_EQ(control.powered_off, 1);
+    EXPECT_GT(clock.elapsed(), job.deadline);
+    EXPECT_LT(clock.elapsed(), job.deadline + flow::kDeadlineGrace);
+}
+
+TEST_F(FlowInAnOutage, ALateCleanUpEndsInTimeAndDetachesNothingThatItCannotDelete) {
+    worker.outcome = core::fail(Errc::refused, "kernel is Xen only", "", "xen-only-kernel");
+    int jobs = 0;
+    int kept = 0;
+    for (const char* first :
+         {"DescribeVolumes", "DescribeImages", "DescribeSnapshots", "DetachVolume"}) {
+        for (int begin = -4; begin <= 2; ++begin) {
+            for (int half_minutes = 1; half_minutes <= 26; ++half_minutes) {
+                SCOPED_TRACE(testing::Message() << first << ", " << half_minutes
+                                                << " half minutes from D + " << begin << " min");
+                job.id = fmt::format("late-{}", ++jobs);
+                const auto deadline = clock.elapsed() + job.deadline;
+                worker.during = [&] {
+                    clock.advance(deadline + std::chrono::minutes(begin) - clock.elapsed());
+                    end_.reset();
+                    fail_from(first, std::chrono::seconds(30) * half_minutes);
+                };
+                const auto record = run();
+                ec2.hook = nullptr;
+                ASSERT_TRUE(record);
+                EXPECT_EQ(record->outcome, Outcome::failed);
+                EXPECT_LT(clock.elapsed(), deadline + flow::kDeadlineGrace);
+                for (const auto& [id, v] : ec2.volumes) {
+                    ASSERT_EQ(v.attachments.size(), 1U) << id << " outlives the helper";
+                    EXPECT_EQ(v.attachments.front().state, "attached");
+                    EXPECT_TRUE(v.attachments.front().delete_on_termination);
+                    ++kept;
+                }
+                ec2.volumes.clear();
+                std::filesystem::remove(record_path());
+            }
+        }
+    }
+    EXPECT_GT(kept, 0);
+}
+
+TEST_F(FlowInAnOutage, SlowCallsDoNotKeepTheCleanUpFromEndingInTime) {
+    worker.outcome = core::fail(Errc::refused, "kernel is Xen only", "", "xen-only-kernel");
+    worker.during = [this] {
+        clock.advance(job.deadline - std::chrono::minutes(1) - clock.elapsed());
+        ec2.hook = [this](const std::string&, bool before) -> core::Result<> {
+            if (before) clock.advance(std::chrono::seconds(119));
+            return {};
+        };
+    };
+    const auto record = run();
+    ASSERT_TRUE(record);
+    EXPECT_LT(clock.elapsed(), job.deadline + flow::kDeadlineGrace);
+    EXPECT_EQ(control.powered_off, 1);
+    for (const auto& [id, v] : ec2.volumes) {
+        EXPECT_EQ(v.attachments.size(), 1U) << id << " outlives the helper";
+    }
 }
 
 TEST_F(FlowTest, RemovesTheRestWhenOneCallOfTheCleanUpFails) {
