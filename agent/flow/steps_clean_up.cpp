@@ -99,6 +99,16 @@ Result<> try_again_in_an_outage(Run& run, const std::function<Result<>(const Unt
 
 }  // namespace
 
+/// They are detached: nothing else would delete them.
+Result<> delete_volumes(Run& run) {
+    auto& s = run.services;
+    Leftovers leftovers;
+    for (const auto& id : run.record.volumes()) leftovers.volumes.emplace_back().id = id;
+    return try_again_in_an_outage(run, [&](const Until& until) {
+        return remove(s.ec2, s.clock, s.stop, s.waits, leftovers, until);
+    });
+}
+
 Result<> clean_up(Run& run) {
     const core::Deadline visible(run.services.clock, run.services.waits.create_visible);
     AMILIFT_CHECK(try_again_in_an_outage(

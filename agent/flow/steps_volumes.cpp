@@ -352,12 +352,4 @@ Result<> detach_volumes(Run& run) {
                                  s.waits.volume_detached.timeout, s.job_cancel);
 }
 
-Result<> delete_volumes(Run& run) {
-    auto& s = run.services;
-    for (const auto& id : run.record.volumes()) {
-        AMILIFT_CHECK(detach_and_delete(s.ec2, s.clock, s.stop, s.waits, id));
-    }
-    return {};
-}
-
 }  // namespace amilift::flow::steps

@@ -120,6 +120,44 @@ TEST_F(FlowInAnOutage, SlowCallsDoNotKeepTheCleanUpFromEndingInTime) {
     }
 }
 
+TEST_F(FlowInAnOutage, VolumesOfASuccessAreDeletedWhenItIsOver) {
+    fail_from("DeleteVolume", std::chrono::minutes(30));
+    const auto record = run();
+    ASSERT_TRUE(record);
+    EXPECT_EQ(record->outcome, Outcome::succeeded) << record->error;
+    EXPECT_EQ(record->warning, "");
+    EXPECT_EQ(ec2.volumes.size(), 0U);
+    EXPECT_EQ(observer.warnings.size(), 1U) << "one line, not one for each try";
+}
+
+TEST_F(FlowInAnOutage, ASuccessNamesAllVolumesThatAreLeftInTime) {
+    fail_from("DeleteVolume", std::chrono::hours(24));
+    const auto record = run();
+    ASSERT_TRUE(record);
+    EXPECT_EQ(record->outcome, Outcome::succeeded) << record->error;
+    EXPECT_LT(clock.elapsed(), job.deadline + flow::kDeadlineGrace);
+    ASSERT_EQ(ec2.volumes.size(), 2U);
+    for (const auto& [id, v] : ec2.volumes) {
+        EXPECT_NE(record->warning.find(id), std::string::npos) << record->warning;
+    }
+}
+
+TEST_F(FlowTest, DeletesTheSecondVolumeOfASuccessWhenTheFirstStays) {
+    int refused = 0;
+    ec2.hook = [&](const std::string& action, bool before) -> core::Result<> {
+        if (!before || action != "DeleteVolume" || refused++ > 0) return {};
+        return core::fail(Errc::permission_denied, "UnauthorizedOperation", "",
+                          "UnauthorizedOperation");
+    };
+    const auto record = run();
+    ASSERT_TRUE(record);
+    EXPECT_EQ(record->outcome, Outcome::succeeded) << record->error;
+    ASSERT_EQ(ec2.volumes.size(), 1U);
+    EXPECT_NE(record->warning.find(ec2.volumes.begin()->first), std::string::npos)
+        << record->warning;
+    EXPECT_EQ(ec2.images.count(record->image), 1U);
+}
+
 TEST_F(FlowTest, RemovesTheRestWhenOneCallOfTheCleanUpFails) {
     for (const char* refused : {"DescribeImages", "DescribeSnapshots", "DeregisterImage"}) {
         SCOPED_TRACE(refused);
