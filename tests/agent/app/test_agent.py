@@ -269,7 +269,8 @@ def test_outage_of_ec2_once_volumes_exist(helper: Helper) -> None:
     ami = blank_source(helper)
     outage = begin_outage(helper.cloud, "CreateVolume", 12)
     # What fails the job in the end is that no disk appears here, or that there is no udev.
-    tags = must_fail(helper, job(ami, "deadline: 30s\n"), api_timeout=120)
+    # The back-off may wait 20 s more once the outage is over.
+    tags = must_fail(helper, job(ami, "deadline: 60s\n"), api_timeout=120)
     outage.join(1)
     assert "Unavailable" not in tags["amilift:error"]
     actions = helper.cloud.wire.actions()
