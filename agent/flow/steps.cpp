@@ -162,7 +162,9 @@ Result<std::string> choose_name(Run& run) {
 
 Result<> fetch_job(Run& run) {
     AMILIFT_TRY(auto job, run.services.fetch_job());
-    if (!job.id.empty()) run.record.job_id = job.id;
+    // What was made has the old id for a tag, though the helper may have got other user-data since.
+    const bool has_begun = run.record.entries.contains(std::string(to_string(State::preflight)));
+    if (!job.id.empty() && !has_begun) run.record.job_id = job.id;
     run.job = std::move(job);
     AMILIFT_CHECK(run.services.control.arm_deadline(deadline_left(run)));
     return run.save();

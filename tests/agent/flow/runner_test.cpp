@@ -611,6 +611,25 @@ TEST_F(FlowTest, KeepsAStoppedHelperThatIsStartedAgain) {
     EXPECT_EQ(control.disarmed, 2);
 }
 
+TEST_F(FlowTest, TellsTheOutcomeUnderTheIdOfTheJobThatHadIt) {
+    job.finish.on_success = job::FinishAction::stop;
+    for (const char* id : {"first", ""}) {
+        job.id = id;
+        boot_id = "first";
+        job.target.name = fmt::format("result of '{}'", id);
+        std::filesystem::remove(record_path());
+        const auto record = run();
+        ASSERT_TRUE(record);
+        ASSERT_EQ(record->outcome, Outcome::succeeded) << record->error;
+        // Stopped, the helper gets another job in its user-data, and is started again.
+        job.id = "another";
+        boot_id = "second";
+        const auto again = run();
+        ASSERT_TRUE(again);
+        EXPECT_EQ(again->job_id, *id == '\0' ? kHelper : id);
+    }
+}
+
 TEST_F(FlowTest, ReportsARecordThatCannotBeReadAndCleansUpByTag) {
     for (const char* text : {"{", "", R"({"version": 9, "state": "convert"})"}) {
         SCOPED_TRACE(text);
