@@ -104,10 +104,9 @@ struct Waits {
     core::Duration create_visible = std::chrono::seconds(150);
     /// How often a clean-up is tried again while EC2 does not answer. The time-out counts from the
     /// job's deadline. It leaves of the grace what EC2 may still take without answering: two
-    /// minutes each for the call that was begun last, for telling the outcome, and for ending the
-    /// helper.
+    /// minutes for the call that was begun last, and nearly three for telling the outcome.
     WaitPolicy clean_up{std::chrono::seconds(5), std::chrono::seconds(60),
-                        kDeadlineGrace - std::chrono::minutes(7)};
+                        kDeadlineGrace - std::chrono::minutes(5)};
 };
 
 /// Everything that the flow needs of the world.

@@ -11,9 +11,6 @@ namespace amilift::flow::steps {
 
 /// Tags that every resource of the job carries.
 [[nodiscard]] aws::Tags provenance(const Run& run);
-/// What is left of the job's deadline, never negative. It counts from the job's first start, not
-/// from the last restart of the agent; zero without a job.
-[[nodiscard]] std::chrono::seconds deadline_left(const Run& run);
 /// The source AMI, described once for each run of the agent.
 [[nodiscard]] core::Result<const aws::Image*> source_image(Run& run);
 [[nodiscard]] core::Result<job::TemplateValues> template_values(Run& run);

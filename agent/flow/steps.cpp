@@ -111,17 +111,6 @@ Result<const aws::Image*> source_image(Run& run) {
     return &*run.source;
 }
 
-std::chrono::seconds deadline_left(const Run& run) {
-    if (!run.job) return std::chrono::seconds::zero();
-    auto left = run.job->deadline;
-    const auto started = core::parse_utc(run.record.started_at);
-    if (!started) return left;
-    const auto gone =
-        std::chrono::duration_cast<std::chrono::seconds>(run.services.clock.wall() - *started);
-    if (gone > std::chrono::seconds::zero()) left -= std::min(gone, left);
-    return left;
-}
-
 Result<job::TemplateValues> template_values(Run& run) {
     AMILIFT_TRY(const auto* source, source_image(run));
     AMILIFT_TRY(const auto started, core::parse_utc(run.record.started_at));
@@ -158,6 +147,18 @@ Result<std::string> choose_name(Run& run) {
         "choose another target.name", "InvalidAMIName.Duplicate");
 }
 
+/// What is left of the job's deadline, never negative. It counts from the job's first start, not
+/// from the last restart of the agent.
+std::chrono::seconds deadline_left(const Run& run) {
+    auto left = run.job->deadline;
+    const auto started = core::parse_utc(run.record.started_at);
+    if (!started) return left;
+    const auto gone =
+        std::chrono::duration_cast<std::chrono::seconds>(run.services.clock.wall() - *started);
+    if (gone > std::chrono::seconds::zero()) left -= std::min(gone, left);
+    return left;
+}
+
 }  // namespace
 
 Result<> fetch_job(Run& run) {
@@ -166,7 +167,9 @@ Result<> fetch_job(Run& run) {
     const bool has_begun = run.record.entries.contains(std::string(to_string(State::preflight)));
     if (!job.id.empty() && !has_begun) run.record.job_id = job.id;
     run.job = std::move(job);
-    AMILIFT_CHECK(run.services.control.arm_deadline(deadline_left(run)));
+    const auto left = deadline_left(run);
+    run.clean_up_end.emplace(run.services.clock, left + run.services.waits.clean_up.timeout);
+    AMILIFT_CHECK(run.services.control.arm_deadline(left));
     return run.save();
 }
 

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "aws/ec2.hpp"
+#include "core/clock.hpp"
 #include "core/result.hpp"
 #include "flow/record.hpp"
 #include "flow/services.hpp"
@@ -21,6 +22,9 @@ struct Run {
     std::string target_path;
     /// False: nobody goes on after a crash, there is no record.
     bool is_recorded = true;
+    /// When cleaning up is given up, once the job's deadline is armed. Monotonic like that one: the
+    /// wall clock may be set while the job runs.
+    std::optional<core::Deadline> clean_up_end{};
 
     /// Writes the record; what is not durable has not happened.
     [[nodiscard]] core::Result<> save();

@@ -82,7 +82,8 @@ Result<> try_to_clean_up(Run& run, const Until& until, const core::Deadline& vis
 Result<> try_again_in_an_outage(Run& run, const std::function<Result<>(const Until&)>& attempt) {
     auto& s = run.services;
     const auto& policy = s.waits.clean_up;
-    const Until until(s.clock, core::Deadline(s.clock, deadline_left(run) + policy.timeout));
+    // Without a job, its clean-up is all that there is to be done.
+    const Until until(s.clock, run.clean_up_end.value_or(core::Deadline(s.clock, policy.timeout)));
     auto interval = policy.first_interval;
     bool told = false;
     for (;;) {

@@ -99,7 +99,8 @@ Result<> snapshot(Run& run) {
     const core::Deadline visible(s.clock, s.waits.create_visible);
     std::string last_progress;
     auto policy = s.waits.snapshot_completed;
-    policy.timeout = deadline_left(run);
+    // The deadline itself comes sooner, and ends the wait by job_cancel.
+    policy.timeout = run.job->deadline;
     return wait_until(
         s.clock, s.job_cancel, policy,
         fmt::format("snapshot '{}' to be completed", record.snapshot),

@@ -9,7 +9,7 @@ namespace amilift::fakes {
 class ManualClock final : public core::Clock {
   public:
     [[nodiscard]] std::chrono::system_clock::time_point wall() const override {
-        return std::chrono::system_clock::from_time_t(1'700'000'000) + elapsed_;
+        return std::chrono::system_clock::from_time_t(1'700'000'000) + elapsed_ + wall_step_;
     }
     [[nodiscard]] std::chrono::steady_clock::time_point steady() const override {
         return std::chrono::steady_clock::time_point(std::chrono::hours(1)) + elapsed_;
@@ -20,10 +20,13 @@ class ManualClock final : public core::Clock {
         return {};
     }
     void advance(core::Duration d) { elapsed_ += d; }
+    /// Somebody sets the wall clock, as NTP does after a boot.
+    void step_wall(core::Duration d) { wall_step_ += d; }
     [[nodiscard]] core::Duration elapsed() const { return elapsed_; }
 
   private:
     core::Duration elapsed_{};
+    core::Duration wall_step_{};
 };
 
 }  // namespace amilift::fakes

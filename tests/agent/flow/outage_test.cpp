@@ -201,16 +201,43 @@ TEST_F(FlowTest, ASnapshotMayTakeAsLongAsTheJob) {
 
 TEST_F(FlowTest, ASnapshotMayNotOutliveTheJob) {
     job.deadline = std::chrono::minutes(20);
+    worker.during = [this] { clock.advance(std::chrono::minutes(5)); };
     ec2.hook = [this](const std::string& action, bool) -> core::Result<> {
         ec2.slowness = action.find("Snapshot") == std::string::npos ? 1 : 1000;
+        if (clock.elapsed() >= job.deadline) job_cancel.request("the job's deadline has passed");
         return {};
     };
     const auto record = run();
     ASSERT_TRUE(record);
     EXPECT_EQ(record->outcome, Outcome::failed);
-    EXPECT_NE(record->error.find("snapshot"), std::string::npos) << record->error;
-    EXPECT_LT(clock.elapsed(), std::chrono::minutes(30));
+    EXPECT_NE(record->error.find("deadline"), std::string::npos) << record->error;
+    EXPECT_LT(clock.elapsed(), std::chrono::minutes(21));
     EXPECT_EQ(ec2.snapshots.size(), 0U);
+}
+
+TEST_F(FlowTest, ASnapshotIsWaitedForWhateverTheWallClockIsSetTo) {
+    ec2.slowness = 20;
+    for (const auto step : {std::chrono::hours(-30), std::chrono::hours(30)}) {
+        std::filesystem::remove(record_path());
+        job.id = fmt::format("by-{}-h", step.count() + 30);
+        job.target.name = job.id;
+        worker.during = [&] { clock.step_wall(step); };
+        const auto record = run();
+        ASSERT_TRUE(record);
+        EXPECT_EQ(record->outcome, Outcome::succeeded) << record->error;
+    }
+}
+
+/// A clean-up's end counts from the deadline that was armed.
+TEST_F(FlowInAnOutage, ACleanUpEndsInTimeWhateverTheWallClockIsSetTo) {
+    worker.outcome = core::fail(Errc::refused, "kernel is Xen only", "", "xen-only-kernel");
+    worker.during = [this] {
+        clock.step_wall(std::chrono::hours(-30));
+        clock.advance(job.deadline - std::chrono::minutes(1) - clock.elapsed());
+        fail_from("DescribeVolumes", std::chrono::hours(24));
+    };
+    ASSERT_TRUE(run());
+    EXPECT_LT(clock.elapsed(), job.deadline + flow::kDeadlineGrace);
 }
 
 TEST_F(FlowTest, AVolumeDiesWithTheHelperBeforeItIsAttached) {
