@@ -17,7 +17,7 @@ struct AgentOptions {
     std::string imds_url;  ///< empty: the link-local address
     /// "ec2=https://vpce-...": where services answer unless the job says otherwise.
     std::vector<std::string> endpoints;
-    int api_timeout_seconds = 120;  ///< how long a call that fails in passing is repeated
+    int api_timeout_seconds = 120;  ///< at most aws::kLongestCall
 };
 
 struct ImageOptions {

@@ -14,6 +14,7 @@
 #include "app/commands.hpp"
 #include "app/exit_code.hpp"
 #include "app/version.hpp"
+#include "aws/client.hpp"
 #include "core/log.hpp"
 #include "worker/protocol.hpp"
 #include "worker/server.hpp"
@@ -90,8 +91,8 @@ int dispatch(int argc, char** argv) {
                       "SERVICE=URL, where a service answers unless the job says otherwise");
     agent
         ->add_option("--api-timeout", o.agent.api_timeout_seconds,
-                     "seconds for which a call that fails in passing is repeated")
-        ->check(CLI::Range(1, 3600))
+                     "shortens the seconds for which a call that fails in passing is repeated")
+        ->check(CLI::Range(1, static_cast<int>(aws::kLongestCall.count())))
         ->capture_default_str();
 
     auto* convert = app.add_subcommand("convert", "convert a local disk image");

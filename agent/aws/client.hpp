@@ -31,6 +31,9 @@ enum class Repeat {
     once   ///< it creates something at each call
 };
 
+/// For all attempts of a call and the waits between them: longer than EC2's short outages.
+inline constexpr std::chrono::seconds kLongestCall{120};
+
 /// One API call, before endpoint, keys and time are known.
 struct ServiceCall {
     std::string service;    ///< endpoint and signing name: "ec2"
@@ -45,8 +48,7 @@ struct ServiceCall {
     Repeat repeat = Repeat::safe;
     std::size_t body_limit = std::size_t{16} << 20;  ///< bytes of the reply's body
     core::Duration attempt_timeout = std::chrono::seconds(30);
-    /// For all attempts and waits together: longer than EC2's short outages.
-    core::Duration deadline = std::chrono::seconds(120);
+    core::Duration deadline = kLongestCall;
 };
 
 struct ClientOptions {

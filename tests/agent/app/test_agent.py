@@ -250,6 +250,14 @@ def test_record_that_cannot_be_read(helper: Helper, text: str) -> None:
     must_fail(helper, job(blank_source(helper)), "flow.json")
 
 
+@pytest.mark.parametrize("seconds", ["0", "121"])
+def test_api_timeout_out_of_range(seconds: str) -> None:
+    command = [AMILIFT, "agent", "--api-timeout", seconds]
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert refused.returncode == 2
+    assert "range 1 to 120" in refused.stderr
+
+
 def begin_outage(cloud: LocalEc2, action: str, seconds: float) -> threading.Thread:
     """From the first call of `action` on, EC2 answers nothing but 503."""
 
