@@ -100,6 +100,50 @@ TEST_F(Resources, AVolumeThatIsStuckIsDetachedByForceInTheEnd) {
     }
 }
 
+TEST_F(Resources, AMarkedVolumeStaysAttachedWhenThereIsNoTimeToDeleteIt) {
+    struct Case {
+        bool marked;
+        core::Duration left;
+        bool is_deleted;
+    };
+    for (const auto& c : {Case{true, flow::kDetachTime - std::chrono::seconds(1), false},
+                          Case{true, flow::kDetachTime, true},
+                          Case{false, flow::kDetachTime - std::chrono::seconds(1), true},
+                          Case{false, core::Duration::zero(), false}}) {
+        auto& v = volume("vol-1");
+        v.state = "in-use";
+        v.attachments = {{"i-1", "/dev/sdf", "attached", c.marked}};
+        ec2.calls.clear();
+        const flow::Until until(clock, core::Deadline(clock, c.left));
+        const auto done = flow::detach_and_delete(ec2, clock, cancel, {}, "vol-1", until);
+        EXPECT_EQ(done.has_value(), c.is_deleted);
+        EXPECT_EQ(ec2.volumes.empty(), c.is_deleted);
+        EXPECT_EQ(ec2.count("DetachVolume"), c.is_deleted ? 1 : 0);
+        EXPECT_EQ(ec2.calls.empty(), c.left == core::Duration::zero());
+        EXPECT_TRUE(done || done.error().is(core::Errc::timed_out));
+    }
+}
+
+TEST_F(Resources, OnceThereIsNoAnswerTheRestIsOnlyNamed) {
+    volume("vol-1");
+    volume("vol-2");
+    snapshot("snap-1");
+    const auto left = flow::find_leftovers(ec2, "j");
+    ASSERT_TRUE(left);
+    ec2.calls.clear();
+    ec2.hook = [](const std::string& action, bool) -> core::Result<> {
+        if (action != "DeleteVolume") return {};
+        return core::fail(core::Errc::unavailable, "no answer");
+    };
+    const auto removed = flow::remove(ec2, clock, cancel, {}, *left);
+    ASSERT_FALSE(removed);
+    EXPECT_TRUE(removed.error().is(core::Errc::unavailable));
+    for (const char* id : {"vol-1", "vol-2", "snap-1"}) {
+        EXPECT_NE(removed.error().what.find(id), std::string::npos) << removed.error().what;
+    }
+    EXPECT_EQ(ec2.calls, (std::vector<std::string>{"DescribeVolumes", "DeleteVolume"}));
+}
+
 TEST_F(Resources, AVolumeThatIsBeingDeletedIsFine) {
     volume("vol-1").state = "deleting";
     EXPECT_TRUE(flow::detach_and_delete(ec2, clock, cancel, {}, "vol-1"));
