@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <iterator>
+#include <span>
 #include <utility>
 
 #include "image/boot_menu.hpp"
@@ -165,33 +166,65 @@ class Planner {
     std::vector<PathEdit> edits_;
 };
 
-Result<std::vector<Step>> plan(const PlanContext& context) {
-    AMILIFT_TRY(const auto edit, argument_edit(context.options, context.facts, context.filesystem,
-                                               context.source_root));
-    AMILIFT_TRY(auto edits, Planner(context.source_root, edit, context.facts).run());
-    return steps_of(kName, std::move(edits));
+/// What only one of two command lines has, as the author wrote it.
+std::string only_in(std::string_view line, std::string_view other) {
+    const auto known = image::kernel_arguments(other);
+    std::string out;
+    for (const auto& argument : image::kernel_arguments(line)) {
+        const bool is_known =
+            std::ranges::find(known, argument.text, &image::KernelArgument::text) != known.end();
+        if (is_known) continue;
+        out += fmt::format("{}{}", out.empty() ? "" : " ", image::printable(argument.text, 80));
+    }
+    return out;
+}
+
+/// "is not told a=1, is still told b=2"; empty: the kernel is told what was planned.
+std::string difference_of(std::string_view told, std::string_view planned) {
+    const auto missing = only_in(planned, told);
+    const auto extra = only_in(told, planned);
+    return fmt::format("{}{}{}", missing.empty() ? "" : "is not told " + missing,
+                       missing.empty() || extra.empty() ? "" : ", ",
+                       extra.empty() ? "" : "is still told " + extra);
 }
 
 /// What the edit would still change of the command line that the loader gives to the kernel.
 std::string still_to_do(const image::BootEntry& entry, const ArgumentEdit& edit) {
-    const auto edited = image::edit_arguments(
-        entry.arguments, edit, edit.arguments_of(entry.kernel), image::WhenNoConsole::add,
-        WhenNoArgument::add, !entry.initrds.empty());
-    return edited == entry.arguments ? "" : image::describe_difference(entry.arguments, edited);
+    return difference_of(
+        entry.arguments,
+        image::edit_arguments(entry.arguments, edit, edit.arguments_of(entry.kernel),
+                              image::WhenNoConsole::add, WhenNoArgument::add,
+                              !entry.initrds.empty()));
 }
 
-/// Runs the target's menu as its loader does: an editor knows lines, the loader what they mean.
-Result<> prove_entries(const VerifyContext& context, const ArgumentEdit& edit,
+/// Of that, what the guest does not find its root or its network without.
+std::string still_needed(const image::BootEntry& entry, const ArgumentEdit& edit) {
+    auto needed = entry.arguments;
+    if (edit.root_argument && !entry.initrds.empty()) {
+        needed = image::replace_root_argument(needed, edit.old_root_devices, *edit.root_argument);
+    }
+    std::vector<image::WantedArgument> naming;
+    for (const auto& argument : edit.arguments_of(entry.kernel)) {
+        if (argument.key == "net.ifnames" || argument.key == "biosdevname") {
+            naming.push_back(argument);
+        }
+    }
+    return difference_of(entry.arguments, image::set_arguments(needed, naming));
+}
+
+/// Runs the menu in `root` as its loader does, with `instead` for some of its files: an editor
+/// knows lines, the loader what they mean.
+Result<> prove_entries(const image::SafeRoot& root, const image::ImageFacts& facts,
+                       const ArgumentEdit& edit, std::span<const image::FileInstead> instead,
                        std::vector<std::string>& proofs) {
-    const auto& facts = context.facts;
     if (!facts.boot_entry || facts.menu_links.empty() ||
         facts.menu_kind == image::BootMenuKind::grub_legacy) {
         return {};
     }
-    AMILIFT_TRY(const auto menu, image::simulate_menu(context.target_root, facts));
+    AMILIFT_TRY(const auto menu, image::simulate_menu(root, facts, instead));
     if (menu.entries.size() != facts.boot_entries.size()) {
         return fail(Errc::internal,
-                    fmt::format("{} of the target makes {} boot entries, that of the source {}",
+                    fmt::format("{}, edited, makes {} boot entries, that of the source {}",
                                 facts.menu_path, menu.entries.size(), facts.boot_entries.size()));
     }
     std::size_t others = 0;
@@ -200,25 +233,27 @@ Result<> prove_entries(const VerifyContext& context, const ArgumentEdit& edit,
         const bool is_known = i < facts.kernel_of_entry.size() && facts.kernel_of_entry[i];
         if (!is_known || entry.is_hypervisor) continue;
         const auto title = image::printable(entry.title, 80);
-        const auto missing = still_to_do(entry, edit);
-        if (i == *facts.boot_entry) {
-            if (!missing.empty()) {
-                return fail(
-                    Errc::refused,
-                    fmt::format("{}: the kernel of '{}', which boots by default, is told '{}' by "
-                                "the converted menu, which still needs: {}",
-                                entry.where, title, image::printable(entry.arguments), missing),
-                    "write the arguments of that entry out in its own line, in the source image, "
-                    "then convert it again",
-                    "not-ready");
-            }
+        const bool is_default = i == *facts.boot_entry;
+        const auto needed = still_needed(entry, edit);
+        if (is_default && !needed.empty()) {
+            return fail(
+                Errc::refused,
+                fmt::format("{}: the kernel of '{}', which boots by default, is told '{}' by the "
+                            "edited menu: it {}",
+                            entry.where, title, image::printable(entry.arguments), needed),
+                "write the arguments of that entry out in its own line, in the source image, then "
+                "convert it again",
+                "not-ready");
+        }
+        if (is_default) {
             proofs.push_back(
                 fmt::format("{}: '{}' boots with {}", entry.where, title, told_of(entry, edit)));
-        } else if (!missing.empty()) {
-            proofs.push_back(
-                fmt::format("{}: '{}', which is not the default, is not as planned: {}",
-                            entry.where, title, missing));
-        } else {
+        }
+        if (const auto missing = still_to_do(entry, edit); !missing.empty()) {
+            proofs.push_back(fmt::format(
+                "{}: '{}'{} {}: its command line is put together by the menu", entry.where, title,
+                is_default ? "" : ", which is not the default,", missing));
+        } else if (!is_default) {
             ++others;
         }
     }
@@ -227,6 +262,18 @@ Result<> prove_entries(const VerifyContext& context, const ArgumentEdit& edit,
                                      facts.menu_path, others));
     }
     return {};
+}
+
+Result<std::vector<Step>> plan(const PlanContext& context) {
+    AMILIFT_TRY(const auto edit, argument_edit(context.options, context.facts, context.filesystem,
+                                               context.source_root));
+    AMILIFT_TRY(auto edits, Planner(context.source_root, edit, context.facts).run());
+    // What cannot be edited is better found before the copy than behind it.
+    std::vector<image::FileInstead> edited;
+    for (const auto& made : edits) edited.push_back({made.path, made.after.value_or("")});
+    std::vector<std::string> proofs;
+    AMILIFT_CHECK(prove_entries(context.source_root, context.facts, edit, edited, proofs));
+    return steps_of(kName, std::move(edits));
 }
 
 Result<std::vector<std::string>> verify(const VerifyContext& context) {
@@ -251,7 +298,7 @@ Result<std::vector<std::string>> verify(const VerifyContext& context) {
         }
         proofs.push_back(fmt::format("'{}' is the default of {}", title, context.facts.menu_path));
     }
-    AMILIFT_CHECK(prove_entries(context, edit, proofs));
+    AMILIFT_CHECK(prove_entries(context.target_root, context.facts, edit, {}, proofs));
     return proofs;
 }
 

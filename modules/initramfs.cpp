@@ -88,14 +88,15 @@ bool is_usable(const image::Driver& driver) {
 
 /// One initramfs file and what it lacks.
 struct Repair {
-    std::string path;                  ///< without links
-    std::string sha256;                ///< of the file as it is
-    std::uint64_t size_bytes = 0;      ///< of the file as it is
-    std::string addition;              ///< bytes to append; empty: it lacks nothing
-    std::vector<std::string> lacking;  ///< "6.1.0: nvme, ena"
-    std::set<std::string> drivers;     ///< of `lacking`, as configuration files write them
-    std::vector<std::string> has;      ///< "6.1.0: nvme, ena", all of them
-    std::vector<std::string> initrds;  ///< that are loaded together with it, itself the last
+    std::string path;                   ///< without links
+    std::string sha256;                 ///< of the file as it is
+    std::uint64_t size_bytes = 0;       ///< of the file as it is
+    std::string addition;               ///< bytes to append; empty: it lacks nothing
+    std::vector<std::string> lacking;   ///< "6.1.0: nvme, ena"
+    std::set<std::string> drivers;      ///< of `lacking`, as configuration files write them
+    std::vector<std::string> has;       ///< "6.1.0: nvme, ena", all of them
+    std::vector<std::string> initrds;   ///< that are loaded together with it, itself the last
+    std::vector<std::string> left_out;  ///< "kernel 6.1.0: module '...' of the image: ..."
     /// Modules that it has to get, of each kernel that boots with it.
     std::map<std::string, std::set<std::string>> wanted;
 };
@@ -167,6 +168,35 @@ Result<> add_modules(const image::SafeRoot& root, const image::InitramfsContents
         if (text) files[inside] = *std::move(text);
     }
     return {};
+}
+
+/// The modules that each kernel of `repair` has to get. One that does not boot by default goes
+/// without if the image's own modules of it cannot be read: that is no reason not to convert.
+Result<image::InitramfsFiles> files_for(const image::SafeRoot& root, const image::ImageFacts& facts,
+                                        const image::InitramfsContents& contents, Repair& repair) {
+    const auto* boots = facts.boot_kernel();
+    image::InitramfsFiles files;
+    for (auto& [version, wanted] : repair.wanted) {
+        if (wanted.empty()) continue;
+        image::InitramfsFiles added;
+        if (auto made = add_modules(root, contents, version, wanted, added); !made) {
+            const bool is_default = boots != nullptr && boots->version == version;
+            if (is_default || !image::is_content_problem(made.error())) {
+                return std::unexpected(std::move(made).error());
+            }
+            repair.left_out.push_back(
+                fmt::format("kernel {}: {}", image::printable(version, 80), made.error().what));
+            const auto is_of_it = [start = version + ": "](const std::string& text) {
+                return text.starts_with(start);
+            };
+            std::erase_if(repair.lacking, is_of_it);
+            std::erase_if(repair.has, is_of_it);
+            wanted.clear();
+            continue;
+        }
+        files.merge(added);
+    }
+    return files;
 }
 
 /// Does the kernel's config say that it unpacks gzip?
@@ -241,17 +271,13 @@ Result<std::vector<Repair>> find_repairs(const image::SafeRoot& root,
         AMILIFT_TRY(auto contents, files_before(root, repair.initrds));
         image::read_further_initramfs(*bytes, image::kUnpackedLimit, contents);
         if (!contents.problem.empty()) continue;
-        image::InitramfsFiles files;
         bool gzip_is_known = true;
         for (auto& [kernel, boot] : boots[path]) {
             note_drivers(kernel, repair, target);
             AMILIFT_TRY(const bool known, knows_gzip(root, kernel));
             gzip_is_known = gzip_is_known && known;
         }
-        for (const auto& [version, wanted] : repair.wanted) {
-            if (wanted.empty()) continue;
-            AMILIFT_CHECK(add_modules(root, contents, version, wanted, files));
-        }
+        AMILIFT_TRY(const auto files, files_for(root, facts, contents, repair));
         if (!files.empty() && image::obstacle_to_addition(contents).empty()) {
             AMILIFT_TRY(repair.addition,
                         image::make_addition(contents, bytes->size(), files, gzip_is_known));
@@ -439,6 +465,10 @@ Result<std::vector<std::string>> verify(const VerifyContext& context) {
                         fmt::format("'{}' of the target still lacks {}", repair.path,
                                     fmt::join(repair.lacking, "; ")),
                         "report this image: the appended archive is not read back");
+        }
+        for (const auto& why : repair.left_out) {
+            proofs.push_back(
+                fmt::format("{}: warning: no modules were added for {}", repair.path, why));
         }
         if (!repair.lacking.empty() || repair.has.empty()) continue;
         AMILIFT_TRY(const auto prefix, prove_prefix(context, repair));

@@ -14,7 +14,8 @@ namespace amilift::modules {
 /// modules: nvme, ena and xen-blkfront (for a paravirtual target xen-blkfront and xen-netfront)
 /// with their dependencies and the index of the modules, as one further cpio archive behind the
 /// bytes that are there. So that the next update of a kernel does not lose them, the settings of
-/// the image's own builder name them, too.
+/// the image's own builder name them, too. A kernel that does not boot by default and whose modules
+/// cannot be read goes without; verify() says so in its proofs.
 [[nodiscard]] const Module& initramfs_module();
 
 /// What keeps the kernel that will boot from running on `platform`: refusals with the ids

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -42,25 +44,32 @@ struct FileInstead {
     std::string text;
 };
 
+/// The text that counts for the file at `path`, which has no links; null: its own.
+[[nodiscard]] inline const std::string* text_instead(std::span<const FileInstead> files,
+                                                     std::string_view path) {
+    const auto found = std::ranges::find(files, path, &FileInstead::path);
+    return found == files.end() ? nullptr : &found->text;
+}
+
 /// Entries that a simulated loader makes at most.
 inline constexpr std::size_t kMaxSimulatedEntries = 1024;
 
 /// Runs grub.cfg as GRUB 2 would on a BIOS, without a key press: variables, conditions, functions,
 /// load_env, search, source, configfile, blscfg, menuentry and submenu; commands that only draw or
 /// load modules do nothing. Nothing is executed and nothing written. Bounded in time and memory
-/// whatever the text says. `instead` (may be null) counts for the file that it names. Errors:
+/// whatever the text says. `instead` counts for the files that it names. Errors:
 /// failures of the filesystem only. Findings: "grub-cfg-syntax",
 /// "grub-cfg-too-complex", "grub-cfg-file-missing", "default-not-found".
 /// Source: GRUB manual 2.06; the boot loader specification (systemd.io/BOOT_LOADER_SPECIFICATION).
 [[nodiscard]] core::Result<BootMenu> simulate_grub2(const SafeRoot& root, const BootDisk& disk,
                                                     std::string_view config_path,
-                                                    const FileInstead* instead = nullptr);
+                                                    std::span<const FileInstead> instead = {});
 
 /// Reads an extlinux.conf or syslinux.cfg as extlinux 6 would. Findings: "extlinux-no-entry".
 /// Source: Syslinux, doc/menu.txt and doc/syslinux.txt.
 [[nodiscard]] core::Result<BootMenu> simulate_extlinux(const SafeRoot& root, const BootDisk& disk,
                                                        std::string_view config_path,
-                                                       const FileInstead* instead = nullptr);
+                                                       std::span<const FileInstead> instead = {});
 
 /// One entry of the boot loader specification, as its file says.
 struct BlsEntry {

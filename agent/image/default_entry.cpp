@@ -173,7 +173,7 @@ std::vector<DefaultEdit> candidates(const ImageFacts& facts) {
 }  // namespace
 
 Result<BootMenu> simulate_menu(const SafeRoot& root, const ImageFacts& facts,
-                               const FileInstead* instead) {
+                               std::span<const FileInstead> instead) {
     AMILIFT_TRY(const auto config, root.resolve(facts.menu_links.front()));
     return facts.menu_kind == BootMenuKind::extlinux
                ? simulate_extlinux(root, facts.disk, config, instead)
@@ -190,7 +190,7 @@ Result<std::optional<DefaultEdit>> find_default_edit(const SafeRoot& root,
         const auto edited = set_default_entry(file->text, edit);
         if (edited.changes.empty()) continue;
         const FileInstead instead{edit.path, edited.text};
-        AMILIFT_TRY(const auto menu, simulate_menu(root, facts, &instead));
+        AMILIFT_TRY(const auto menu, simulate_menu(root, facts, {&instead, 1}));
         if (leads_to_boot_entry(menu, facts)) return edit;
     }
     return std::nullopt;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string_view>
 
 #include "core/result.hpp"
@@ -12,9 +13,10 @@
 
 namespace amilift::image {
 
-/// Runs the configuration of `facts`, which is GRUB 2's or extlinux's, as it is in `root` now.
+/// Runs the configuration of `facts`, which is GRUB 2's or extlinux's, as it is in `root` now, with
+/// `instead` for the files that it names.
 [[nodiscard]] core::Result<BootMenu> simulate_menu(const SafeRoot& root, const ImageFacts& facts,
-                                                   const FileInstead* instead = nullptr);
+                                                   std::span<const FileInstead> instead = {});
 
 /// The smallest change that makes facts.boot_entry what GRUB 2 or extlinux boots by itself: the
 /// saved entry of GRUB's environment block where the configuration asks for it, else the default in

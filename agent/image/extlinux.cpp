@@ -30,7 +30,7 @@ struct Label {
 
 class Extlinux {
   public:
-    Extlinux(const SafeRoot& root, const BootDisk& disk, const FileInstead* instead)
+    Extlinux(const SafeRoot& root, const BootDisk& disk, std::span<const FileInstead> instead)
         : root_(root), disk_(disk), instead_(instead) {}
 
     Result<BootMenu> run(std::string_view path) {
@@ -39,9 +39,7 @@ class Extlinux {
         directory_ = menu_.path.substr(0, menu_.path.rfind('/'));
         volume_ = disk_.holder_of(path);
         if (volume_ != nullptr && !volume_->subvolumes.empty()) find_subvolume(path);
-        AMILIFT_TRY(menu_.text, instead_ != nullptr && instead_->path == path
-                                    ? Result<std::string>(instead_->text)
-                                    : root_.read(path, kTextLimit));
+        AMILIFT_TRY(menu_.text, read_file(path));
         AMILIFT_CHECK(read(menu_.path, menu_.text, 0));
         for (const auto& label : labels_) menu_.entries.push_back(entry_of(label));
         choose();
@@ -58,6 +56,11 @@ class Extlinux {
                 subvolume_ = start;
             }
         }
+    }
+
+    Result<std::string> read_file(std::string_view path) const {
+        if (const auto* text = text_instead(instead_, path)) return *text;
+        return root_.read(path, kTextLimit);
     }
 
     Result<> read(const std::string& path, std::string_view text, int depth) {
@@ -147,9 +150,7 @@ class Extlinux {
         const auto path = resolved(name);
         if (!path || depth >= kMaxIncludes || ++includes_ > kMaxIncludes) return {};
         const auto real = root_.resolve(*path);
-        const auto text = real && instead_ != nullptr && instead_->path == *real
-                              ? Result<std::string>(instead_->text)
-                              : root_.read(*path, kTextLimit);
+        const auto text = read_file(real ? *real : *path);
         if (!text) {
             if (text.error().is(Errc::io_error)) return std::unexpected(text.error());
             menu_.findings.push_back({Severity::warning, "extlinux-include-missing", where,
@@ -226,7 +227,7 @@ class Extlinux {
 
     const SafeRoot& root_;
     const BootDisk& disk_;
-    const FileInstead* instead_;
+    std::span<const FileInstead> instead_;
     const BootVolume* volume_ = nullptr;
     BootMenu menu_;
     std::string directory_;
@@ -242,7 +243,8 @@ class Extlinux {
 }  // namespace
 
 Result<BootMenu> simulate_extlinux(const SafeRoot& root, const BootDisk& disk,
-                                   std::string_view config_path, const FileInstead* instead) {
+                                   std::string_view config_path,
+                                   std::span<const FileInstead> instead) {
     return Extlinux(root, disk, instead).run(config_path);
 }
 

@@ -144,7 +144,7 @@ class Inspector {
             AMILIFT_TRY(const auto status, root_.link_status(name));
             if (status.kind == FileKind::missing) continue;
             const auto real = root_.resolve(name);
-            auto menu = real ? simulate(root_, facts_.disk, *real, nullptr)
+            auto menu = real ? simulate(root_, facts_.disk, *real, {})
                              : Result<BootMenu>(std::unexpected(real.error()));
             if (!menu) {
                 if (!is_content_problem(menu.error())) {

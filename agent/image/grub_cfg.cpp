@@ -36,7 +36,7 @@ constexpr std::size_t kEnvBlockBytes = 65536;
 
 class Grub2 {
   public:
-    Grub2(const SafeRoot& root, const BootDisk& disk, const FileInstead* instead)
+    Grub2(const SafeRoot& root, const BootDisk& disk, std::span<const FileInstead> instead)
         : root_(root), disk_(disk), instead_(instead) {}
 
     Result<BootMenu> run(std::string_view path) {
@@ -132,9 +132,9 @@ class Grub2 {
     }
 
     Result<std::string> read_file(const std::string& path, std::size_t limit) const {
-        if (instead_ != nullptr) {
+        if (!instead_.empty()) {
             const auto real = root_.resolve(path);
-            if (real && *real == instead_->path) return instead_->text;
+            if (const auto* text = real ? text_instead(instead_, *real) : nullptr) return *text;
         }
         return root_.read(path, limit);
     }
@@ -673,7 +673,7 @@ class Grub2 {
 
     const SafeRoot& root_;
     const BootDisk& disk_;
-    const FileInstead* instead_;
+    std::span<const FileInstead> instead_;
     BootMenu menu_;
     grub_script::Environment env_;
     std::map<std::string, std::shared_ptr<const Block>, std::less<>> functions_;
@@ -697,7 +697,8 @@ class Grub2 {
 }  // namespace
 
 Result<BootMenu> simulate_grub2(const SafeRoot& root, const BootDisk& disk,
-                                std::string_view config_path, const FileInstead* instead) {
+                                std::string_view config_path,
+                                std::span<const FileInstead> instead) {
     return Grub2(root, disk, instead).run(config_path);
 }
 

@@ -23,8 +23,12 @@ using grub2_edit_detail::refers_to_kernelopts;
 using grub2_edit_detail::skip_blanks;
 using grub2_edit_detail::skip_word;
 
-/// Where a command of GRUB's script ends: a separator, or a remark, that no quotes hide.
-std::size_t command_end(std::string_view body, std::size_t at) {
+constexpr std::string_view kSeparators = ";|&<>";
+
+/// Where a command of GRUB's script ends: a separator, or a remark, that no quotes hide; behind a
+/// "{" where a block begins (menuentry, submenu, function). Looks at nothing behind that: a line
+/// may have as many commands as bytes.
+std::size_t command_end(std::string_view body, std::size_t at, bool has_block) {
     char quote = 0;
     for (; at < body.size(); ++at) {
         const char c = body[at];
@@ -36,9 +40,12 @@ std::size_t command_end(std::string_view body, std::size_t at) {
             if (c == '"') quote = 0;
         } else if (c == '"' || c == '\'') {
             quote = c;
-        } else if (c == ';' || c == '|' || c == '&' || c == '<' || c == '>' ||
+        } else if (kSeparators.find(c) != std::string_view::npos ||
                    ((c == '#' || c == '}') && at > 0 && is_blank(body[at - 1]))) {
             return at;
+        } else if (has_block && c == '{' && at > 0 && is_blank(body[at - 1]) &&
+                   (at + 1 == body.size() || is_blank(body[at + 1]))) {
+            return at + 1;
         }
     }
     return body.size();
@@ -51,27 +58,6 @@ struct ScriptCommand {
     std::size_t end = 0;
 };
 
-/// Behind the "{" that ends the line of a menuentry, submenu or function; npos: there is none.
-std::size_t block_begin(std::string_view body, std::size_t at) {
-    const auto end = command_end(body, at);
-    char quote = 0;
-    for (; at < end; ++at) {
-        const char c = body[at];
-        if (quote != 0) {
-            if (c == quote) quote = 0;
-            if (c == '\\' && quote == '"') ++at;
-        } else if (c == '\\') {
-            ++at;
-        } else if (c == '"' || c == '\'') {
-            quote = c;
-        } else if (c == '{' && at > 0 && is_blank(body[at - 1]) &&
-                   (at + 1 == body.size() || is_blank(body[at + 1]))) {
-            return at + 1;
-        }
-    }
-    return std::string_view::npos;
-}
-
 /// Stands before a command, and is none.
 bool is_prefix_word(std::string_view word) {
     constexpr std::array<std::string_view, 9> kWords{"if", "elif", "then", "else", "while",
@@ -81,7 +67,6 @@ bool is_prefix_word(std::string_view word) {
 
 std::vector<ScriptCommand> commands_of(std::string_view body) {
     std::vector<ScriptCommand> out;
-    constexpr std::string_view kSeparators = ";|&<>";
     for (auto at = skip_blanks(body, 0); at < body.size(); at = skip_blanks(body, at)) {
         if (body[at] == '#') break;
         if (kSeparators.find(body[at]) != std::string_view::npos) {
@@ -93,15 +78,18 @@ std::vector<ScriptCommand> commands_of(std::string_view body) {
             ++at;
             continue;
         }
-        const auto word_end = std::min(body.find(';', at), skip_word(body, at));
+        auto word_end = at;
+        while (word_end < body.size() && !is_blank(body[word_end]) &&
+               kSeparators.find(body[word_end]) == std::string_view::npos) {
+            ++word_end;
+        }
         const auto word = body.substr(at, word_end - at);
         if (is_prefix_word(word)) {
             at = word_end;
             continue;
         }
         const bool has_block = word == "menuentry" || word == "submenu" || word == "function";
-        const auto block = has_block ? block_begin(body, at) : std::string_view::npos;
-        const auto end = block == std::string_view::npos ? command_end(body, at) : block;
+        const auto end = command_end(body, at, has_block);
         out.push_back({word, at, end});
         at = std::max(end, at + 1);
     }
@@ -117,7 +105,7 @@ class GrubCfgEditor {
         for (std::size_t i = 0; i < lines_.size(); ++i) {
             std::string body(lines_[i].body);
             auto last = i;
-            while (is_continued(body) && last + 1 < lines_.size()) {
+            while (is_continued(lines_[last].body) && last + 1 < lines_.size()) {
                 body.pop_back();
                 body += lines_[++last].body;
             }

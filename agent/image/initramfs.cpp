@@ -22,7 +22,7 @@ constexpr std::size_t kSegmentLimit = 64;
 constexpr std::size_t kSettingsLimit = std::size_t{1} << 20;
 constexpr std::size_t kScriptLimit = std::size_t{64} << 10;
 /// Of all indexes of modules together; those of a whole distribution kernel have about 10 MiB.
-constexpr std::size_t kIndexesLimit = std::size_t{64} << 20;
+constexpr std::size_t kIndexesLimit = std::size_t{32} << 20;
 
 std::string_view plain_name(std::string_view name) {
     while (true) {

@@ -60,17 +60,18 @@ struct AliasLine {
     IndexEntry entry;
 };
 
-/// Lines "alias pattern module" of modules.alias and modules.symbols.
-std::vector<AliasLine> alias_lines(std::string_view text) {
-    std::vector<AliasLine> lines;
-    for (const auto& line : split_lines(text)) {
-        const auto words = split_words(line.body);
+/// Calls `use` for each line "alias pattern module" of modules.alias or modules.symbols. All lines
+/// at once could take far more memory than the text.
+template <class Use>
+void for_each_alias(std::string_view text, Use use) {
+    std::uint32_t number = 0;
+    while (!text.empty()) {
+        const auto line = text.substr(0, text.find('\n'));
+        text.remove_prefix(std::min(line.size() + 1, text.size()));
+        const auto words = split_words(line);
         if (words.size() != 3 || words[0] != "alias") continue;
-        lines.push_back({line.body,
-                         {normalized_alias(words[1]), normalized_module(words[2]),
-                          static_cast<std::uint32_t>(lines.size())}});
+        use(AliasLine{line, {normalized_alias(words[1]), normalized_module(words[2]), number++}});
     }
-    return lines;
 }
 
 /// The initramfs's own "modules.alias" or "modules.symbols", as kmod reads it.
@@ -83,7 +84,7 @@ std::vector<IndexEntry> own_aliases(const InitramfsContents& contents, std::stri
         entries = *std::move(*known);
     } else {
         const auto text = own_text(contents, version, name);
-        for (auto& line : alias_lines(text)) entries.push_back(std::move(line.entry));
+        for_each_alias(text, [&](AliasLine line) { entries.push_back(std::move(line.entry)); });
     }
     std::erase_if(entries, [](const IndexEntry& e) { return !can_be_in_index_file(e); });
     return entries;
@@ -236,14 +237,15 @@ Result<InitramfsFiles> merged_index(const InitramfsContents& contents, std::stri
         auto known = pairs_of(entries);
         std::uint32_t priority = 0;
         for (const auto& entry : entries) priority = std::max(priority, entry.priority);
-        for (auto& line : alias_lines(image_text)) {
+        for_each_alias(image_text, [&](AliasLine line) {
             auto& entry = line.entry;
-            if (!files.contains(entry.value) || !known.emplace(entry.key, entry.value).second)
-                continue;
+            if (!files.contains(entry.value) || !known.emplace(entry.key, entry.value).second) {
+                return;
+            }
             entry.priority = priority < UINT32_MAX ? ++priority : priority;
             entries.push_back(std::move(entry));
             text += fmt::format("{}\n", line.line);
-        }
+        });
         out[fmt::format("{}{}", directory, name)] = std::move(text);
         AMILIFT_TRY(out[fmt::format("{}{}.bin", directory, name)],
                     write_index_file(std::move(entries)));

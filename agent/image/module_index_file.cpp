@@ -28,8 +28,11 @@ constexpr std::uint32_t kHasChildren = 0x20000000;
 constexpr std::uint32_t kOffsetMask = 0x0fffffff;
 
 constexpr std::size_t kKeyLimit = 4095;
-/// Bytes of keys and values; the largest index of a distribution has about 4 MiB.
-constexpr std::size_t kEntriesLimit = std::size_t{64} << 20;
+/// Bytes of entries in memory, and of a file that is written: a small file can name many. The
+/// largest index of a distribution has about 4 MiB.
+constexpr std::size_t kEntriesLimit = std::size_t{32} << 20;
+constexpr std::size_t kFileLimit = std::size_t{32} << 20;
+static_assert(kFileLimit <= kOffsetMask);
 
 /// Reads numbers and texts of a node, which may lie about where they are.
 class Cursor {
@@ -114,7 +117,7 @@ class Reader {
             const auto offset = at.u32();
             if (!offset) return false;
             if ((*offset & kOffsetMask) == 0) continue;
-            if (!take_bytes(key.size() + 1)) return false;
+            if (!take_bytes(key.size() + 1 + sizeof(Place))) return false;
             places_.push_back({*offset, key + static_cast<char>(c)});
         }
         // The last is taken first.
@@ -128,7 +131,9 @@ class Reader {
         for (std::uint32_t i = 0; i < *count; ++i) {
             const auto priority = at.u32();
             const auto value = priority ? at.text() : std::nullopt;
-            if (!value || !take_bytes(key.size() + value->size() + 1)) return false;
+            if (!value || !take_bytes(key.size() + value->size() + sizeof(IndexEntry))) {
+                return false;
+            }
             entries_.push_back({key, std::string(*value), *priority});
         }
         return true;
@@ -149,8 +154,10 @@ class Writer {
   public:
     Writer() { bytes_.resize(kHeaderBytes); }
 
-    std::string finish(std::span<const IndexEntry> entries) {
+    /// Absent: it gets too large.
+    std::optional<std::string> finish(std::span<const IndexEntry> entries) {
         const auto root = node(entries, 0, 0);
+        if (bytes_.size() > kFileLimit) return std::nullopt;
         put_u32(0, kMagic);
         put_u32(4, kVersion);
         put_u32(8, root);
@@ -198,7 +205,8 @@ class Writer {
     std::uint32_t put(const std::string& prefix, unsigned first,
                       const std::vector<std::uint32_t>& children,
                       std::span<const IndexEntry> values) {
-        auto offset = static_cast<std::uint32_t>(bytes_.size() & kOffsetMask);
+        if (bytes_.size() > kFileLimit) return 0;
+        auto offset = static_cast<std::uint32_t>(bytes_.size());
         if (!prefix.empty()) {
             offset |= kHasPrefix;
             bytes_ += prefix;
@@ -266,13 +274,13 @@ Result<std::string> write_index_file(std::vector<IndexEntry> entries) {
     sorted.reserve(entries.size());
     for (const auto at : order) sorted.push_back(std::move(entries[at]));
     auto bytes = Writer().finish(sorted);
-    if (bytes.size() > kOffsetMask) {
+    if (!bytes) {
         return fail(
             Errc::corrupt,
-            fmt::format("an index of modules of {} entries has {} bytes, expected at most {}",
-                        sorted.size(), bytes.size(), kOffsetMask));
+            fmt::format("an index of modules of {} entries gets larger than the {} bytes expected",
+                        sorted.size(), kFileLimit));
     }
-    return bytes;
+    return *std::move(bytes);
 }
 
 }  // namespace amilift::image

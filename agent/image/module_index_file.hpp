@@ -21,7 +21,8 @@ struct IndexEntry {
 
 /// Reads modules.dep.bin, modules.alias.bin or modules.symbols.bin, which kmod reads instead of the
 /// texts of the same names. Sorted by key, values of a key as they are in the file. Source: the
-/// comment on the disk format in kmod's libkmod-index.c, version 2. Errors: corrupt.
+/// comment on the disk format in kmod's libkmod-index.c, version 2. Errors:
+/// corrupt, also for one whose entries take more than 32 MiB.
 [[nodiscard]] core::Result<std::vector<IndexEntry>> read_index_file(std::string_view bytes);
 
 /// Can the format hold it? Its keys are ASCII without NUL, and kmod looks for none that are longer
@@ -29,7 +30,7 @@ struct IndexEntry {
 [[nodiscard]] bool can_be_in_index_file(const IndexEntry& entry);
 
 /// Writes one; entries that it cannot hold are left out. Errors: corrupt if it gets larger than
-/// the format can name offsets of.
+/// 32 MiB.
 [[nodiscard]] core::Result<std::string> write_index_file(std::vector<IndexEntry> entries);
 
 }  // namespace amilift::image

@@ -105,6 +105,29 @@ TEST_F(InitramfsModule, AppendsWhatIsMissing) {
                                                         old_text("2").size())))));
 }
 
+/// An old kernel that nothing boots by itself does not keep an image from being converted.
+TEST_F(InitramfsModule, LeavesOutAnotherKernelWhoseModulesCannotBeRead) {
+    REQUIRE_ROOT_TO_WRITE();
+    have_modules("1", ".ko.xz");
+    source_.file("/lib/modules/1/kernel/nvme.ko.xz", "no xz");
+    convert(initramfs_module());
+    EXPECT_THAT(texts_, ElementsAre(HasSubstr(" to /boot/initrd-2: ")));
+    EXPECT_EQ(target_.text_of("/boot/initrd-1"), old_text("1"));
+    EXPECT_THAT(
+        proofs_,
+        testing::UnorderedElementsAre(
+            StartsWith("/boot/initrd-2 serves 2: "),
+            StartsWith("/boot/initrd-1: warning: no modules were added for kernel 1: module "
+                       "'/lib/modules/1/kernel/nvme.ko.xz' of the image: ")));
+
+    have_modules("2", ".ko.xz");
+    source_.file("/lib/modules/2/kernel/nvme.ko.xz", "no xz");
+    const auto root = source_.open();
+    const auto steps = plan_of(initramfs_module(), image::inspect_image(root).value(), root);
+    ASSERT_FALSE(steps.has_value());
+    EXPECT_EQ(steps.error().code, core::Errc::corrupt);
+}
+
 TEST_F(InitramfsModule, AppendedFilesAreThoseOfTheImage) {
     REQUIRE_ROOT_TO_WRITE();
     convert(initramfs_module());

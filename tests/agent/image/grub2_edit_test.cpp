@@ -5,9 +5,11 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <chrono>
 #include <functional>
 
 #include "edit_stability.hpp"
+#include "image/facts.hpp"
 
 namespace amilift::image {
 namespace {
@@ -294,6 +296,27 @@ TEST(Grub2Edit, EditsEachCommandOfALine) {
 using TextEditor = std::function<EditedText(std::string_view)>;
 
 /// Damaged at random: no crash, and the second edit finds nothing to do.
+/// A line may have as many commands as bytes; none may look at all that is behind it.
+TEST(Grub2Edit, TakesNoLongerForManyCommandsInALine) {
+    const auto edit = usual_edit();
+    const auto takes_seconds = [&edit](const std::string& text) {
+        const auto begin = std::chrono::steady_clock::now();
+        EXPECT_GE(edit_grub_cfg(text, edit).text.size(), text.size());
+        return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    };
+    for (const std::string_view unit :
+         {"a|", "a;", "if ", "a | ", "function a { ", "menuentry a ", "} ", "linux ", "linux a;",
+          "linux /a root=/b console=hvc0;", "initrd;", "'", "\"{ "}) {
+        std::string text;
+        while (text.size() < kTextLimit) text += unit;
+        EXPECT_LT(takes_seconds(text), 10) << unit;
+    }
+    // Each line goes on in the next one.
+    std::string text(kTextLimit / 2 + 1, '\\');
+    while (text.size() < kTextLimit) text += "\n\\";
+    EXPECT_LT(takes_seconds(text), 10);
+}
+
 TEST(Grub2Edit, IsTheSameWhenEditedAgain) {
     const auto edit = usual_edit();
     const std::array<TextEditor, 6> editors{

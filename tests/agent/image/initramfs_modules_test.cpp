@@ -102,6 +102,34 @@ TEST(ModuleIndexFile, ANodeThatIsItsOwnChildIsAnError) {
                      .has_value());
 }
 
+/// A node has room for each letter between its first and its last one.
+TEST(ModuleIndexFile, IsNotWrittenLargerThanAnyRealOne) {
+    std::vector<IndexEntry> entries;
+    for (unsigned i = 0; i < 1U << 17U; ++i) {
+        std::string key;
+        for (unsigned bit = 0; bit < 17; ++bit) key += (i >> bit) % 2 == 0 ? '\x01' : '\x7f';
+        entries.push_back({key, "", 0});
+    }
+    const auto bytes = write_index_file(std::move(entries));
+    ASSERT_FALSE(bytes.has_value());
+    EXPECT_EQ(bytes.error().code, core::Errc::corrupt);
+    EXPECT_THAT(bytes.error().what, testing::HasSubstr("larger than the 33554432 bytes"));
+}
+
+/// Five bytes of the file are an entry.
+TEST(ModuleIndexFile, IsNotReadIntoMoreMemoryThanAnyRealOne) {
+    using std::string_literals::operator""s;
+    const auto of_values = [](unsigned count) {
+        auto bytes = "\xb0\x07\xf4\x57\0\x02\0\x01\x40\0\0\x0c"s;
+        for (const auto shift : {24U, 16U, 8U, 0U}) {
+            bytes += static_cast<char>((count >> shift) & 0xffU);
+        }
+        return bytes + std::string(std::size_t{count} * 5, '\0');
+    };
+    EXPECT_EQ(read_index_file(of_values(1000)).value().size(), 1000U);
+    EXPECT_FALSE(read_index_file(of_values(1000000)).has_value());
+}
+
 TEST(ModuleIndexFile, HoldsAnyEntries) {
     std::mt19937 random(7);  // NOLINT(cert-msc32-c,cert-msc51-cpp): the same run each time
     for (int round = 0; round < 200; ++round) {
@@ -241,6 +269,11 @@ TEST(InitramfsModules, AnIndexThatIsTooLargeIsNotTakenForNone) {
     const auto contents =
         read_initramfs(cpio_of({{in_top("modules.dep"), std::string((16U << 20U) + 1, 'x')}}));
     EXPECT_THAT(contents.problem, testing::HasSubstr("modules.dep' has 16777217 bytes"));
+    const std::string part(11U << 20U, 'x');
+    const auto many = read_initramfs(cpio_of({{in_top("modules.dep"), part},
+                                              {in_top("modules.alias"), part},
+                                              {in_top("modules.symbols"), part}}));
+    EXPECT_THAT(many.problem, testing::HasSubstr("together at most 33554432"));
 }
 
 }  // namespace
