@@ -166,7 +166,8 @@ Result<CopyStats> copy_extents(const BlockDevice& source, const BlockDevice& tar
                     .source_fd = std::move(from.fd),
                     .target_fd = std::move(to.fd),
                     .alignment = alignment,
-                    .ranges = std::move(ranges)},
+                    .ranges = std::move(ranges),
+                    .is_buffered = to.alignment == 1},
                    plan, progress, cancel)
         .run();
 }

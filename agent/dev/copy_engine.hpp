@@ -46,6 +46,9 @@ struct CopyPlan {
     /// notes untrue.
     CopyJournal* journal = nullptr;
     NotePolicy notes{};
+    /// Makes the page cache write these bytes of the target; empty: sync_file_range(2). A seam for
+    /// tests, from any thread; called at the end of a copy without direct I/O.
+    std::function<core::Result<>(const Extent&)> write_back{};
     /// Hears, from the calling thread, what somebody should know of the journal: how much of an
     /// earlier copy counts, or why nothing does. May be empty.
     std::function<void(const std::string&)> say{};
@@ -85,7 +88,8 @@ struct CopyStats {
 /// is noted there once it is flushed. After a failure or cancel the notes stay. Errors name device
 /// and byte offset: corrupt (the target gives back other bytes), io_error (EIO, short read),
 /// no_space (target ends too early; checked before the first byte), timed_out (a device has not
-/// answered for `stall_timeout`), cancelled, invalid_input (a target opened read-only, extents out
+/// answered for `stall_timeout`; the flush behind the page cache, whose servers tell nothing, is
+/// waited for until cancelled), cancelled, invalid_input (a target opened read-only, extents out
 /// of order, source and target are one disk).
 [[nodiscard]] core::Result<CopyStats> copy_extents(
     const BlockDevice& source, const BlockDevice& target, const CopyPlan& plan,

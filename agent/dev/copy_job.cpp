@@ -26,6 +26,11 @@ using core::Result;
 
 constexpr auto kProgressPause = std::chrono::milliseconds(100);
 
+std::unexpected<core::Error> flush_failed(int sys_errno, const std::string& name) {
+    return fail_errno(sys_errno, fmt::format("cannot flush target '{}'", name),
+                      "it did not keep what was written; use another target");
+}
+
 }  // namespace
 
 Result<BufferPool> BufferPool::allocate(std::size_t bytes) {
@@ -61,6 +66,11 @@ void ProgressMeter::set_done(std::uint64_t done_bytes) {
     last_ = now;
     told_ = progress_.done_bytes;
     callback_(progress_);
+}
+
+void ProgressMeter::repeat() {
+    told_.reset();
+    set_done(progress_.done_bytes - progress_.resumed_bytes);
 }
 
 void ProgressMeter::finish() {
@@ -142,12 +152,15 @@ Result<> within(core::Duration patience, std::function<Result<>()> work, const s
         return fail_errno(error.code().value(), "cannot start the thread of a flush",
                           "raise the limit of processes, then retry");
     }
-    const auto end = std::chrono::steady_clock::now() + patience;
+    const auto begun = std::chrono::steady_clock::now();
     std::unique_lock lock(shared->mutex);
     while (!shared->changed.wait_for(lock, kProgressPause,
                                      [&] { return shared->outcome.has_value(); })) {
         AMILIFT_CHECK(check());
-        if (std::chrono::steady_clock::now() < end) continue;
+        if (patience == core::Duration::max() ||
+            std::chrono::steady_clock::now() - begun < patience) {
+            continue;
+        }
         return fail(Errc::timed_out,
                     fmt::format("target '{}' was to be flushed and did not answer for {} ms", name,
                                 patience.count()),
@@ -163,8 +176,21 @@ Result<> flush_data(const core::Fd& fd, const std::string& name) {
     } while (rc != 0 && errno == EINTR);
     if (rc == 0) return {};
     const int saved = errno;
-    return fail_errno(saved, fmt::format("cannot flush target '{}'", name),
-                      "it did not keep what was written; use another target");
+    return flush_failed(saved, name);
+}
+
+Result<> write_back_data(const core::Fd& fd, const Extent& extent, const std::string& name) {
+    constexpr unsigned kAll =
+        SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+    int rc = 0;
+    do {
+        rc = ::sync_file_range(fd.get(), static_cast<off_t>(extent.offset),
+                               static_cast<off_t>(extent.length), kAll);
+    } while (rc != 0 && errno == EINTR);
+    if (rc == 0 || errno == ENOSYS || errno == EINVAL || errno == ESPIPE || errno == EPERM)
+        return {};
+    const int saved = errno;
+    return flush_failed(saved, name);
 }
 
 std::unexpected<core::Error> target_ended(const CopyJob& job, std::uint64_t offset,

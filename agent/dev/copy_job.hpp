@@ -45,6 +45,8 @@ class ProgressMeter {
         : callback_(callback), progress_(begin) {}
     /// Bytes that this pass has done, without what it found done.
     void set_done(std::uint64_t done_bytes);
+    /// Tells the same again: something is done that these bytes do not show.
+    void repeat();
     void finish();
 
   private:
@@ -106,9 +108,15 @@ void runs_to_write(const CopyJob& job, std::span<const std::byte> chunk,
 /// fdatasync(2) of the target `name`.
 [[nodiscard]] core::Result<> flush_data(const core::Fd& fd, const std::string& name);
 
+/// Makes the page cache write `extent` of the target `name`, and waits for it: a part of what
+/// flush_data() would have to do, which has to follow. Does nothing where the system cannot.
+[[nodiscard]] core::Result<> write_back_data(const core::Fd& fd, const Extent& extent,
+                                             const std::string& name);
+
 /// Does `work`, which a silent target can hold up in a system call, in a thread of its own, and
 /// asks `check` meanwhile, at least ten times a second. Errors: that of `work` or `check`;
-/// timed_out, naming the target `name`, when it has not ended after `patience`. After the last two
+/// timed_out, naming the target `name`, when it has not ended after `patience`
+/// (Duration::max(): never). After the last two
 /// the thread is left alone: `work` must own what it uses.
 [[nodiscard]] core::Result<> within(core::Duration patience, std::function<core::Result<>()> work,
                                     const std::string& name,

@@ -15,6 +15,9 @@ using core::Errc;
 using core::fail;
 using core::Result;
 
+/// What the page cache writes in one go at the end. The slowest target takes so much in time.
+constexpr std::uint32_t kWriteBackBytes = 8U << 20;
+
 /// Measures what is done while it lives.
 class Stopwatch {
   public:
@@ -111,6 +114,7 @@ Result<> CopyRun::copy() {
                                     .resumed_bytes = stats_.resumed_bytes,
                                     .pass = CopyPass::copy});
     auto copied = copy_chunks(keeper.get(), meter);
+    if (copied && disks_.is_buffered) copied = write_back(meter);
     if (keeper) {
         // After a failure, too: what is finished need not be copied again.
         auto noted = keeper->finish(copied ? plan_.stall_timeout : plan_.drain_timeout);
@@ -145,7 +149,28 @@ Result<> CopyRun::copy_chunks(JournalKeeper* keeper, ProgressMeter& meter) {
     return copy_edges();
 }
 
-/// Both descriptors, for as long as a silent device is waited for.
+/// The page cache may hold as much as the memory allows, which takes a slow target longer than a
+/// silent one is waited for: in pieces, the two can be told apart.
+Result<> CopyRun::write_back(ProgressMeter& meter) const {
+    const auto& name = disks_.target.path();
+    AMILIFT_TRY(auto target, duplicate(disks_.target_fd, name));
+    const auto owned = std::make_shared<const core::Fd>(std::move(target));
+    ChunkCursor pieces(disks_.ranges.aligned, kWriteBackBytes);
+    while (auto piece = pieces.next()) {
+        piece->offset += plan_.target_offset;
+        AMILIFT_CHECK(within(
+            plan_.stall_timeout,
+            [owned, name, extent = *piece, how = plan_.write_back] {
+                return how ? how(extent) : write_back_data(*owned, extent, name);
+            },
+            name, [this] { return cancel_.check(); }));
+        meter.repeat();
+    }
+    return {};
+}
+
+/// Both descriptors. A silent device is waited for as long as in the copy; what is behind the page
+/// cache may be a server that has to flush its own, for which nobody knows a bound.
 Result<> CopyRun::flush() const {
     const auto& name = disks_.target.path();
     AMILIFT_TRY(auto direct, duplicate(disks_.target_fd, name));
@@ -154,7 +179,7 @@ Result<> CopyRun::flush() const {
     const auto owned =
         std::make_shared<const std::pair<core::Fd, core::Fd>>(std::move(direct), std::move(plain));
     return within(
-        plan_.stall_timeout,
+        disks_.is_buffered ? core::Duration::max() : plan_.stall_timeout,
         [owned, name, flush = plan_.notes.flush]() -> Result<> {
             if (flush) AMILIFT_CHECK(flush());
             AMILIFT_CHECK(flush_data(owned->first, name));

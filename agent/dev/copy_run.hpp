@@ -23,6 +23,7 @@ struct CopyChannels {
     core::Fd target_fd;
     std::uint32_t alignment = 1;  ///< of offsets and lengths; 1 for the page cache
     AlignedRanges ranges;
+    bool is_buffered = false;  ///< the target is written through the page cache
 };
 
 /// One call of copy_extents(), once its arguments are known to be sound: go on where an earlier
@@ -41,6 +42,7 @@ class CopyRun {
     core::Result<> copy();
     core::Result<> copy_chunks(JournalKeeper* keeper, ProgressMeter& meter);
     core::Result<> copy_edges();
+    core::Result<> write_back(ProgressMeter& meter) const;
     core::Result<> flush() const;
     core::Result<> verify();
     core::Result<> verify_chunks();

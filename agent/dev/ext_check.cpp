@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 namespace amilift::dev {
 namespace {
@@ -15,6 +16,8 @@ using core::Result;
 
 /// e2fsck(8): bit 0 is "errors corrected", bit 1 "reboot", which is for mounted filesystems.
 constexpr int kCorrected = 3;
+/// Bit 2 is "errors left uncorrected". The others say that the check itself has failed.
+constexpr int kUncorrected = 4;
 /// A large volume on slow disks takes its time; the job's deadline is the real bound.
 constexpr auto kTimeout = std::chrono::hours(4);
 
@@ -45,9 +48,14 @@ Result<> check_ext(core::CommandRunner& commands, const std::string& device,
         return std::unexpected(std::move(checked).error());
     }
     if ((checked->exit_code & ~kCorrected) == 0) return {};
-    return fail(Errc::refused,
-                fmt::format("e2fsck -f -p of {} ends with {}: {}", name, checked->exit_code,
-                            last_words(checked->out + checked->err)),
+    auto what = fmt::format("e2fsck -f -p of {} ends with {}: {}", name, checked->exit_code,
+                            last_words(checked->out + checked->err));
+    if ((checked->exit_code & kUncorrected) == 0) {
+        return fail(Errc::io_error, std::move(what),
+                    "see the helper's kernel log for errors of the disk; use a helper with more "
+                    "memory if it ran out of it");
+    }
+    return fail(Errc::refused, std::move(what),
                 "repair a copy of it with 'e2fsck -f', where its questions can be answered, and "
                 "convert that",
                 "filesystem-has-errors");

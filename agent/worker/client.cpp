@@ -231,6 +231,8 @@ class Conversation {
         return {};
     }
 
+    /// That it was heard is all there is to it.
+    static Result<> take(const AliveMessage& /*m*/) { return {}; }
     Result<> take(const StageMessage& m) {
         observer_.on_stage(m.stage);
         return {};

@@ -16,8 +16,9 @@ struct WorkerProgram {
     /// The program and its arguments; it gets the socket as descriptor 3.
     std::vector<std::string> argv{"/proc/self/exe", "disk-worker"};
     /// Longest time without any message, for a disk that answers no more. A copy reports all the
-    /// time; reading the block bitmaps of a large volume that is still loaded from its snapshot
-    /// takes minutes and reports nothing.
+    /// time, and so does the worker while a command runs, up to its time-out; reading the block
+    /// bitmaps of a large volume that is still loaded from its snapshot takes minutes and reports
+    /// nothing.
     core::Duration silence = std::chrono::minutes(30);
     /// What the worker gets to clean up after SIGTERM before it is killed.
     core::Duration grace = std::chrono::seconds(20);

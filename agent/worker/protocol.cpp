@@ -165,6 +165,7 @@ DiskRef disk_from(const Fields& fields) {
 }
 
 struct Encoder {
+    std::string operator()(const AliveMessage& /*m*/) const { return dump({}, "alive"); }
     std::string operator()(const StageMessage& m) const {
         return dump({{"stage", m.stage}}, "stage");
     }
@@ -221,6 +222,7 @@ struct Encoder {
 
 WorkerMessage message_from(const Fields& fields) {
     const auto type = fields.text("type", 64);
+    if (type == "alive") return AliveMessage{};
     if (type == "stage") return StageMessage{fields.text("stage", 64)};
     if (type == "finding") {
         return image::Finding{fields.choice("severity", kSeverities),

@@ -48,6 +48,8 @@ struct WorkerOutcome {
 };
 [[nodiscard]] WorkerOutcome outcome_of(const ConversionResult& result);
 
+/// A sign of life while a command runs that reports nothing.
+struct AliveMessage {};
 struct StageMessage {
     std::string stage;
 };
@@ -56,8 +58,8 @@ struct StepMessage {
     std::size_t count = 0;
     std::string text;
 };
-using WorkerMessage = std::variant<StageMessage, image::Finding, StepMessage, dev::CopyProgress,
-                                   WorkerOutcome, Inspection, core::Error>;
+using WorkerMessage = std::variant<AliveMessage, StageMessage, image::Finding, StepMessage,
+                                   dev::CopyProgress, WorkerOutcome, Inspection, core::Error>;
 
 /// Look at one disk, see inspect().
 struct InspectionRequest {

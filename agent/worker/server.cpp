@@ -11,8 +11,11 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <functional>
+#include <mutex>
 #include <thread>
 
+#include "worker/alive_commands.hpp"
 #include "worker/conversion.hpp"
 #include "worker/protocol.hpp"
 #include "worker/sandbox.hpp"
@@ -26,6 +29,9 @@ using core::Result;
 
 /// How long the agent may take to send its request after it has started the worker.
 constexpr core::Duration kRequestTimeout = std::chrono::seconds(30);
+
+/// A fraction of what the agent bears in silence, WorkerProgram::silence.
+constexpr core::Duration kAliveEvery = std::chrono::seconds(30);
 
 /// Asks for cancellation on SIGTERM and when the agent has gone, from a thread of its own: the
 /// thread that converts is in system calls most of the time.
@@ -87,15 +93,19 @@ class Relay final : public ConversionObserver {
         send(StepMessage{index, count, text});
     }
     void on_progress(const dev::CopyProgress& progress) override { send(progress); }
+    /// From any thread.
+    void alive() { send(AliveMessage{}); }
 
   private:
     void send(const WorkerMessage& message) {
+        const std::lock_guard lock(mutex_);
         if (const auto sent = send_message(socket_, encode(message)); !sent) {
             cancel_.request(sent.error().what);
         }
     }
     const core::Fd& socket_;
     core::Cancel& cancel_;
+    std::mutex mutex_;  ///< one message after the other
 };
 
 Result<WorkerMessage> serve(const core::Fd& socket, core::Fd journal) {
@@ -106,7 +116,9 @@ Result<WorkerMessage> serve(const core::Fd& socket, core::Fd journal) {
     core::Cancel cancel;
     AMILIFT_TRY(const auto watcher, Watcher::start(socket, cancel));
     Relay relay(socket, cancel);
-    core::ProcessRunner commands;
+    core::ProcessRunner processes;
+    const std::function<void()> alive = [&relay] { relay.alive(); };
+    AliveCommands commands(processes, kAliveEvery, alive);
     if (const auto* look = std::get_if<InspectionRequest>(&request)) {
         AMILIFT_TRY(auto inspection,
                     inspect(look->disk, commands, relay, cancel, look->may_replay_journal));

@@ -111,6 +111,22 @@ TEST_F(Client, SilentWorkerIsKilled) {
     EXPECT_TRUE(outcome.error().is(Errc::timed_out)) << outcome.error().message();
 }
 
+TEST_F(Client, WorkerWhoseCommandRunsIsNotSilent) {
+    const auto outcome = run("command", std::chrono::milliseconds(500));
+    ASSERT_TRUE(outcome) << outcome.error().message();
+    EXPECT_EQ(outcome->proofs, std::vector<std::string>{"ran"});
+    EXPECT_EQ(notes.text, "") << "a sign of life tells the observer nothing";
+}
+
+TEST_F(Client, CommandThatOutlivesItsTimeoutIsSilent) {
+    const auto begun = std::chrono::steady_clock::now();
+    const auto outcome = run("stuck-command", std::chrono::milliseconds(500));
+    const auto took = std::chrono::steady_clock::now() - begun;
+    ASSERT_FALSE(outcome);
+    EXPECT_TRUE(outcome.error().is(Errc::timed_out)) << outcome.error().message();
+    EXPECT_GT(took, std::chrono::milliseconds(700)) << "it was heard up to its time-out";
+}
+
 TEST_F(Client, CancelEndsEvenAWorkerThatDoesNotListen) {
     for (const char* how : {"silent", "deaf"}) {
         core::Cancel stop;

@@ -5,8 +5,11 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <string>
 
+#include "core/command.hpp"
+#include "worker/alive_commands.hpp"
 #include "worker/protocol.hpp"
 #include "worker/server.hpp"
 
@@ -21,6 +24,30 @@ namespace {
 using namespace amilift;
 
 constexpr int kSocket = 3;
+
+/// What a command is that waits for a disk in the kernel, where no signal reaches it.
+class StuckCommands final : public core::CommandRunner {
+  public:
+    core::Result<core::CommandOutput> run(const core::Command& /*command*/) override {
+        while (true) ::pause();
+    }
+};
+
+/// Runs `sleep 1` by `inner`, with signs of life, and then tells an outcome.
+int command(const core::Fd& socket, core::CommandRunner& inner, core::Duration timeout) {
+    const std::function<void()> tell = [&socket] {
+        (void)worker::send_message(socket, worker::encode(worker::AliveMessage{}));
+    };
+    worker::AliveCommands commands(inner, std::chrono::milliseconds(50), tell);
+    core::Command sleep;
+    sleep.argv = {"sleep", "1"};
+    sleep.timeout = timeout;
+    const auto ran = commands.run(sleep);
+    worker::WorkerOutcome outcome;
+    outcome.proofs = {ran ? "ran" : ran.error().what};
+    (void)worker::send_message(socket, worker::encode(outcome));
+    return 0;
+}
 
 int misbehave(const std::string& how) {
     const core::Fd socket(kSocket);
@@ -48,6 +75,14 @@ int misbehave(const std::string& how) {
     if (how == "deaf") {
         std::signal(SIGTERM, SIG_IGN);
         while (true) ::pause();
+    }
+    if (how == "command") {
+        core::ProcessRunner processes;
+        return command(socket, processes, std::chrono::seconds(20));
+    }
+    if (how == "stuck-command") {
+        StuckCommands stuck;
+        return command(socket, stuck, std::chrono::milliseconds(700));
     }
     if (how == "environment") {
         std::string seen;

@@ -161,6 +161,7 @@ TEST(Protocol, EveryKindOfMessageArrivesAsItWasSent) {
         EXPECT_TRUE(decoded) << decoded.error().message();
         return *std::move(decoded);
     };
+    EXPECT_TRUE(std::holds_alternative<AliveMessage>(again(AliveMessage{})));
     EXPECT_EQ(std::get<StageMessage>(again(StageMessage{"verify"})).stage, "verify");
     const auto step = std::get<StepMessage>(again(StepMessage{2, 5, "copy"}));
     EXPECT_EQ(step.index, 2U);
