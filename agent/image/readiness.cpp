@@ -10,6 +10,7 @@
 
 #include "image/fstab.hpp"
 #include "image/kernel_arguments.hpp"
+#include "image/root_disk.hpp"
 #include "image/root_name.hpp"
 #include "image/text_lines.hpp"
 
@@ -354,6 +355,35 @@ class Assessor {
         }
     }
 
+    /// The kernel finds its root by the name that it gives to the first disk there, or not at all.
+    void judge_device_without_initrd(const BootEntry& entry, const Kernel& kernel,
+                                     const std::string& root, const std::string& seen,
+                                     PlatformVerdicts& verdicts) const {
+        const auto* volume = facts_.disk.holder_of("/");
+        // A bare filesystem becomes the first partition.
+        const int partition = volume == nullptr ? 1 : std::max(volume->partition, 1);
+        const auto refuse = [&](const Platforms& platforms, std::string_view disk) {
+            add(verdicts, platforms,
+                {Verdict::refused, "root-device-name", entry.where, seen,
+                 fmt::format(
+                     "make an initrd and name the root by UUID; {} would find it only as {}",
+                     title_of(platforms.front()), partition_device(disk, partition))});
+        };
+        constexpr std::string_view kNvme = "/dev/nvme0n1";
+        constexpr std::string_view kXen = "/dev/xvda";
+        if (root != partition_device(kNvme, partition)) refuse(nitro(), kNvme);
+        if (root.starts_with("/dev/nvme")) refuse({Platform::pv}, kXen);
+        // Without the driver there is another reason. What is no partition by its name (/dev/md0)
+        // the kernel may assemble.
+        if (!is_usable(kernel.xen_blkfront) || !parse_device_name(root)) return;
+        if (root == partition_device(kXen, partition)) return;
+        // Of an AMI whose root device is /dev/sda1.
+        const bool may_be_shifted = shifts_disk_names(
+            {.id = facts_.os_id, .version = facts_.os_version, .pretty_name = {}});
+        if (may_be_shifted && root == partition_device("/dev/xvde", partition)) return;
+        refuse({Platform::xen}, kXen);
+    }
+
     /// How the kernel finds its root filesystem.
     void judge_root(const BootEntry& entry, const Kernel& kernel,
                     PlatformVerdicts& verdicts) const {
@@ -374,14 +404,8 @@ class Assessor {
                     {Verdict::refused, "root-other-filesystem", entry.where,
                      seen + ", which is not the root filesystem",
                      "make an initrd and name the root by UUID"});
-            } else if (root->starts_with("/dev/") && !root->starts_with("/dev/nvme0n1")) {
-                add(verdicts, nitro(),
-                    {Verdict::refused, "root-device-name", entry.where, seen,
-                     "make an initrd and name the root by UUID"});
-            } else if (root->starts_with("/dev/nvme")) {
-                add(verdicts, {Platform::pv, Platform::xen},
-                    {Verdict::refused, "root-device-name", entry.where, seen,
-                     "make an initrd and name the root by UUID"});
+            } else if (root->starts_with("/dev/")) {
+                judge_device_without_initrd(entry, kernel, *root, seen, verdicts);
             }
             return;
         }

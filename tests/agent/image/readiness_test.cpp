@@ -286,6 +286,39 @@ TEST_F(ReadinessTest, FindsTheRoot) {
     EXPECT_THAT(ids(Platform::xen), ElementsAre("root-other-filesystem"));
 }
 
+/// Nothing but the kernel looks for it, and the name is the one that its driver gives.
+TEST_F(ReadinessTest, FindsADeviceWithoutInitrdByItsNameOnly) {
+    kernel().initrd = "";
+    const auto on_xen = [&](const std::string& root) {
+        entry().arguments = "ro root=" + root;
+        return verdict(Platform::xen);
+    };
+    EXPECT_EQ(on_xen("/dev/xvda1"), kReady);
+    for (const char* root : {"/dev/sda1", "/dev/hda1", "/dev/vda1", "/dev/xvda", "/dev/xvda2",
+                             "/dev/xvdb1", "/dev/xvde1", "/dev/nvme0n1p1"}) {
+        EXPECT_EQ(on_xen(root), kRefused) << root;
+        EXPECT_THAT(ids(Platform::xen), ElementsAre("root-device-name")) << root;
+    }
+    EXPECT_EQ(on_xen("/dev/md0"), kReady);
+    facts.disk.volumes.front().partition = 2;
+    EXPECT_EQ(on_xen("/dev/xvda2"), kReady);
+    EXPECT_EQ(on_xen("/dev/xvda1"), kRefused);
+    entry().arguments = "root=/dev/nvme0n1p2";
+    EXPECT_EQ(verdict(Platform::nitro), kReady);
+    entry().arguments = "root=/dev/nvme0n1p1";
+    EXPECT_EQ(verdict(Platform::nitro), kRefused);
+    // Linux 2.6.32 of RHEL 6 calls /dev/sda1 of an AMI so, and /dev/xvda by its name.
+    facts.os_id = "centos";
+    facts.os_version = "6.10";
+    EXPECT_EQ(on_xen("/dev/xvde2"), kReady);
+    EXPECT_EQ(on_xen("/dev/xvda2"), kReady);
+    EXPECT_EQ(on_xen("/dev/xvde1"), kRefused);
+    EXPECT_EQ(on_xen("/dev/sda2"), kRefused);
+    kernel().xen_blkfront = {};
+    EXPECT_EQ(on_xen("/dev/sda2"), kRefused);
+    EXPECT_THAT(ids(Platform::xen), ElementsAre("no-xen-blkfront-driver"));
+}
+
 TEST_F(ReadinessTest, SeesARootThatIsAnother) {
     for (const std::string_view root : {"LABEL=gone", "UUID=11111111-2222-3333-4444-555555555555",
                                         "/dev/disk/by-label/gone", "PARTUUID=12345678-01"}) {

@@ -108,5 +108,18 @@ TEST_F(RootOfTheEntry, ThatXenAloneHasIsRefusedForNitroBeforeTheCopy) {
                                                   "HVM (BIOS) needs it"));
 }
 
+/// Nitro needs /dev/nvme0n1p1 and Xen /dev/xvda1.
+TEST_F(RootOfTheEntry, ThatNoPlatformHasIsRefusedForEach) {
+    make_source("/dev/sda1", Initrd::none);
+    EXPECT_EQ(verdict(image::Platform::xen), image::Verdict::refused);
+    for (const auto platform : {std::optional<job::Platform>(), std::optional(job::Platform::xen),
+                                std::optional(job::Platform::nitro)}) {
+        const auto error = refusal(platform);
+        EXPECT_EQ(error.id, "root-device-name") << error.message();
+        EXPECT_THAT(error.hint, testing::Not(HasSubstr("platform: xen")));
+    }
+    EXPECT_THAT(refusal(job::Platform::xen).hint, HasSubstr("/dev/xvda1"));
+}
+
 }  // namespace
 }  // namespace amilift::worker
