@@ -175,12 +175,13 @@ Result<> require_not_in_use(const dev::BlockDevice& disk) {
 }
 
 Result<SourceImage> SourceImage::open(const DiskRef& ref, core::CommandRunner& commands,
-                                      JournalReplay replay,
+                                      ConversionObserver& observer, JournalReplay replay,
                                       std::function<Result<>()> before_replay) {
     AMILIFT_TRY(auto disk, dev::BlockDevice::open(ref.path, dev::Access::read_only));
     SourceImage image(std::move(disk));
     image.before_replay_ = std::move(before_replay);
     image.commands_ = &commands;
+    image.observer_ = &observer;
     if (!ref.volume_id.empty())
         AMILIFT_CHECK(image.disk_.require_volume(ref.volume_id, ref.requested_device));
     AMILIFT_CHECK(require_not_in_use(image.disk_));
