@@ -144,9 +144,11 @@ constexpr auto kNotInUse = "unmount it, or convert a copy or a snapshot of it";
 
 core::Error in_use(const dev::BlockDevice& disk) {
     return fail(Errc::conflict,
-                fmt::format("'{}' is mounted or otherwise in use, expected nobody to change it",
-                            disk.path()),
-                kNotInUse)
+                fmt::format(
+                    "'{}' is mounted or otherwise in use (another amilift may be copying it), "
+                    "expected nobody to change it",
+                    disk.path()),
+                "unmount it, wait for the other amilift, or convert a copy or a snapshot of it")
         .error();
 }
 
