@@ -117,7 +117,8 @@ Result<Inspection> inspect_content(const SourceImage& source, ConversionObserver
              "edited; what was not written yet is lost",
              "stop the instance before making the image"});
     }
-    for (const auto& finding : inspection.facts.findings) observer.on_finding(finding);
+    for (const auto& finding : findings) observer.on_finding(finding);
+    findings.insert(findings.begin(), source.repairs().begin(), source.repairs().end());
     return inspection;
 }
 
@@ -132,8 +133,9 @@ Result<> require_convertible(const image::ImageFacts& facts) {
 /// A conversion that died while it put bytes behind a file of this volume left a part of them
 /// there. They are taken away before anything is read: the plan is made from what the file was.
 Result<> take_back_unfinished_appends(const ConversionRequest& request,
-                                      core::CommandRunner& commands) {
-    AMILIFT_TRY(auto volume, SourceImage::open(request.target, commands, JournalReplay::allowed));
+                                      core::CommandRunner& commands, ConversionObserver& observer) {
+    AMILIFT_TRY(auto volume,
+                SourceImage::open(request.target, commands, observer, JournalReplay::allowed));
     AMILIFT_TRY(const auto files,
                 modules::Manifest::unfinished_appends(volume.root(), request.target.volume_id));
     const auto places = volume.places();
@@ -437,8 +439,9 @@ Result<> verify(const ConversionRequest& request, const std::string& target_path
 
 Result<> look_at_result(const ConversionRequest& request, const std::string& target_path,
                         core::CommandRunner& commands, ConversionResult& result) {
-    AMILIFT_TRY(auto image, SourceImage::open({target_path, {}}, commands, JournalReplay::never));
     ConversionObserver silent;
+    AMILIFT_TRY(auto image,
+                SourceImage::open({target_path, {}}, commands, silent, JournalReplay::never));
     AMILIFT_TRY(const auto inspection, inspect_content(image, silent, &request.options));
     AMILIFT_CHECK(image.unmount());
     AMILIFT_TRY(auto proofs,
@@ -461,7 +464,7 @@ Result<Inspection> inspect(const DiskRef& source, core::CommandRunner& commands,
                            bool may_replay_journal) {
     AMILIFT_CHECK(enter_own_mounts());
     observer.on_stage("inspect");
-    AMILIFT_TRY(auto opened, SourceImage::open(source, commands,
+    AMILIFT_TRY(auto opened, SourceImage::open(source, commands, observer,
                                                may_replay_journal ? JournalReplay::allowed
                                                                   : JournalReplay::never));
     AMILIFT_CHECK(cancel.check());
@@ -483,7 +486,7 @@ Result<PlanText> plan(const ConversionRequest& request, core::CommandRunner& com
         target_bytes = target.size_bytes();
     }
     AMILIFT_TRY(auto source,
-                SourceImage::open(content_of(request), commands, JournalReplay::never));
+                SourceImage::open(content_of(request), commands, observer, JournalReplay::never));
     AMILIFT_TRY(auto plan, make_plan(request, source, target_bytes, commands, observer, cancel));
     AMILIFT_CHECK(source.unmount());
     return std::move(plan.text);
@@ -519,7 +522,7 @@ Result<ConversionResult> convert(const ConversionRequest& request, core::Command
         target_bytes = target->disk().size_bytes();
     }
     if (own && request.is_interrupted)
-        AMILIFT_CHECK(take_back_unfinished_appends(request, commands));
+        AMILIFT_CHECK(take_back_unfinished_appends(request, commands, observer));
     const bool may_replay = own || request.may_replay_source_journal;
     // A replay writes to the source: what has been copied of it before is of no use then.
     const auto forget_copy = [&]() -> Result<> {
@@ -527,7 +530,7 @@ Result<ConversionResult> convert(const ConversionRequest& request, core::Command
     };
     AMILIFT_TRY(
         auto source,
-        SourceImage::open(content_of(request), commands,
+        SourceImage::open(content_of(request), commands, observer,
                           may_replay ? JournalReplay::allowed : JournalReplay::never, forget_copy));
     AMILIFT_TRY(auto plan, make_plan(request, source, target_bytes, commands, observer, cancel));
     AMILIFT_CHECK(source.unmount());

@@ -144,9 +144,11 @@ constexpr auto kNotInUse = "unmount it, or convert a copy or a snapshot of it";
 
 core::Error in_use(const dev::BlockDevice& disk) {
     return fail(Errc::conflict,
-                fmt::format("'{}' is mounted or otherwise in use, expected nobody to change it",
-                            disk.path()),
-                kNotInUse)
+                fmt::format(
+                    "'{}' is mounted or otherwise in use (another amilift may be copying it), "
+                    "expected nobody to change it",
+                    disk.path()),
+                "unmount it, wait for the other amilift, or convert a copy or a snapshot of it")
         .error();
 }
 
@@ -175,12 +177,13 @@ Result<> require_not_in_use(const dev::BlockDevice& disk) {
 }
 
 Result<SourceImage> SourceImage::open(const DiskRef& ref, core::CommandRunner& commands,
-                                      JournalReplay replay,
+                                      ConversionObserver& observer, JournalReplay replay,
                                       std::function<Result<>()> before_replay) {
     AMILIFT_TRY(auto disk, dev::BlockDevice::open(ref.path, dev::Access::read_only));
     SourceImage image(std::move(disk));
     image.before_replay_ = std::move(before_replay);
     image.commands_ = &commands;
+    image.observer_ = &observer;
     if (!ref.volume_id.empty())
         AMILIFT_CHECK(image.disk_.require_volume(ref.volume_id, ref.requested_device));
     AMILIFT_CHECK(require_not_in_use(image.disk_));

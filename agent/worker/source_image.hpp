@@ -41,10 +41,11 @@ class SourceImage {
   public:
     /// Errors: see convert(). `before_replay` is called before a journal is replayed, or e2fsck
     /// mends a filesystem that has none, which writes to the disk; its error is returned. May be
-    /// empty. `commands` must outlive the call only.
+    /// empty. `observer` hears at once what e2fsck has mended, whatever comes of the rest. It and
+    /// `commands` must outlive the call only.
     [[nodiscard]] static core::Result<SourceImage> open(
-        const DiskRef& ref, core::CommandRunner& commands, JournalReplay replay,
-        std::function<core::Result<>()> before_replay = {});
+        const DiskRef& ref, core::CommandRunner& commands, ConversionObserver& observer,
+        JournalReplay replay, std::function<core::Result<>()> before_replay = {});
 
     [[nodiscard]] const dev::BlockDevice& disk() const { return disk_; }
     [[nodiscard]] const dev::DiskContents& contents() const { return contents_; }
@@ -59,6 +60,8 @@ class SourceImage {
     [[nodiscard]] const image::BootDisk& boot_disk() const { return boot_disk_; }
     /// What the disk and its partitions tell, refusals included.
     [[nodiscard]] const std::vector<image::Finding>& findings() const { return findings_; }
+    /// What has been mended: told already.
+    [[nodiscard]] const std::vector<image::Finding>& repairs() const { return repairs_; }
     /// Must not be called after unmount().
     [[nodiscard]] const image::SafeRoot& root() const { return tree_->root(); }
     /// Refusal "btrfs-other-subvolume" when a kernel with these rootflags= mounts another subvolume
@@ -126,9 +129,11 @@ class SourceImage {
     std::map<int, dev::BtrfsSubvolumes> subvolumes_;  ///< by partition
     image::BootDisk boot_disk_;
     std::vector<image::Finding> findings_;
+    std::vector<image::Finding> repairs_;
     std::optional<MountedTree> tree_;
     std::function<core::Result<>()> before_replay_;
     core::CommandRunner* commands_ = nullptr;  ///< while it is opened
+    ConversionObserver* observer_ = nullptr;   ///< while it is opened
     /// A file of the root filesystem that the mount of /boot hides; empty: there is none.
     std::string hidden_in_boot_;
 };

@@ -76,13 +76,14 @@ Result<> SourceImage::check(VolumePlace& place, const std::string& name) {
                                 name),
                     "repair the source with fsck, then make the AMI's snapshot again");
     }
-    findings_.push_back(
-        {image::Severity::warning, "filesystem-not-clean", disk_.path(),
-         fmt::format("the {} filesystem on {} was in use when the image was made, and has no "
-                     "journal",
-                     dev::to_string(place.filesystem.type), name),
-         "e2fsck has mended it; what was not written yet is lost",
-         "stop the instance before making the image"});
+    // Now: whoever opens it again, after this conversion has died, finds a clean filesystem.
+    observer_->on_finding(repairs_.emplace_back(image::Finding{
+        image::Severity::warning, "filesystem-not-clean", disk_.path(),
+        fmt::format("the {} filesystem on {} was in use when the image was made, and has no "
+                    "journal",
+                    dev::to_string(place.filesystem.type), name),
+        "e2fsck has mended it; what was not written yet is lost",
+        "stop the instance before making the image"}));
     return {};
 }
 

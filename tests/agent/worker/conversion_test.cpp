@@ -17,6 +17,8 @@
 #include <functional>
 #include <set>
 
+#include "core/fd.hpp"
+#include "dev/loop_device.hpp"
 #include "dev/mount.hpp"
 #include "modules/partition.hpp"
 #include "tests/agent/worker/conversion_fixture.hpp"
@@ -458,6 +460,27 @@ TEST_F(Conversion, MountedSourceDeviceIsAConflict) {
     const auto result = run(r);
     ASSERT_FALSE(result);
     EXPECT_TRUE(result.error().is(Errc::conflict)) << result.error().message();
+}
+
+TEST_F(Conversion, SourceDeviceThatAnotherConversionHoldsIsAConflict) {
+    make_source();
+    auto loop = dev::LoopDevice::attach(source, 0, fs::file_size(source), dev::Access::read_only);
+    ASSERT_TRUE(loop) << loop.error().message();
+    {
+        const auto claim = core::open_file(loop->path(), O_RDONLY | O_EXCL);
+        ASSERT_TRUE(claim) << claim.error().message();
+        auto r = request();
+        r.source.path = loop->path();
+        const auto converted = run(r);
+        const auto seen = inspect(r.source, commands, notes, cancel);
+        ASSERT_FALSE(converted);
+        ASSERT_FALSE(seen);
+        for (const auto& error : {converted.error(), seen.error()}) {
+            EXPECT_TRUE(error.is(Errc::conflict)) << error.message();
+            EXPECT_NE(error.what.find("another amilift"), std::string::npos) << error.message();
+        }
+    }
+    EXPECT_TRUE(loop->detach());
 }
 
 TEST_F(Conversion, ReadOnlyLoopOnTheSourceIsNoConflict) {

@@ -144,6 +144,30 @@ TEST_F(OwnVolume, BootThatWasInUseIsCheckedBeforeItIsEdited) {
     }
 }
 
+/// Whoever opens it next finds it clean, be it the same conversion: what was mended is told once,
+/// at once.
+TEST_F(OwnVolume, WhatWasMendedIsToldByWhoeverHasOpenedItFirst) {
+    make_usual_disk();
+    write_text(work / "boot/newest", test::noise(9 * kMiB, 7));
+    add_ext(kBootAt, 16, work / "boot", "ext2", kBootUuid, "boot");
+    test::make_older_maps(source, kBootAt, "/newest");
+    fs::copy_file(source, work / "pristine.img");
+    for (const bool is_interrupted : {false, true}) {
+        SCOPED_TRACE(is_interrupted);
+        fs::copy_file(work / "pristine.img", source, fs::copy_options::overwrite_existing);
+        notes.findings.clear();
+        auto r = on(source);
+        r.is_interrupted = is_interrupted;
+        const auto result = run(r);
+        ASSERT_TRUE(result) << result.error().message();
+        EXPECT_EQ(std::ranges::count(notes.findings, "filesystem-not-clean"), 1);
+        EXPECT_EQ(std::ranges::count(result->plan.inspection.facts.findings, "filesystem-not-clean",
+                                     &image::Finding::id),
+                  is_interrupted ? 0 : 1)
+            << "the second look found it clean";
+    }
+}
+
 /// What the guest mounts, and no conversion edits, is replayed by the guest: a live snapshot.
 TEST_F(OwnVolume, PartitionThatIsNotEditedMayBeDirty) {
     make_usual_disk();
