@@ -394,8 +394,8 @@ class Assessor {
         const bool is_other = names_other_root(facts_.disk, *root);
         const bool can_rename = can_rename_root(facts_.disk, *root);
         if (kernel.initrd.empty()) {
-            if (root->starts_with("LABEL=") || root->starts_with("UUID=") ||
-                root->starts_with("/dev/disk/")) {
+            const bool is_looked_up = needs_initramfs(*root);
+            if (is_looked_up && !kernel.has_initramfs_inside) {
                 add(verdicts, all(),
                     {Verdict::refused, "label-without-initrd", entry.where, seen,
                      "a kernel without initrd cannot look it up: make an initrd"});
@@ -404,6 +404,10 @@ class Assessor {
                     {Verdict::refused, "root-other-filesystem", entry.where,
                      seen + ", which is not the root filesystem",
                      "make an initrd and name the root by UUID"});
+            } else if (is_looked_up) {
+                add(verdicts, all(),
+                    {Verdict::ready, "label-without-initrd", entry.where, seen,
+                     "the initramfs that is built into the kernel must look it up"});
             } else if (root->starts_with("/dev/")) {
                 judge_device_without_initrd(entry, kernel, *root, seen, verdicts);
             }
