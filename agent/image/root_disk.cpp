@@ -63,22 +63,6 @@ std::size_t disk_end(std::string_view spec) {
     return 0;
 }
 
-/// "LABEL=/boot" or /dev/disk/by-label/x -> the value, for the tag `name`.
-std::optional<std::string> tag(std::string_view spec, std::string_view name) {
-    const auto link = fmt::format("/dev/disk/by-{}/", lower(name));
-    if (spec.starts_with(link)) return decode_hex(spec.substr(link.size()));
-    if (spec.size() <= name.size() || spec[name.size()] != '=' ||
-        lower(spec.substr(0, name.size())) != lower(name)) {
-        return std::nullopt;
-    }
-    auto value = spec.substr(name.size() + 1);
-    if (value.size() >= 2 && value.front() == value.back() &&
-        (value.front() == '"' || value.front() == '\'')) {
-        value = value.substr(1, value.size() - 2);
-    }
-    return decode_octal(value);
-}
-
 template <class Matches>
 std::optional<int> number_where(std::span<const NamedPartition> partitions,
                                 const Matches& matches) {
@@ -160,17 +144,17 @@ std::string partition_device(std::string_view disk, int partition) {
 
 std::optional<int> find_partition(std::span<const NamedPartition> partitions,
                                   std::span<const std::string> disks, std::string_view spec) {
-    if (const auto uuid = tag(spec, "UUID")) {
+    if (const auto uuid = tag_value(spec, "UUID")) {
         return number_where(partitions, [&](const NamedPartition& p) {
             return !p.uuid.empty() && lower(p.uuid) == lower(*uuid);
         });
     }
-    if (const auto label = tag(spec, "LABEL")) {
+    if (const auto label = tag_value(spec, "LABEL")) {
         return number_where(partitions, [&](const NamedPartition& p) {
             return !p.label.empty() && p.label == *label;
         });
     }
-    if (const auto uuid = tag(spec, "PARTUUID")) {
+    if (const auto uuid = tag_value(spec, "PARTUUID")) {
         return number_where(partitions, [&](const NamedPartition& p) {
             return !p.partuuid.empty() && p.partuuid == lower(*uuid);
         });
