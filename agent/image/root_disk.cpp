@@ -78,6 +78,13 @@ void add_once(std::vector<std::string>& names, std::string name) {
     if (std::ranges::find(names, name) == names.end()) names.push_back(std::move(name));
 }
 
+bool uses_disk(const std::vector<FstabEntry>& entries, std::string_view disk) {
+    return std::ranges::any_of(entries, [&](const FstabEntry& entry) {
+        const auto device = parse_device_name(entry.spec);
+        return device && device->disk == disk;
+    });
+}
+
 /// ext2, ext3 and ext4 are mounted as one another.
 std::string_view family(std::string_view type) {
     return type.starts_with("ext") ? "ext" : type;
@@ -183,18 +190,26 @@ std::vector<std::string> root_disk_names(std::span<const NamedPartition> partiti
         const bool is_boot = entry.file == "/boot" && is_first_disk(device->disk);
         if (entry.file == "/" || is_boot) add_once(names, device->disk);
     }
-    if (const auto device = parse_device_name(clues.root_argument)) add_once(names, device->disk);
-    if (!names.empty()) return names;
+    const bool in_fstab = !names.empty();
+    const auto argument = parse_device_name(clues.root_argument);
+    if (argument) add_once(names, argument->disk);
+    if (in_fstab) return names;
+    // The kernel of the menu may call a first disk otherwise than the one for which fstab was
+    // written; but then fstab does not use both names.
+    if (argument && (!is_first_disk(argument->disk) || uses_disk(entries, argument->disk))) {
+        return names;
+    }
 
+    std::vector<std::string> guesses;
     const Guess guess(partitions, entries, clues.root);
     for (const auto& entry : entries) {
         const auto device = parse_device_name(entry.spec);
         if (!device || !is_first_disk(device->disk)) continue;
         if (device->disk == kShiftedDisk && !clues.shifts_names) continue;
-        if (guess.may_be(device->disk)) add_once(names, device->disk);
+        if (guess.may_be(device->disk)) add_once(guesses, device->disk);
     }
     // Each of two could be it: the other one is a data volume then.
-    if (names.size() > 1) names.clear();
+    if (guesses.size() == 1) add_once(names, guesses.front());
     return names;
 }
 
