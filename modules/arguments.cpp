@@ -317,6 +317,17 @@ Result<ArgumentEdit> argument_edit(const job::ConversionOptions& options,
         edit.old_root_devices.push_back(std::move(name));
     }
     if (auto label = image::shared_root_label(facts); !label.empty()) {
+        // With quotes and escapes it is the same name.
+        const image::BootVolume shared{.partition = 0,
+                                       .mount_point = {},
+                                       .uuid = {},
+                                       .label = label.substr(std::string_view("LABEL=").size())};
+        for (const auto& entry : facts.boot_entries) {
+            auto name = image::last_value(entry.arguments, "root").value_or("");
+            if (image::names_volume(name, shared) == true) {
+                edit.old_root_devices.push_back(std::move(name));
+            }
+        }
         edit.old_root_devices.push_back(std::move(label));
     }
     if (auto spec = root_spec(filesystem); !spec.empty()) edit.root_argument = std::move(spec);

@@ -11,6 +11,7 @@
 #include "image/default_entry.hpp"
 #include "image/drivers.hpp"
 #include "image/kernel_arguments.hpp"
+#include "image/root_name.hpp"
 
 namespace amilift::image {
 
@@ -288,16 +289,21 @@ class Chooser {
         const auto& entry = facts_.boot_entries[index];
         const auto root = last_value(entry.arguments, "root");
         if (!entry.initrds.empty() || !root) return;
-        if (root->starts_with("/dev/")) {
+        if (needs_initramfs(*root)) {
+            const auto& kernel = facts_.kernels[*facts_.kernel_of_entry[index]];
+            add(Severity::warning, "label-without-initrd", entry.kernel_where,
+                fmt::format("root={} and no initrd", printable(*root, 80)),
+                kernel.has_initramfs_inside
+                    ? "only the initramfs that is built into the kernel can look it up"
+                    : "a kernel without initrd cannot look a label or UUID up",
+                kernel.has_initramfs_inside ? "check that it does; the boot proof shows it too"
+                                            : "make an initrd");
+        } else if (root->starts_with("/dev/")) {
             add(Severity::warning, "root-device-name", entry.kernel_where,
                 fmt::format("root={} and no initrd", printable(*root, 80)),
                 "without an initrd the kernel finds its root by this name only: it must exist on "
                 "the instance type, /dev/nvme0n1p1 on Nitro and /dev/xvda1 on Xen",
                 "make an initrd and name the root by UUID to boot everywhere");
-        } else if (root->starts_with("LABEL=") || root->starts_with("UUID=")) {
-            add(Severity::warning, "label-without-initrd", entry.kernel_where,
-                fmt::format("root={} and no initrd", printable(*root, 80)),
-                "a kernel without initrd cannot look a label or UUID up", "make an initrd");
         }
     }
 

@@ -287,7 +287,8 @@ class Inspector {
         };
         const auto name = printable(label, 80);
         for (const auto& entry : parse_fstab(facts_.fstab_text)) {
-            if (entry.file == "/" || entry.spec != label) continue;
+            const auto other = tag_value(entry.spec, "LABEL");
+            if (entry.file == "/" || !other || "LABEL=" + *other != label) continue;
             tell(
                 fmt::format("/etc/fstab:{}", entry.line),
                 fmt::format("'{}' is mounted at '{}' and at '/'", name, printable(entry.file, 80)));
@@ -359,16 +360,19 @@ bool is_menu_place(std::string_view resolved_path) {
 std::string shared_root_label(const ImageFacts& facts) {
     const auto entries = parse_fstab(facts.fstab_text);
     const auto* root = facts.disk.holder_of("/");
-    std::string label = root == nullptr || root->label.empty() ? "" : "LABEL=" + root->label;
+    std::string label = root == nullptr ? "" : root->label;
     const auto line = std::ranges::find(entries, "/", &FstabEntry::file);
-    if (line != entries.end() && line->spec.starts_with("LABEL=")) label = line->spec;
+    if (label.empty() && line != entries.end()) {
+        label = tag_value(line->spec, "LABEL").value_or("");
+    }
     if (label.empty()) return "";
-    const bool in_fstab = std::ranges::any_of(
-        entries, [&](const FstabEntry& entry) { return entry.file != "/" && entry.spec == label; });
-    const bool on_disk = std::ranges::any_of(facts.disk.volumes, [&](const BootVolume& volume) {
-        return &volume != root && "LABEL=" + volume.label == label;
+    const bool in_fstab = std::ranges::any_of(entries, [&](const FstabEntry& entry) {
+        return entry.file != "/" && tag_value(entry.spec, "LABEL") == label;
     });
-    return in_fstab || on_disk ? label : "";
+    const bool on_disk = std::ranges::any_of(facts.disk.volumes, [&](const BootVolume& volume) {
+        return &volume != root && volume.label == label;
+    });
+    return in_fstab || on_disk ? "LABEL=" + label : "";
 }
 
 std::vector<std::string> old_root_devices(const ImageFacts& facts) {

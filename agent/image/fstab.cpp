@@ -44,21 +44,6 @@ bool is_octal(char c) {
     return c >= '0' && c <= '7';
 }
 
-/// "LABEL=" in any case -> its value without quotes.
-std::optional<std::string> tag_value(std::string_view spec, std::string_view tag) {
-    if (spec.size() <= tag.size() || lower(spec.substr(0, tag.size())) != lower(tag) ||
-        spec[tag.size()] != '=') {
-        return std::nullopt;
-    }
-    auto value = spec.substr(tag.size() + 1);
-    if (value.size() >= 2 && (value.front() == '"' || value.front() == '\'') &&
-        value.back() == value.front()) {
-        value.remove_prefix(1);
-        value.remove_suffix(1);
-    }
-    return decode_octal(value);
-}
-
 bool has_option(std::string_view options, std::string_view wanted) {
     while (!options.empty()) {
         const auto comma = options.find(',');
@@ -84,17 +69,10 @@ std::optional<std::string> wrong_root_spec(std::string_view spec, std::string_vi
         if (lower(*uuid) == lower(edit.root_uuid)) return std::nullopt;
         return fmt::format("the root filesystem's UUID is {}", printable(edit.root_uuid, 80));
     }
-    if (tag_value(spec, "PARTUUID") || tag_value(spec, "PARTLABEL")) {
+    if (!spec.starts_with("/dev/") &&
+        (tag_value(spec, "PARTUUID") || tag_value(spec, "PARTLABEL"))) {
         if (edit.keeps_partitions) return std::nullopt;
         return "there is a new partition table";
-    }
-    constexpr std::string_view kByUuid = "/dev/disk/by-uuid/";
-    constexpr std::string_view kByLabel = "/dev/disk/by-label/";
-    if (spec.starts_with(kByUuid) && lower(spec.substr(kByUuid.size())) == lower(edit.root_uuid)) {
-        return std::nullopt;
-    }
-    if (spec.starts_with(kByLabel) && decode_hex(spec.substr(kByLabel.size())) == edit.root_label) {
-        return std::nullopt;
     }
     if (spec.starts_with("/dev/")) return "a device name is not the same on every instance type";
     return std::nullopt;
@@ -283,6 +261,22 @@ std::string decode_hex(std::string_view text) {
         }
     }
     return out;
+}
+
+std::optional<std::string> tag_value(std::string_view spec, std::string_view tag) {
+    const auto link = fmt::format("/dev/disk/by-{}/", lower(tag));
+    if (spec.starts_with(link)) return decode_hex(spec.substr(link.size()));
+    if (spec.size() <= tag.size() || lower(spec.substr(0, tag.size())) != lower(tag) ||
+        spec[tag.size()] != '=') {
+        return std::nullopt;
+    }
+    auto value = spec.substr(tag.size() + 1);
+    if (value.size() >= 2 && (value.front() == '"' || value.front() == '\'') &&
+        value.back() == value.front()) {
+        value.remove_prefix(1);
+        value.remove_suffix(1);
+    }
+    return decode_octal(value);
 }
 
 std::vector<FstabEntry> parse_fstab(std::string_view text) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -72,6 +73,11 @@ struct FstabEdit {
 /// A device name that a kernel gives out or that depends on how a disk is attached: /dev/sd*,
 /// xvd*, hd*, vd*, nvme*, and links of /dev/disk/by-id and by-path.
 [[nodiscard]] bool is_unstable_device(std::string_view spec);
+
+/// The value of `tag` ("LABEL") in fstab's `LABEL="my\040disk"`, the tag in any case, or in its
+/// link /dev/disk/by-label/my\x20disk; quotes and escapes are undone. Absent: the spec is another.
+/// Sources: fstab(5), libblkid's blkid_parse_tag_string().
+[[nodiscard]] std::optional<std::string> tag_value(std::string_view spec, std::string_view tag);
 
 /// "/mnt/my\040disk" -> "/mnt/my disk": backslash and three octal digits.
 [[nodiscard]] std::string decode_octal(std::string_view text);

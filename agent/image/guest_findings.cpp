@@ -98,8 +98,13 @@ class Reporter {
         for (const auto& [device, spec] : other_partition_devices(facts_)) {
             if (device == entry.spec) return fmt::format("amilift names it '{}'", spec);
         }
-        return "amilift makes the entry optional; name the volume by UUID or label to have it "
-               "mounted";
+        return fmt::format(
+            "amilift makes the entry optional{}; name the volume by UUID or label to have it "
+            "mounted",
+            facts_.init == InitSystem::systemd
+                ? ""
+                : " if the system's mount knows such entries, else it only switches off its check "
+                  "at boot");
     }
 
     Result<> report_crypttab() {

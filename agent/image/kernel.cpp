@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 
 #include "core/fd.hpp"
@@ -118,6 +119,15 @@ std::optional<bool> config_value(std::string_view config, std::string_view optio
     if (has_line(config, fmt::format("{}=y", option))) return true;
     if (has_line(config, fmt::format("# {} is not set", option))) return false;
     return std::nullopt;
+}
+
+/// A kernel of a distribution has an empty archive inside, for which the config has "".
+bool has_initramfs_source(std::string_view config) {
+    constexpr std::string_view kOption = "CONFIG_INITRAMFS_SOURCE=";
+    return std::ranges::any_of(split_lines(config), [&](const auto& line) {
+        return line.body.starts_with(kOption) && line.body.size() > kOption.size() &&
+               line.body.substr(kOption.size()) != "\"\"";
+    });
 }
 
 /// 32 or 64 bits from what an ELF file of the image says: the program that the kernel starts.
@@ -258,6 +268,7 @@ core::Result<Kernel> inspect_kernel(const SafeRoot& root, std::string_view path)
     if (config) {
         kernel.starts_on_xen_pv = config_has_xen_pv(*config);
         kernel.starts_on_efi = config_value(*config, "CONFIG_EFI");
+        kernel.has_initramfs_inside = has_initramfs_source(*config);
     }
     if (header.has_efi_stub) kernel.starts_on_efi = true;
 

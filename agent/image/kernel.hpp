@@ -35,6 +35,7 @@ struct Kernel {
     std::optional<bool> starts_on_xen_pv;
     std::optional<bool> starts_on_efi;        ///< its header or its config says so; absent: neither
     std::string initrd;                       ///< as the menu names it; empty if none
+    bool has_initramfs_inside = false;        ///< its config names the source of one
     std::string config_path;                  ///< /boot/config-<version> if it exists
     Initramfs initramfs;                      ///< what `initrd` holds
     Driver nvme;                              ///< the disks of Nitro instances

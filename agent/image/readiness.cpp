@@ -362,7 +362,7 @@ class Assessor {
         const auto* volume = facts_.disk.holder_of("/");
         // A bare filesystem becomes the first partition.
         const int partition = volume == nullptr ? 1 : std::max(volume->partition, 1);
-        const auto refuse = [&](const Platforms& platforms, std::string_view disk) {
+        const auto not_found_on = [&](const Platforms& platforms, std::string_view disk) {
             add(verdicts, platforms,
                 {Verdict::refused, "root-device-name", entry.where, seen,
                  fmt::format(
@@ -371,8 +371,8 @@ class Assessor {
         };
         constexpr std::string_view kNvme = "/dev/nvme0n1";
         constexpr std::string_view kXen = "/dev/xvda";
-        if (root != partition_device(kNvme, partition)) refuse(nitro(), kNvme);
-        if (root.starts_with("/dev/nvme")) refuse({Platform::pv}, kXen);
+        if (root != partition_device(kNvme, partition)) not_found_on(nitro(), kNvme);
+        if (root.starts_with("/dev/nvme")) not_found_on({Platform::pv}, kXen);
         // Without the driver there is another reason. What is no partition by its name (/dev/md0)
         // the kernel may assemble.
         if (!is_usable(kernel.xen_blkfront) || !parse_device_name(root)) return;
@@ -381,7 +381,7 @@ class Assessor {
         const bool may_be_shifted = shifts_disk_names(
             {.id = facts_.os_id, .version = facts_.os_version, .pretty_name = {}});
         if (may_be_shifted && root == partition_device("/dev/xvde", partition)) return;
-        refuse({Platform::xen}, kXen);
+        not_found_on({Platform::xen}, kXen);
     }
 
     /// How the kernel finds its root filesystem.
@@ -394,8 +394,8 @@ class Assessor {
         const bool is_other = names_other_root(facts_.disk, *root);
         const bool can_rename = can_rename_root(facts_.disk, *root);
         if (kernel.initrd.empty()) {
-            if (root->starts_with("LABEL=") || root->starts_with("UUID=") ||
-                root->starts_with("/dev/disk/")) {
+            const bool is_looked_up = needs_initramfs(*root);
+            if (is_looked_up && !kernel.has_initramfs_inside) {
                 add(verdicts, all(),
                     {Verdict::refused, "label-without-initrd", entry.where, seen,
                      "a kernel without initrd cannot look it up: make an initrd"});
@@ -404,6 +404,10 @@ class Assessor {
                     {Verdict::refused, "root-other-filesystem", entry.where,
                      seen + ", which is not the root filesystem",
                      "make an initrd and name the root by UUID"});
+            } else if (is_looked_up) {
+                add(verdicts, all(),
+                    {Verdict::ready, "label-without-initrd", entry.where, seen,
+                     "the initramfs that is built into the kernel must look it up"});
             } else if (root->starts_with("/dev/")) {
                 judge_device_without_initrd(entry, kernel, *root, seen, verdicts);
             }

@@ -63,22 +63,6 @@ std::size_t disk_end(std::string_view spec) {
     return 0;
 }
 
-/// "LABEL=/boot" or /dev/disk/by-label/x -> the value, for the tag `name`.
-std::optional<std::string> tag(std::string_view spec, std::string_view name) {
-    const auto link = fmt::format("/dev/disk/by-{}/", lower(name));
-    if (spec.starts_with(link)) return decode_hex(spec.substr(link.size()));
-    if (spec.size() <= name.size() || spec[name.size()] != '=' ||
-        lower(spec.substr(0, name.size())) != lower(name)) {
-        return std::nullopt;
-    }
-    auto value = spec.substr(name.size() + 1);
-    if (value.size() >= 2 && value.front() == value.back() &&
-        (value.front() == '"' || value.front() == '\'')) {
-        value = value.substr(1, value.size() - 2);
-    }
-    return decode_octal(value);
-}
-
 template <class Matches>
 std::optional<int> number_where(std::span<const NamedPartition> partitions,
                                 const Matches& matches) {
@@ -92,6 +76,13 @@ bool is_first_disk(std::string_view disk) {
 
 void add_once(std::vector<std::string>& names, std::string name) {
     if (std::ranges::find(names, name) == names.end()) names.push_back(std::move(name));
+}
+
+bool uses_disk(const std::vector<FstabEntry>& entries, std::string_view disk) {
+    return std::ranges::any_of(entries, [&](const FstabEntry& entry) {
+        const auto device = parse_device_name(entry.spec);
+        return device && device->disk == disk;
+    });
 }
 
 /// ext2, ext3 and ext4 are mounted as one another.
@@ -160,17 +151,17 @@ std::string partition_device(std::string_view disk, int partition) {
 
 std::optional<int> find_partition(std::span<const NamedPartition> partitions,
                                   std::span<const std::string> disks, std::string_view spec) {
-    if (const auto uuid = tag(spec, "UUID")) {
+    if (const auto uuid = tag_value(spec, "UUID")) {
         return number_where(partitions, [&](const NamedPartition& p) {
             return !p.uuid.empty() && lower(p.uuid) == lower(*uuid);
         });
     }
-    if (const auto label = tag(spec, "LABEL")) {
+    if (const auto label = tag_value(spec, "LABEL")) {
         return number_where(partitions, [&](const NamedPartition& p) {
             return !p.label.empty() && p.label == *label;
         });
     }
-    if (const auto uuid = tag(spec, "PARTUUID")) {
+    if (const auto uuid = tag_value(spec, "PARTUUID")) {
         return number_where(partitions, [&](const NamedPartition& p) {
             return !p.partuuid.empty() && p.partuuid == lower(*uuid);
         });
@@ -199,18 +190,26 @@ std::vector<std::string> root_disk_names(std::span<const NamedPartition> partiti
         const bool is_boot = entry.file == "/boot" && is_first_disk(device->disk);
         if (entry.file == "/" || is_boot) add_once(names, device->disk);
     }
-    if (const auto device = parse_device_name(clues.root_argument)) add_once(names, device->disk);
-    if (!names.empty()) return names;
+    const bool in_fstab = !names.empty();
+    const auto argument = parse_device_name(clues.root_argument);
+    if (argument) add_once(names, argument->disk);
+    if (in_fstab) return names;
+    // The kernel of the menu may call a first disk otherwise than the one for which fstab was
+    // written; but then fstab does not use both names.
+    if (argument && (!is_first_disk(argument->disk) || uses_disk(entries, argument->disk))) {
+        return names;
+    }
 
+    std::vector<std::string> guesses;
     const Guess guess(partitions, entries, clues.root);
     for (const auto& entry : entries) {
         const auto device = parse_device_name(entry.spec);
         if (!device || !is_first_disk(device->disk)) continue;
         if (device->disk == kShiftedDisk && !clues.shifts_names) continue;
-        if (guess.may_be(device->disk)) add_once(names, device->disk);
+        if (guess.may_be(device->disk)) add_once(guesses, device->disk);
     }
     // Each of two could be it: the other one is a data volume then.
-    if (names.size() > 1) names.clear();
+    if (guesses.size() == 1) add_once(names, guesses.front());
     return names;
 }
 

@@ -49,9 +49,10 @@ struct RootDiskClues {
 [[nodiscard]] bool shifts_disk_names(const OsFacts& os);
 
 /// What the image's own configuration calls the disk that it lies on: {"/dev/xvda"}. That is what
-/// "/" and /boot of fstab and root= say. When they name no device it is the usual name of a first
-/// disk that fstab uses, if it uses one only and no other entry speaks against it: a line that
-/// would mount a partition twice, one that is not there, or one of another type is a data volume's.
+/// "/" and /boot of fstab and root= say. When they name no device, or root= alone names a first
+/// disk that fstab does not use, the usual name of a first disk that fstab uses counts, if it is
+/// the only one and no other entry speaks against it: a line that would mount a partition twice,
+/// one that is not there, or one of another type is a data volume's.
 /// Empty: no name is known.
 [[nodiscard]] std::vector<std::string> root_disk_names(std::span<const NamedPartition> partitions,
                                                        const RootDiskClues& clues);

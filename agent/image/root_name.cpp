@@ -60,6 +60,11 @@ std::optional<bool> names_volume(std::string_view root, const BootVolume& volume
     return std::nullopt;
 }
 
+bool needs_initramfs(std::string_view root) {
+    return root.starts_with("LABEL=") || root.starts_with("UUID=") ||
+           root.starts_with("/dev/disk/");
+}
+
 bool names_other_root(const BootDisk& disk, std::string_view root) {
     const auto* volume = disk.holder_of("/");
     return volume != nullptr && names_volume(root, *volume) == false;

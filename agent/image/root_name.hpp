@@ -17,6 +17,10 @@ namespace amilift::image {
 /// admin-guide/kernel-parameters.txt, dracut.cmdline(7), libblkid's blkid_parse_tag_string().
 [[nodiscard]] std::optional<bool> names_volume(std::string_view root, const BootVolume& volume);
 
+/// Is a value of root= LABEL=, UUID= or a link below /dev/disk? The kernel itself knows devices and
+/// PARTUUID=; only a program of an initramfs looks these up.
+[[nodiscard]] bool needs_initramfs(std::string_view root);
+
 /// Does a value of root= name another volume than the one of "/"? False for names that
 /// names_volume() does not understand.
 [[nodiscard]] bool names_other_root(const BootDisk& disk, std::string_view root);

@@ -124,6 +124,15 @@ TEST_F(ArgumentsModule, NamesAnAmbiguousRootByUuid) {
     EXPECT_THAT(edit()->old_root_devices, testing::Not(Contains("LABEL=/")));
 }
 
+TEST_F(ArgumentsModule, NamesAnAmbiguousRootByUuidHoweverItIsWritten) {
+    source_.file("/etc/fstab", "LABEL=\"/\" / ext3 defaults 1 1\nlabel=/ /b ext3 defaults 0 0\n");
+    for (const std::string root : {"LABEL=/", "LABEL=\\x2f", "/dev/disk/by-label/\\x2f"}) {
+        plan(arguments_module());
+        facts_.boot_entries.at(0).arguments = "ro root=" + root;
+        EXPECT_THAT(edit()->old_root_devices, Contains(root));
+    }
+}
+
 TEST_F(ArgumentsModule, KeepsTheNameOfTheCardInMenus) {
     REQUIRE_ROOT_TO_WRITE();
     bind_eth0();

@@ -181,6 +181,20 @@ TEST_F(BootChoice, TellsWhatTheUserShouldKnow) {
     EXPECT_EQ(facts.first_refusal(), nullptr);
 }
 
+TEST_F(BootChoice, TellsWhoLooksUpALabelWithoutInitrd) {
+    for (const char* root : {"UUID=1-2", "/dev/disk/by-uuid/1-2"}) {
+        const auto facts =
+            choose(std::string("title a\nkernel /boot/vmlinuz-1 root=") + root + "\n");
+        EXPECT_NE(find_finding(facts, "label-without-initrd"), nullptr) << root;
+        EXPECT_EQ(find_finding(facts, "root-device-name"), nullptr) << root;
+    }
+    image_.file("/boot/config-1", "CONFIG_INITRAMFS_SOURCE=\"/usr/src/initramfs\"\n");
+    const auto facts = choose("title a\nkernel /boot/vmlinuz-1 root=LABEL=/\n");
+    ASSERT_NE(find_finding(facts, "label-without-initrd"), nullptr);
+    EXPECT_THAT(find_finding(facts, "label-without-initrd")->consequence,
+                HasSubstr("initramfs that is built into the kernel"));
+}
+
 TEST_F(BootChoice, LooksAtABoundedNumberOfEntries) {
     std::string menu;
     for (int i = 0; i < 5000; ++i) menu += "title t\nkernel /boot/none-" + std::to_string(i) + "\n";

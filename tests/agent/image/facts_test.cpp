@@ -160,6 +160,25 @@ TEST_F(Facts, F28_TellsALabelThatIsUsedTwice) {
     EXPECT_EQ(shared_root_label(disk), "LABEL=/") << "root= can name it";
 }
 
+TEST(SharedRootLabel, IsThatOfTheRootHoweverItIsWritten) {
+    ImageFacts facts;
+    facts.disk.volumes = {{.partition = 1, .mount_point = "/", .uuid = "1", .label = "rootfs"},
+                          {.partition = 2, .mount_point = {}, .uuid = "2", .label = "rootfs"}};
+    for (const std::string root : {"LABEL=rootfs", "LABEL=\"rootfs\"", "label='rootfs'",
+                                   "/dev/disk/by-label/rootfs", "UUID=1", "LABEL=gone"}) {
+        facts.fstab_text = root + " / ext4 defaults 1 1\n";
+        EXPECT_EQ(shared_root_label(facts), "LABEL=rootfs") << root;
+    }
+    facts.disk.volumes.pop_back();
+    for (const std::string other :
+         {"LABEL=\"rootfs\"", "label=rootfs", "/dev/disk/by-label/rootfs"}) {
+        facts.fstab_text = "LABEL=rootfs / ext4 defaults 1 1\n" + other + " /x ext4 defaults 0 2\n";
+        EXPECT_EQ(shared_root_label(facts), "LABEL=rootfs") << other;
+    }
+    facts.fstab_text = "LABEL=rootfs / ext4 defaults 1 1\nUUID=2 /x ext4 defaults 0 2\n";
+    EXPECT_EQ(shared_root_label(facts), "");
+}
+
 TEST_F(Facts, TellsMarksAndGrub2Configurations) {
     image_.file("/boot/grub/menu.lst", "\xef\xbb\xbf" + std::string(kTwoEntries));
     image_.file("/boot/grub/grub.cfg", "set root='hd0'\n");

@@ -46,6 +46,24 @@ TEST_F(GuestFindings, TellsOfMountsThatMayBeMissing) {
     EXPECT_THAT(facts_.findings[3].seen, HasSubstr("'/dev/sdf' for '/data'"));
 }
 
+TEST_F(GuestFindings, TellsWhatAMountThatMayBeMissingBecomes) {
+    facts_.fstab_text = "/dev/sdf /data xfs defaults 0 0\n";
+    facts_.init = InitSystem::systemd;
+    ASSERT_THAT(ids(), ElementsAre("fstab-device-name", "no-clean-shutdown"));
+    EXPECT_THAT(facts_.findings[0].action,
+                testing::StartsWith("amilift makes the entry optional;"));
+    facts_.findings.clear();
+    facts_.init = InitSystem::unknown;
+    ASSERT_THAT(ids(), ElementsAre("fstab-device-name"));
+    EXPECT_THAT(facts_.findings[0].action, HasSubstr("if the system's mount knows such entries"));
+    facts_.findings.clear();
+    facts_.disk.device_names = {"/dev/sdf"};
+    facts_.disk.names = {{.partition = 2, .spec = "UUID=2"}};
+    facts_.fstab_text = "/dev/sdf2 none swap sw 0 0\n";
+    ASSERT_THAT(ids(), ElementsAre("fstab-device-name"));
+    EXPECT_EQ(facts_.findings[0].action, "amilift names it 'UUID=2'");
+}
+
 TEST_F(GuestFindings, TellsOfAThousandMountsInAFewFindings) {
     for (int i = 0; i < 1000; ++i) facts_.fstab_text += "/dev/sdf /data xfs defaults 0 0\n";
     EXPECT_LT(ids().size(), 50U);

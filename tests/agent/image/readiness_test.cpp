@@ -319,6 +319,24 @@ TEST_F(ReadinessTest, FindsADeviceWithoutInitrdByItsNameOnly) {
     EXPECT_THAT(ids(Platform::xen), ElementsAre("no-xen-blkfront-driver"));
 }
 
+/// CONFIG_INITRAMFS_SOURCE: what is in there is not looked at.
+TEST_F(ReadinessTest, LeavesTheRootToAnInitramfsInTheKernel) {
+    kernel().initrd = "";
+    kernel().has_initramfs_inside = true;
+    for (const std::string_view root :
+         {"LABEL=/", "UUID=0b9f21a2-6d30-4d5f-9a70-0f3a8c9f5c11", "/dev/disk/by-label/\\x2f"}) {
+        entry().arguments = fmt::format("ro root={}", root);
+        EXPECT_THAT(verdicts(), ElementsAre(kReady, kReady, kReady, kReady)) << root;
+        const auto readiness = assess(facts, disk);
+        EXPECT_THAT(readiness.on(Platform::nitro).reasons,
+                    testing::Contains(testing::Field(&Reason::id, "label-without-initrd")));
+    }
+    entry().arguments = "ro root=LABEL=gone";
+    EXPECT_THAT(ids(Platform::xen), ElementsAre("root-other-filesystem"));
+    entry().arguments = "ro root=/dev/sda1";
+    EXPECT_THAT(ids(Platform::xen), ElementsAre("root-device-name"));
+}
+
 TEST_F(ReadinessTest, SeesARootThatIsAnother) {
     for (const std::string_view root : {"LABEL=gone", "UUID=11111111-2222-3333-4444-555555555555",
                                         "/dev/disk/by-label/gone", "PARTUUID=12345678-01"}) {

@@ -71,6 +71,24 @@ TEST_F(RootDisk, IsGuessedFromTheOnlyNameThatFits) {
     EXPECT_THAT(names("UUID=22 / ext4\nUUID=33 none swap\n"), IsEmpty()) << "there is no name";
 }
 
+/// An older kernel's name of the same disk stays in fstab.
+TEST_F(RootDisk, HasAnotherNameInFstabThanInTheMenu) {
+    EXPECT_THAT(names("LABEL=root / ext4\n/dev/xvda3 none swap\n", "/dev/sda2"),
+                UnorderedElementsAre("/dev/sda", "/dev/xvda"));
+    EXPECT_THAT(names("LABEL=root / ext4\n/dev/xvda1 none swap\n", "/dev/sda2"),
+                ElementsAre("/dev/sda"))
+        << "partition 1 is no swap";
+    EXPECT_THAT(names("LABEL=root / ext4\n/dev/xvda3 none swap\n/dev/hda5 /srv xfs\n", "/dev/sda2"),
+                ElementsAre("/dev/sda"))
+        << "two that fit";
+    EXPECT_THAT(names("LABEL=root / ext4\n/dev/sda3 none swap\n/dev/xvda5 /srv xfs\n", "/dev/sda2"),
+                ElementsAre("/dev/sda"))
+        << "fstab calls the root disk as the menu does";
+    EXPECT_THAT(names("LABEL=root / ext4\n/dev/xvda3 none swap\n", "/dev/sdb2"),
+                ElementsAre("/dev/sdb"))
+        << "it is no first disk";
+}
+
 TEST_F(RootDisk, HasTheShiftedNameOnRhel6Only) {
     constexpr std::string_view kFstab = "UUID=22 / ext4\n/dev/xvde3 none swap\n";
     EXPECT_THAT(names(kFstab), IsEmpty());

@@ -32,8 +32,13 @@ class RootOfTheEntry : public test::ConversionFixture {
         test::write_text(work / "tree/lib/modules/2.6.32-754.el6.x86_64/modules.builtin",
                          "kernel/nvme.ko\nkernel/ena.ko\nkernel/xen-blkfront.ko\n"
                          "kernel/xen-netfront.ko\n");
+        if (!config.empty()) {
+            test::write_text(work / "tree/boot/config-2.6.32-754.el6.x86_64", config);
+        }
         test::make_ext_image(source, work / "tree", 48, "ext3", {"-b", "4096", "-I", "128"});
     }
+    std::string config;  ///< of the kernel; empty: it has none
+
     core::Result<ConversionResult> run(std::optional<job::Platform> platform = std::nullopt) {
         ConversionRequest request;
         request.source.path = source;
@@ -92,6 +97,17 @@ TEST_F(RootOfTheEntry, ThatNothingLooksUpIsRefusedBeforeTheCopy) {
         EXPECT_EQ(error.id, "label-without-initrd") << error.message();
         EXPECT_THAT(error.hint, testing::Not(HasSubstr("platform: xen")));
     }
+}
+
+TEST_F(RootOfTheEntry, ThatAnInitramfsInTheKernelLooksUpIsTaken) {
+    config = "CONFIG_INITRAMFS_SOURCE=\"/usr/src/initramfs\"\n";
+    make_source("LABEL=/", Initrd::none);
+    const auto result = run();
+    ASSERT_TRUE(result) << result.error().message();
+    config = "CONFIG_INITRAMFS_SOURCE=\"\"\n";
+    fs::remove(output);
+    make_source("LABEL=/", Initrd::none);
+    EXPECT_EQ(refusal().id, "label-without-initrd");
 }
 
 TEST_F(RootOfTheEntry, ThatXenAloneHasIsRefusedForNitroBeforeTheCopy) {
