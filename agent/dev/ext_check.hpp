@@ -17,7 +17,8 @@ namespace amilift::dev {
 /// Runs the helper's `e2fsck -f -p` on an ext filesystem that is not mounted: `device` is a block
 /// device (a loop device, say) that begins with it, `name` is what messages call it. What can be
 /// mended without asking is. Errors: refused (id "filesystem-has-errors", with e2fsck's last
-/// words: errors are left), io_error (it could not check), not_installed, timed_out. Source of the exit codes: e2fsck(8).
+/// words: errors are left), io_error (it could not check), not_installed, timed_out. Source of the
+/// exit codes: e2fsck(8).
 [[nodiscard]] core::Result<> check_ext(core::CommandRunner& commands, const std::string& device,
                                        const std::string& name);
 
