@@ -74,6 +74,11 @@ bool is_first_disk(std::string_view disk) {
     return disk == kShiftedDisk || std::ranges::find(kFirstDisks, disk) != kFirstDisks.end();
 }
 
+/// Do two first disks have their names from one driver?
+bool same_driver(std::string_view a, std::string_view b) {
+    return a.substr(0, a.size() - 1) == b.substr(0, b.size() - 1);
+}
+
 void add_once(std::vector<std::string>& names, std::string name) {
     if (std::ranges::find(names, name) == names.end()) names.push_back(std::move(name));
 }
@@ -206,6 +211,8 @@ std::vector<std::string> root_disk_names(std::span<const NamedPartition> partiti
         const auto device = parse_device_name(entry.spec);
         if (!device || !is_first_disk(device->disk)) continue;
         if (device->disk == kShiftedDisk && !clues.shifts_names) continue;
+        // One driver gives a disk one name: of /dev/xvda and /dev/xvde one is another disk.
+        if (argument && same_driver(argument->disk, device->disk)) continue;
         if (guess.may_be(device->disk)) add_once(guesses, device->disk);
     }
     // Each of two could be it: the other one is a data volume then.
