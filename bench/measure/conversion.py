@@ -112,8 +112,8 @@ def _request(source: str, target: str) -> dict[str, Any]:
     return {
         "v": 1,
         "type": "convert",
-        "source": {"path": source, "volume_id": ""},
-        "target": {"path": target, "volume_id": ""},
+        "source": {"path": source, "volume_id": "", "requested_device": ""},
+        "target": {"path": target, "volume_id": "", "requested_device": ""},
         "virtualization": "hvm",
         "architecture": "x86_64",
         "bootloader": "grub2",
