@@ -5,9 +5,11 @@
 #include <sys/ioctl.h>
 #include <sys/wait.h>
 
+#include <array>
 #include <chrono>
 #include <csignal>
 #include <optional>
+#include <thread>
 
 #include "dev/copy_engine.hpp"
 #include "root_fixture.hpp"
@@ -31,16 +33,26 @@ constexpr std::uint64_t kBytes = 48 * kMiB;
 constexpr std::uint64_t kOffset = kMiB;
 constexpr std::uint32_t kBlock = 64U << 10U;
 
-/// Bytes that have been read from a loop device since it was made.
+/// Bytes that have been read from a loop device since it was made, once it is idle: requests of a
+/// process outlive the process, and are counted when they end.
 std::uint64_t bytes_read_from(const LoopDevice& loop) {
     const auto name = loop.path().substr(loop.path().rfind('/') + 1);
-    std::ifstream statistics("/sys/block/" + name + "/stat");
-    std::uint64_t requests = 0;
-    std::uint64_t merged = 0;
-    std::uint64_t sectors = 0;
-    statistics >> requests >> merged >> sectors;
-    if (!statistics) throw std::runtime_error("cannot read the statistics of " + loop.path());
-    return sectors * 512;
+    // Documentation/block/stat.rst of the kernel.
+    constexpr std::size_t kSectorsRead = 2;
+    constexpr std::size_t kInFlight = 8;
+    std::array<std::uint64_t, kInFlight + 1> now{};
+    std::uint64_t before = 0;
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    do {
+        if (std::chrono::steady_clock::now() > deadline)
+            throw std::runtime_error(name + " is never idle");
+        before = now[kSectorsRead];
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        std::ifstream statistics("/sys/block/" + name + "/stat");
+        for (auto& figure : now) statistics >> figure;
+        if (!statistics) throw std::runtime_error("cannot read the statistics of " + loop.path());
+    } while (now[kInFlight] != 0 || now[kSectorsRead] != before);
+    return now[kSectorsRead] * 512;
 }
 
 /// Where the process kills itself.
