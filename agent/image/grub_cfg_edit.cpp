@@ -25,10 +25,16 @@ using grub2_edit_detail::skip_word;
 
 constexpr std::string_view kSeparators = ";|&<>";
 
+/// Of a command of GRUB's script.
+struct CommandEnd {
+    std::size_t at = 0;
+    bool is_open = false;  ///< in quotes that go on in the next line
+};
+
 /// Where a command of GRUB's script ends: a separator, or a remark, that no quotes hide; behind a
 /// "{" where a block begins (menuentry, submenu, function). Looks at nothing behind that: a line
 /// may have as many commands as bytes.
-std::size_t command_end(std::string_view body, std::size_t at, bool has_block) {
+CommandEnd command_end(std::string_view body, std::size_t at, bool has_block) {
     char quote = 0;
     for (; at < body.size(); ++at) {
         const char c = body[at];
@@ -42,13 +48,13 @@ std::size_t command_end(std::string_view body, std::size_t at, bool has_block) {
             quote = c;
         } else if (kSeparators.find(c) != std::string_view::npos ||
                    ((c == '#' || c == '}') && at > 0 && is_blank(body[at - 1]))) {
-            return at;
+            return {at};
         } else if (has_block && c == '{' && at > 0 && is_blank(body[at - 1]) &&
                    (at + 1 == body.size() || is_blank(body[at + 1]))) {
-            return at + 1;
+            return {at + 1};
         }
     }
-    return body.size();
+    return {body.size(), quote != 0};
 }
 
 /// A command of GRUB's script in one line; several can share it.
@@ -56,6 +62,7 @@ struct ScriptCommand {
     std::string_view word;  ///< its name, or "}"
     std::size_t begin = 0;
     std::size_t end = 0;
+    bool is_open = false;  ///< as CommandEnd's
 };
 
 /// Stands before a command, and is none.
@@ -90,8 +97,8 @@ std::vector<ScriptCommand> commands_of(std::string_view body) {
         }
         const bool has_block = word == "menuentry" || word == "submenu" || word == "function";
         const auto end = command_end(body, at, has_block);
-        out.push_back({word, at, end});
-        at = std::max(end, at + 1);
+        out.push_back({word, at, end.at, end.is_open});
+        at = std::max(end.at, at + 1);
     }
     return out;
 }
@@ -152,6 +159,8 @@ class GrubCfgEditor {
             const auto& command = commands[i];
             const auto text = body.substr(command.begin, command.end - command.begin);
             std::optional<std::string> edited;
+            // Quotes that the edit would close, or take away, give the next lines another meaning.
+            if (command.is_open) continue;
             if (command.word == "set") edited = edited_variable(text);
             if (is_linux_command(command.word)) {
                 const auto rest = std::span(commands).subspan(i + 1);

@@ -188,7 +188,11 @@ class NetplanFile {
     }
 
     /// Line `i` from 0.
-    [[nodiscard]] std::string_view body(std::size_t i) const { return lines_[i].body; }
+    [[nodiscard]] std::string_view body(std::size_t i) const {
+        // A node that is not written, such as the value of "? key" at the end, has its place behind
+        // the last line.
+        return i < lines_.size() ? std::string_view(lines_[i].body) : std::string_view();
+    }
     [[nodiscard]] std::string_view body_of(const YamlNode& node) const {
         return body(node.at.line - 1);
     }

@@ -114,6 +114,14 @@ TEST(Grub2Edit, JoinsContinuedLinuxLinesOnly) {
               "nvme.io_timeout=255 net.ifnames=0\n");
 }
 
+TEST(Grub2Edit, LeavesACommandWhoseQuotesGoOnInTheNextLine) {
+    for (const std::string text :
+         {"linux /vmlinuz-3.10 nvme.io_timeout=' #", "linux /vmlinuz-3.10 a=\"b\nc\"\n",
+          "set kernelopts=\"root=LABEL=/ 'x\n"}) {
+        EXPECT_EQ(grub_cfg(text), text);
+    }
+}
+
 TEST(Grub2Edit, F26_AddsAMissingAssignment) {
     EXPECT_EQ(default_grub("GRUB_DEFAULT=0\nGRUB_TIMEOUT=5"),
               "GRUB_DEFAULT=0\nGRUB_TIMEOUT=5\nGRUB_CMDLINE_LINUX=\"" + std::string(kBoth) + " " +

@@ -280,7 +280,9 @@ TEST(NetworkFiles, LeavesANetplanFileThatIsNotPlainYaml) {
         Case{netplan_eth0("      match: {macaddress: }\n"),
              "line 4: a MAC address in an unusual notation"},
         Case{netplan_eth0("      match:\n        ? macaddress\n        : 1\n        name: x\n"),
-             "line 5: a key that is not the first on its line"}};
+             "line 5: a key that is not the first on its line"},
+        // The place of a key that is not there is behind the last line.
+        Case{netplan_eth0(mac + "?\n"), "line 6: a key that is not the first on its line"}};
     for (const auto& [text, left] : cases) {
         const auto result = edit_netplan(text, "eth0");
         EXPECT_EQ(result.left, left) << text.substr(0, 200);
