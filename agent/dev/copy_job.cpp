@@ -133,7 +133,7 @@ Result<core::Fd> duplicate(const core::Fd& fd, const std::string& name) {
     return fail_errno(saved, fmt::format("cannot hold '{}' open", name));
 }
 
-Result<> within(core::Duration patience, std::function<Result<>()> work, const std::string& name,
+Result<> within(core::Duration patience, std::function<Result<>()> work, const std::string& request,
                 const std::function<Result<>()>& check) {
     struct Shared {
         std::mutex mutex;
@@ -149,7 +149,7 @@ Result<> within(core::Duration patience, std::function<Result<>()> work, const s
             shared->changed.notify_all();
         }).detach();
     } catch (const std::system_error& error) {
-        return fail_errno(error.code().value(), "cannot start the thread of a flush",
+        return fail_errno(error.code().value(), fmt::format("cannot start a thread: {}", request),
                           "raise the limit of processes, then retry");
     }
     const auto begun = std::chrono::steady_clock::now();
@@ -162,8 +162,7 @@ Result<> within(core::Duration patience, std::function<Result<>()> work, const s
             continue;
         }
         return fail(Errc::timed_out,
-                    fmt::format("target '{}' was to be flushed and did not answer for {} ms", name,
-                                patience.count()),
+                    fmt::format("{}, and did not answer for {} ms", request, patience.count()),
                     "see the volume's state in EC2; start again with a new one");
     }
     return *std::move(shared->outcome);

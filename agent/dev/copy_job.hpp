@@ -113,13 +113,13 @@ void runs_to_write(const CopyJob& job, std::span<const std::byte> chunk,
 [[nodiscard]] core::Result<> write_back_data(const core::Fd& fd, const Extent& extent,
                                              const std::string& name);
 
-/// Does `work`, which a silent target can hold up in a system call, in a thread of its own, and
-/// asks `check` meanwhile, at least ten times a second. Errors: that of `work` or `check`;
-/// timed_out, naming the target `name`, when it has not ended after `patience`
-/// (Duration::max(): never). After the last two
-/// the thread is left alone: `work` must own what it uses.
+/// Does `work`, which a silent disk can hold up in a system call, in a thread of its own, and asks
+/// `check` meanwhile, at least ten times a second. Errors: that of `work` or `check`; timed_out,
+/// beginning with `request` ("target '/dev/sdb' was to be flushed"), when it has not ended after
+/// `patience` (Duration::max(): never). After the last two the thread is left alone: `work` must
+/// own what it uses.
 [[nodiscard]] core::Result<> within(core::Duration patience, std::function<core::Result<>()> work,
-                                    const std::string& name,
+                                    const std::string& request,
                                     const std::function<core::Result<>()>& check);
 
 /// What became of an attempt to copy by io_uring.

@@ -33,6 +33,10 @@ class Stopwatch {
     std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
+std::string flush_request(const std::string& target) {
+    return fmt::format("target '{}' was to be flushed", target);
+}
+
 }  // namespace
 
 Result<CopyStats> CopyRun::run() {
@@ -163,7 +167,7 @@ Result<> CopyRun::write_back(ProgressMeter& meter) const {
             [owned, name, extent = *piece, how = plan_.write_back] {
                 return how ? how(extent) : write_back_data(*owned, extent, name);
             },
-            name, [this] { return cancel_.check(); }));
+            flush_request(name), [this] { return cancel_.check(); }));
         meter.repeat();
     }
     return {};
@@ -185,7 +189,7 @@ Result<> CopyRun::flush() const {
             AMILIFT_CHECK(flush_data(owned->first, name));
             return flush_data(owned->second, name);
         },
-        name, [this] { return cancel_.check(); });
+        flush_request(name), [this] { return cancel_.check(); });
 }
 
 CopyJob CopyRun::job_for(CopyPass pass, ChunkCursor& chunks, ProgressMeter& meter) const {
@@ -226,23 +230,56 @@ Result<> CopyRun::run_engine(CopyJob& job, CopyStats& stats) const {
 /// The bytes that direct I/O cannot reach, at the very start and end: through the page cache. They
 /// are few, and never noted.
 Result<> CopyRun::copy_edges() {
-    std::vector<std::byte> buffer;
-    ChunkCursor pieces(disks_.ranges.edges, kMaxAlignment);
-    while (const auto piece = pieces.next()) {
-        buffer.resize(static_cast<std::size_t>(piece->length));
-        AMILIFT_CHECK(
-            core::read_exactly_at(disks_.source.fd(), buffer, piece->offset, disks_.source.path()));
-        stats_.read_bytes += piece->length;
-        if (plan_.verify) edges_.push_back({*piece, checksum_of(buffer)});
-        if (skip_zeros_ && is_zero(buffer)) {
-            stats_.zero_bytes += piece->length;
-            continue;
+    if (disks_.ranges.edges.empty()) return {};
+    AMILIFT_TRY(auto edges, read_edges(disks_.source, "source", 0));
+    std::vector<Edge> written;
+    for (auto& edge : edges) {
+        stats_.read_bytes += edge.extent.length;
+        if (plan_.verify) edges_.push_back({edge.extent, checksum_of(edge.bytes)});
+        if (skip_zeros_ && is_zero(edge.bytes)) {
+            stats_.zero_bytes += edge.extent.length;
+        } else {
+            stats_.written_bytes += edge.extent.length;
+            written.push_back(std::move(edge));
         }
-        AMILIFT_CHECK(core::write_all_at(
-            disks_.target.fd(), buffer, piece->offset + plan_.target_offset, disks_.target.path()));
-        stats_.written_bytes += piece->length;
     }
-    return {};
+    const auto& name = disks_.target.path();
+    AMILIFT_TRY(auto target, duplicate(disks_.target.fd(), name));
+    const auto owned = std::make_shared<const core::Fd>(std::move(target));
+    return within(
+        plan_.stall_timeout,
+        [owned, name, written = std::move(written), shift = plan_.target_offset]() -> Result<> {
+            for (const auto& [extent, bytes] : written) {
+                AMILIFT_CHECK(core::write_all_at(*owned, bytes, extent.offset + shift, name));
+            }
+            return {};
+        },
+        fmt::format("target '{}' was to take its first and last bytes", name),
+        [this] { return cancel_.check(); });
+}
+
+/// The edges as a disk has them, each moved by `shift` bytes.
+Result<std::vector<CopyRun::Edge>> CopyRun::read_edges(const BlockDevice& disk,
+                                                       std::string_view role,
+                                                       std::uint64_t shift) const {
+    const auto& name = disk.path();
+    AMILIFT_TRY(auto file, duplicate(disk.fd(), name));
+    const auto owned = std::make_shared<const core::Fd>(std::move(file));
+    const auto edges = std::make_shared<std::vector<Edge>>();
+    for (const auto& extent : disks_.ranges.edges) {
+        edges->push_back({extent, std::vector<std::byte>(static_cast<std::size_t>(extent.length))});
+    }
+    const auto read = [owned, name, edges, shift]() -> Result<> {
+        for (auto& [extent, bytes] : *edges) {
+            AMILIFT_CHECK(core::read_exactly_at(*owned, bytes, extent.offset + shift, name));
+        }
+        return {};
+    };
+    AMILIFT_CHECK(
+        within(plan_.stall_timeout, read,
+               fmt::format("the first and last bytes of {} '{}' were to be read", role, name),
+               [this] { return cancel_.check(); }));
+    return std::move(*edges);
 }
 
 Result<> CopyRun::verify() {
@@ -284,14 +321,11 @@ Result<> CopyRun::verify_chunks() {
 }
 
 Result<> CopyRun::verify_edges() {
-    std::vector<std::byte> buffer;
-    for (const auto& edge : edges_) {
-        buffer.resize(static_cast<std::size_t>(edge.extent.length));
-        AMILIFT_CHECK(core::read_exactly_at(disks_.target.fd(), buffer,
-                                            edge.extent.offset + plan_.target_offset,
-                                            disks_.target.path()));
-        AMILIFT_CHECK(compare(edge, buffer));
-        stats_.verified_bytes += edge.extent.length;
+    if (edges_.empty()) return {};
+    AMILIFT_TRY(const auto seen, read_edges(disks_.target, "target", plan_.target_offset));
+    for (std::size_t i = 0; i < edges_.size(); ++i) {
+        AMILIFT_CHECK(compare(edges_[i], seen[i].bytes));
+        stats_.verified_bytes += edges_[i].extent.length;
     }
     return {};
 }

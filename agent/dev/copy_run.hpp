@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <mutex>
+#include <string_view>
 #include <vector>
 
 #include "dev/copy_engine.hpp"
@@ -41,7 +42,15 @@ class CopyRun {
     core::Result<> resume();
     core::Result<> copy();
     core::Result<> copy_chunks(JournalKeeper* keeper, ProgressMeter& meter);
+    /// What is copied past direct I/O.
+    struct Edge {
+        Extent extent;
+        std::vector<std::byte> bytes;
+    };
     core::Result<> copy_edges();
+    [[nodiscard]] core::Result<std::vector<Edge>> read_edges(const BlockDevice& disk,
+                                                             std::string_view role,
+                                                             std::uint64_t shift) const;
     core::Result<> write_back(ProgressMeter& meter) const;
     core::Result<> flush() const;
     core::Result<> verify();
