@@ -29,9 +29,15 @@ inline std::size_t skip_word(std::string_view text, std::size_t at) {
     return std::min(text.find_first_of(kBlanks, at), text.size());
 }
 
-/// Arguments of an entry can be kept in this variable, for all entries at once.
+/// Arguments of an entry can be kept in this variable, for all entries at once: $kernelopts,
+/// ${kernelopts}, ${default_kernelopts}. Not in the value of another argument, which can be
+/// replaced.
 inline bool refers_to_kernelopts(std::string_view arguments) {
-    return arguments.find("kernelopts") != std::string_view::npos;
+    return std::ranges::any_of(kernel_arguments(arguments), [](const KernelArgument& argument) {
+        const auto text = argument.text.substr(argument.text.starts_with('"') ? 1 : 0);
+        return text.starts_with('$') && text.find('=') == std::string_view::npos &&
+               text.find("kernelopts") != std::string_view::npos;
+    });
 }
 
 /// `arguments` are what stands behind a kernel's name, with the blank before them.

@@ -122,6 +122,15 @@ TEST(Grub2Edit, LeavesACommandWhoseQuotesGoOnInTheNextLine) {
     }
 }
 
+TEST(Grub2Edit, TakesTheVariableOfSharedOptionsForOneOnlyWhereItStandsAlone) {
+    for (const std::string_view shared : {"$kernelopts", "${kernelopts}", "\"$kernelopts\""}) {
+        const auto text = "linux /vmlinuz-3.10 root=LABEL=/ " + std::string(shared) + "\n";
+        EXPECT_EQ(grub_cfg(text), text);
+    }
+    EXPECT_EQ(grub_cfg("linux /vmlinuz-3.10 nvme.io_timeout=kernelopts\n"),
+              "linux /vmlinuz-3.10 nvme.io_timeout=255 " + std::string(kBoth) + " net.ifnames=0\n");
+}
+
 TEST(Grub2Edit, F26_AddsAMissingAssignment) {
     EXPECT_EQ(default_grub("GRUB_DEFAULT=0\nGRUB_TIMEOUT=5"),
               "GRUB_DEFAULT=0\nGRUB_TIMEOUT=5\nGRUB_CMDLINE_LINUX=\"" + std::string(kBoth) + " " +
