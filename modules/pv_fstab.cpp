@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "image/device_files.hpp"
+#include "image/root_name.hpp"
 #include "image/text_lines.hpp"
 #include "modules/fstab.hpp"
 #include "modules/text_edit.hpp"
@@ -25,14 +26,8 @@ using image::FstabEntry;
 constexpr std::string_view kName = "pv-fstab";
 constexpr std::string_view kByUuid = "/dev/disk/by-uuid/";
 
-bool names_a_partition(std::string_view spec) {
-    return spec.starts_with("PARTUUID=") || spec.starts_with("PARTLABEL=") ||
-           spec.starts_with("/dev/disk/by-partuuid/") ||
-           spec.starts_with("/dev/disk/by-partlabel/");
-}
-
 bool names_a_device(std::string_view spec) {
-    return image::is_unstable_device(spec) || names_a_partition(spec) ||
+    return image::is_unstable_device(spec) || image::names_partition(spec) ||
            spec.starts_with("UUID=") || spec.starts_with("LABEL=") ||
            spec.starts_with("/dev/disk/");
 }
@@ -44,7 +39,7 @@ bool is_boot_directory(std::string_view path) {
 bool is_left_out(const FstabEntry& entry, const LeftOut& left_out) {
     if (is_boot_directory(entry.file)) return names_a_device(entry.spec);
     if (entry.type != "swap") return false;
-    return names_a_partition(entry.spec) || left_out.specs.contains(entry.spec) ||
+    return image::names_partition(entry.spec) || left_out.specs.contains(entry.spec) ||
            entry.spec.starts_with("LABEL=");
 }
 

@@ -72,9 +72,7 @@ Result<image::PvMenuEdit> edit_for(const image::SafeRoot& root, const image::Ima
     // The partition that these name is gone.
     for (const auto& entry : facts.boot_entries) {
         const auto device = image::last_value(entry.arguments, "root").value_or("");
-        if (device.starts_with("PARTUUID=") || device.starts_with("PARTLABEL=")) {
-            edit.old_root_devices.push_back(device);
-        }
+        if (image::names_partition(device)) edit.old_root_devices.push_back(device);
     }
     edit.default_entry = facts.boot_entry;
     return edit;

@@ -114,8 +114,12 @@ class Assessor {
     }
 
   private:
+    /// It is converted for PV-GRUB: the root is to be one filesystem, with a menu of its own.
+    [[nodiscard]] bool becomes_paravirtual() const { return !facts_.pv_entries.empty(); }
+
     /// What PV-GRUB would start: it reads a GRUB 0.97 menu and nothing else.
     [[nodiscard]] std::optional<std::size_t> pv_entry() const {
+        if (becomes_paravirtual()) return facts_.pv_entries.front();
         if (facts_.menu_kind != BootMenuKind::grub_legacy) return std::nullopt;
         return default_entry(facts_.menu);
     }
@@ -157,15 +161,8 @@ class Assessor {
                                 finding.action};
             add(verdicts, platforms_of(finding.id), reason);
         }
-        if (facts_.menu_kind != BootMenuKind::grub_legacy && !has_refusal("no-menu")) {
-            add(verdicts, {Platform::pv},
-                {Verdict::refused, "no-menu", "",
-                 "the image has no menu.lst, which is all that PV-GRUB reads", "run it as HVM"});
-        } else if (facts_.menu_kind == BootMenuKind::grub_legacy && !pv_entry()) {
-            add(verdicts, {Platform::pv},
-                {Verdict::refused, "no-bootable-entry", facts_.menu_path, "the menu has no entry",
-                 "add one for the kernel that is installed"});
-        }
+        // One that is converted for PV-GRUB gets the menu that it needs.
+        if (!becomes_paravirtual()) judge_pv_menu(verdicts);
         if (facts_.boot_entry) return;
         for (const auto platform : hvm()) {
             if (verdicts[static_cast<std::size_t>(platform)].verdict == Verdict::refused) continue;
@@ -173,6 +170,19 @@ class Assessor {
                 {Verdict::refused, "no-bootable-entry", facts_.menu_path,
                  facts_.menu_path.empty() ? "the image has no menu that amilift reads"
                                           : "no entry of the menu can boot",
+                 "add one for the kernel that is installed"});
+        }
+    }
+
+    void judge_pv_menu(PlatformVerdicts& verdicts) const {
+        if (facts_.menu_kind != BootMenuKind::grub_legacy) {
+            if (has_refusal("no-menu")) return;
+            add(verdicts, {Platform::pv},
+                {Verdict::refused, "no-menu", "",
+                 "the image has no menu.lst, which is all that PV-GRUB reads", "run it as HVM"});
+        } else if (!pv_entry()) {
+            add(verdicts, {Platform::pv},
+                {Verdict::refused, "no-bootable-entry", facts_.menu_path, "the menu has no entry",
                  "add one for the kernel that is installed"});
         }
     }
@@ -355,6 +365,15 @@ class Assessor {
         }
     }
 
+    /// Does no disk of a paravirtual guest have this name? One that becomes a single filesystem has
+    /// no partitions any more, and EC2 calls it the first one.
+    [[nodiscard]] bool is_gone_on_pv(std::string_view root) const {
+        if (root.starts_with("/dev/nvme")) return true;
+        if (!becomes_paravirtual()) return false;
+        const auto device = parse_device_name(root);
+        return (device && device->partition > 1) || names_partition(root);
+    }
+
     /// The kernel finds its root by the name that it gives to the first disk there, or not at all.
     void judge_device_without_initrd(const BootEntry& entry, const Kernel& kernel,
                                      const std::string& root, const std::string& seen,
@@ -362,17 +381,20 @@ class Assessor {
         const auto* volume = facts_.disk.holder_of("/");
         // A bare filesystem becomes the first partition.
         const int partition = volume == nullptr ? 1 : std::max(volume->partition, 1);
-        const auto not_found_on = [&](const Platforms& platforms, std::string_view disk) {
+        const auto not_found_on = [&](const Platforms& platforms, std::string_view disk,
+                                      int number) {
             add(verdicts, platforms,
                 {Verdict::refused, "root-device-name", entry.where, seen,
                  fmt::format(
                      "make an initrd and name the root by UUID; {} would find it only as {}",
-                     title_of(platforms.front()), partition_device(disk, partition))});
+                     title_of(platforms.front()), partition_device(disk, number))});
         };
         constexpr std::string_view kNvme = "/dev/nvme0n1";
         constexpr std::string_view kXen = "/dev/xvda";
-        if (root != partition_device(kNvme, partition)) not_found_on(nitro(), kNvme);
-        if (root.starts_with("/dev/nvme")) not_found_on({Platform::pv}, kXen);
+        if (root != partition_device(kNvme, partition)) not_found_on(nitro(), kNvme, partition);
+        if (is_gone_on_pv(root)) {
+            not_found_on({Platform::pv}, kXen, becomes_paravirtual() ? 1 : partition);
+        }
         // Without the driver there is another reason. What is no partition by its name (/dev/md0)
         // the kernel may assemble.
         if (!is_usable(kernel.xen_blkfront) || !parse_device_name(root)) return;
@@ -381,7 +403,7 @@ class Assessor {
         const bool may_be_shifted = shifts_disk_names(
             {.id = facts_.os_id, .version = facts_.os_version, .pretty_name = {}});
         if (may_be_shifted && root == partition_device("/dev/xvde", partition)) return;
-        not_found_on({Platform::xen}, kXen);
+        not_found_on({Platform::xen}, kXen, partition);
     }
 
     /// How the kernel finds its root filesystem.
@@ -410,6 +432,11 @@ class Assessor {
                      "the initramfs that is built into the kernel must look it up"});
             } else if (root->starts_with("/dev/")) {
                 judge_device_without_initrd(entry, kernel, *root, seen, verdicts);
+            } else if (is_gone_on_pv(*root)) {
+                add(verdicts, {Platform::pv},
+                    {Verdict::refused, "root-device-name", entry.where,
+                     seen + ", a partition that is not there any more",
+                     "make an initrd and name the root by UUID"});
             }
             return;
         }
@@ -420,10 +447,14 @@ class Assessor {
             add(verdicts, all(),
                 {verdict, "root-other-filesystem", entry.where,
                  seen + ", which is not the root filesystem", action});
-        } else if (is_unstable_device(*root)) {
-            add(verdicts, root->starts_with("/dev/nvme") ? Platforms{Platform::xen} : nitro(),
-                {verdict, "root-device-name", entry.where, seen, action});
+            return;
         }
+        const Reason reason{verdict, "root-device-name", entry.where, seen, action};
+        if (is_unstable_device(*root)) {
+            add(verdicts, root->starts_with("/dev/nvme") ? Platforms{Platform::xen} : nitro(),
+                reason);
+        }
+        if (is_gone_on_pv(*root)) add(verdicts, {Platform::pv}, reason);
     }
 
     struct DriverNames {

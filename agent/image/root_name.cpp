@@ -65,6 +65,12 @@ bool needs_initramfs(std::string_view root) {
            root.starts_with("/dev/disk/");
 }
 
+bool names_partition(std::string_view root) {
+    return root.starts_with("PARTUUID=") || root.starts_with("PARTLABEL=") ||
+           root.starts_with("/dev/disk/by-partuuid/") ||
+           root.starts_with("/dev/disk/by-partlabel/");
+}
+
 bool names_other_root(const BootDisk& disk, std::string_view root) {
     const auto* volume = disk.holder_of("/");
     return volume != nullptr && names_volume(root, *volume) == false;

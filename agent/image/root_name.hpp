@@ -21,6 +21,10 @@ namespace amilift::image {
 /// PARTUUID=; only a program of an initramfs looks these up.
 [[nodiscard]] bool needs_initramfs(std::string_view root);
 
+/// Is a value of root=, or a device of fstab, PARTUUID=, PARTLABEL= or a link of that below
+/// /dev/disk? It names an entry of a partition table.
+[[nodiscard]] bool names_partition(std::string_view root);
+
 /// Does a value of root= name another volume than the one of "/"? False for names that
 /// names_volume() does not understand.
 [[nodiscard]] bool names_other_root(const BootDisk& disk, std::string_view root);

@@ -16,12 +16,15 @@ using core::Result;
 /// What the AMI is registered for.
 std::vector<image::Platform> wanted_platforms(const job::ConversionOptions& options,
                                               const image::ImageFacts& facts) {
+    if (options.virtualization == job::Virtualization::paravirtual) return {image::Platform::pv};
     if (options.platform == job::Platform::xen) return {image::Platform::xen};
     if (!can_boot_by_uefi(options, facts)) return {image::Platform::nitro};
     return {image::Platform::nitro, image::Platform::nitro_uefi};
 }
 
-/// What keeps the kernel from its root, and that every conversion mends.
+/// What keeps the kernel from its root, and that every conversion mends. For a paravirtual target
+/// nothing else counts: whether PV-GRUB starts the kernel is told by the kernel's own bytes, and
+/// its drivers are among the findings.
 bool keeps_from_booting(const image::Reason& reason) {
     constexpr std::array<std::string_view, 6> kIds{"default-entry-does-not-boot",
                                                    "label-without-initrd",
@@ -51,8 +54,10 @@ Result<> require_ready(const job::ConversionOptions& options, const Inspection& 
     for (const auto platform : wanted_platforms(options, source.facts)) {
         for (const auto& reason : readiness.on(platform).reasons) {
             if (reason.verdict != image::Verdict::refused) continue;
-            if (!options.platform && !keeps_from_booting(reason)) continue;
-            const bool names_xen = !options.platform && may_run_on_xen(readiness);
+            const bool counts_all = options.platform && platform != image::Platform::pv;
+            if (!counts_all && !keeps_from_booting(reason)) continue;
+            const bool names_xen =
+                !options.platform && platform != image::Platform::pv && may_run_on_xen(readiness);
             return fail(
                 Errc::refused,
                 fmt::format("'{}': {}; the result would not run on {}", reason.where, reason.seen,

@@ -17,7 +17,8 @@ namespace amilift::worker {
 
 /// Errc::refused, with the id of the reason, when the source is refused on a platform that the
 /// job wants and no conversion mends that. Without `target.platform` the image is to run on Nitro
-/// as far as its drivers let it: then only what keeps the kernel from its root counts.
+/// as far as its drivers let it: then only what keeps the kernel from its root counts, and so it is
+/// for a paravirtual target.
 [[nodiscard]] core::Result<> require_ready(const job::ConversionOptions& options,
                                            const Inspection& source);
 

@@ -304,7 +304,7 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
             plan.steps.push_back(std::move(step));
         }
     }
-    if (!paravirtual) AMILIFT_CHECK(require_ready(request.options, inspection));
+    AMILIFT_CHECK(require_ready(request.options, inspection));
     AMILIFT_CHECK(
         require_room(source, plan.steps, paravirtual ? RoomIn::root : RoomIn::each_filesystem));
     AMILIFT_TRY(plan.boot_files, modules::read_boot_files(inspection.facts, source.root()));

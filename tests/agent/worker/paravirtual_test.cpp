@@ -303,6 +303,54 @@ TEST_F(Paravirtual, RefusesBeforeAnythingIsWritten) {
     EXPECT_EQ(refusal(), "no-xen-blkfront-driver");
 }
 
+/// As `inspect` judges it, and before the copy.
+TEST_F(Paravirtual, RefusesARootThatNothingFinds) {
+    make_disk();
+    const auto menu = work / "boot/grub/grub.conf";
+    const auto text = read_text(menu);
+    const auto with = [&](const std::string& root, bool has_initrd) {
+        auto edited = has_initrd ? text : text.substr(0, text.find("\tinitrd"));
+        const std::string old = "root=/dev/sda2";
+        edited.replace(edited.find(old), old.size(), "root=" + root);
+        write_text(menu, edited);
+        put_disk();
+    };
+    // The kernel looks up no name of a filesystem, unless it has an initramfs inside.
+    write_text(work / ("root/lib/modules/" + std::string(kVersion) + "/modules.builtin"),
+               "kernel/drivers/block/xen-blkfront.ko\nkernel/drivers/net/xen-netfront.ko\n");
+    for (const auto& [root, id] : std::vector<std::pair<std::string, std::string>>{
+             {fmt::format("UUID={}", kRootUuid), "label-without-initrd"},
+             {"LABEL=root", "label-without-initrd"},
+             {"/dev/sda2", "root-device-name"},
+             {"/dev/xvda2", "root-device-name"},
+             {"/dev/nvme0n1p1", "root-device-name"},
+             {"PARTUUID=11223344-02", "root-device-name"},
+             {"PARTUUID=11223344-07", "root-other-filesystem"}}) {
+        with(root, false);
+        EXPECT_EQ(refusal(), id) << root;
+    }
+    // What somebody may have meant: /boot's.
+    with("LABEL=boot", true);
+    EXPECT_EQ(refusal(), "root-other-filesystem");
+    EXPECT_EQ(std::ranges::count(notes.stages, "apply"), 0) << "something was copied";
+    // What is there, and what is replaced.
+    for (const auto& [root, has_initrd] :
+         std::vector<std::pair<std::string, bool>>{{"/dev/xvda1", false},
+                                                   {"/dev/sda1", false},
+                                                   {"PARTUUID=11223344-02", true},
+                                                   {"/dev/disk/by-partuuid/11223344-02", true}}) {
+        with(root, has_initrd);
+        const auto result = run(source, output);
+        ASSERT_TRUE(result) << root << ": " << result.error().message();
+        const auto wanted = has_initrd ? fmt::format("UUID={}", kRootUuid) : root;
+        const TestMount mounted(output, 0);
+        EXPECT_THAT(read_text(mounted.path() + "/boot/grub/menu.lst"),
+                    HasSubstr(" root=" + wanted + " "))
+            << root;
+        fs::remove(output);
+    }
+}
+
 TEST_F(Paravirtual, RefusesWhatOneFilesystemDoesNotHold) {
     make_disk();
     write_text(work / "root/boot/menu.lst", "of before /boot was a partition");
