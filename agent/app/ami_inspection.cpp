@@ -16,6 +16,7 @@
 #include "core/command.hpp"
 #include "flow/look.hpp"
 #include "flow/preflight.hpp"
+#include "image/menu.hpp"
 #include "worker/client.hpp"
 
 namespace amilift::app {
@@ -48,6 +49,15 @@ std::string look_id(const std::string& instance, const core::Clock& clock) {
     const auto now =
         std::chrono::duration_cast<std::chrono::seconds>(clock.wall().time_since_epoch());
     return fmt::format("inspect-{}-{}-{}", instance, now.count(), ::getpid());
+}
+
+/// What PV-GRUB would start; null where that is not known.
+const image::Kernel* paravirtual_kernel(const image::ImageFacts& facts) {
+    if (facts.menu_kind != image::BootMenuKind::grub_legacy) return nullptr;
+    const auto entry = image::default_entry(facts.menu);
+    if (!entry || *entry >= facts.kernel_of_entry.size()) return nullptr;
+    const auto kernel = facts.kernel_of_entry[*entry];
+    return kernel ? &facts.kernels[*kernel] : nullptr;
 }
 
 std::string setting(std::string_view name, const std::string& value) {
@@ -123,10 +133,35 @@ std::vector<AmiFinding> ami_findings(const aws::Image& ami, const image::ImageFa
                             std::move(platforms)});
     };
     const std::vector<Platform> nitro{Platform::nitro, Platform::nitro_uefi};
+    const std::vector<Platform> hvm{Platform::xen, Platform::nitro, Platform::nitro_uefi};
     const auto* kernel = facts.boot_kernel();
     const bool has_ena =
         kernel != nullptr && kernel->ena.exists() && kernel->ena.blocked_by.empty();
     const bool is_hvm = ami.virtualization_type == "hvm";
+    if (is_hvm) {
+        add(Verdict::repairable, {Platform::pv}, Severity::info, "ami-is-hvm",
+            "the AMI is registered as hvm", "EC2 starts it as no paravirtual instance",
+            "a job with target.virtualization: paravirtual makes a paravirtual AMI of it");
+    } else {
+        add(Verdict::repairable, hvm, Severity::info, "ami-is-paravirtual",
+            "the AMI is registered as paravirtual",
+            "EC2 starts it on no HVM instance type, Nitro among them",
+            "a converted AMI is registered as hvm");
+    }
+    if (ami.architecture == "i386") {
+        add(Verdict::refused, nitro, Severity::warning, "not-64-bit",
+            "the AMI is registered as i386, which a converted AMI keeps",
+            "Nitro instance types take x86_64 only",
+            "register its snapshot as x86_64, if the system has 64 bits");
+    }
+    if (const auto* by_pv_grub = paravirtual_kernel(facts);
+        by_pv_grub != nullptr && by_pv_grub->is_64_bit != (ami.architecture != "i386")) {
+        add(Verdict::refused, {Platform::pv}, Severity::warning, "aki-does-not-fit",
+            fmt::format("the AMI is {}, the kernel that PV-GRUB would start has {} bits",
+                        ami.architecture, by_pv_grub->is_64_bit ? 64 : 32),
+            "PV-GRUB starts kernels of its own width only",
+            "make a kernel of the AMI's architecture the default of the menu");
+    }
     if (is_hvm && has_ena && !ami.ena_support) {
         add(Verdict::repairable, nitro, Severity::warning, "ena-not-set",
             "the kernel that boots has the ENA driver, the AMI has no EnaSupport",
@@ -158,13 +193,23 @@ std::vector<AmiFinding> ami_findings(const aws::Image& ami, const image::ImageFa
     }
     if (ami.boot_mode.starts_with("uefi") && !facts.disk.has_system_partition) {
         // Xen instance types have a BIOS only: "uefi-preferred" does not concern them.
-        const bool everywhere = ami.boot_mode == "uefi";
-        add(Verdict::refused,
-            everywhere ? std::vector{Platform::xen, Platform::nitro, Platform::nitro_uefi} : nitro,
-            Severity::warning, "uefi-without-partition",
+        add(Verdict::refused, nitro, Severity::warning, "uefi-without-partition",
             fmt::format("the AMI has the boot mode {}, its root no EFI system partition",
                         ami.boot_mode),
             "UEFI has nothing to start", "register the AMI with another boot mode");
+    }
+    if (ami.boot_mode == "uefi") {
+        add(Verdict::refused, {Platform::xen, Platform::nitro}, Severity::info, "boot-mode",
+            "the AMI has the boot mode uefi, which a converted AMI keeps",
+            "EC2 starts it by UEFI only, on Nitro instance types that have it",
+            "if the disk starts by BIOS too, register its snapshot as uefi-preferred");
+    } else if (is_hvm && ami.boot_mode != "uefi-preferred") {
+        add(Verdict::refused, {Platform::nitro_uefi}, Severity::info, "boot-mode",
+            fmt::format("the AMI has {}, which a converted AMI keeps",
+                        ami.boot_mode.empty() ? "no boot mode, and legacy-bios is EC2's default"
+                                              : "the boot mode " + ami.boot_mode),
+            "EC2 starts it by BIOS",
+            "if the disk starts by UEFI, register its snapshot as uefi-preferred");
     }
     return findings;
 }
