@@ -51,12 +51,15 @@ class Planner {
         for (const std::string_view path : {"/boot/grub/grubenv", "/boot/grub2/grubenv"}) {
             AMILIFT_CHECK(edit_environment(path));
         }
+        const auto edit_entry = [this](std::string_view text) {
+            return image::edit_bls_entry(text, edit_);
+        };
+        for (const auto& path : facts_.entry_files) AMILIFT_CHECK(edit_file(path, edit_entry));
+        // What kernel-install made, whether or not the menu shows it.
         AMILIFT_TRY(const auto entries, image::config_names(root_, "/boot/loader/entries"));
         for (const auto& name : entries) {
             if (!name.ends_with(".conf")) continue;
-            AMILIFT_CHECK(edit_file(
-                fmt::format("/boot/loader/entries/{}", name),
-                [this](std::string_view text) { return image::edit_bls_entry(text, edit_); }));
+            AMILIFT_CHECK(edit_file(fmt::format("/boot/loader/entries/{}", name), edit_entry));
         }
         for (const auto path : image::kExtlinuxConfigs) {
             AMILIFT_CHECK(edit_file(path, edit_extlinux));

@@ -28,7 +28,8 @@ namespace amilift::modules {
 /// Edits the kernel command lines that GRUB 2, boot loader specification entries and extlinux read,
 /// and the files from which they are made again after a kernel update: grub.cfg, grubenv,
 /// /etc/default/grub, /boot/loader/entries, /etc/kernel/cmdline, /etc/sysconfig/bootloader,
-/// extlinux.conf, and what GRUB 2 and extlinux read in from these. plan() runs the edited menu
+/// extlinux.conf, and what GRUB 2 and extlinux read in from these, entries in another directory
+/// (blsdir) among it. plan() runs the edited menu
 /// as its loader does, verify() the finished one. Errors of both: refused (id "not-ready") when the
 /// default entry does not tell its kernel the root or the names of cards that were planned. What
 /// else is not told, verify() says in its proofs.

@@ -29,6 +29,9 @@ struct BootMenu {
     std::string path;                  ///< of the configuration, in the image's tree
     std::string text;                  ///< of that file
     std::vector<std::string> files{};  ///< that and those that it reads in, in the image's tree
+    /// Boot loader specification entries that it shows, in the image's tree: of the directory that
+    /// the configuration names (blsdir), else of the usual one.
+    std::vector<std::string> entry_files{};
     std::vector<BootEntry> entries;
     /// What is tried without a key press: the default, then the fallbacks. Indexes into entries.
     std::vector<std::size_t> order;

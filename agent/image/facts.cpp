@@ -162,6 +162,7 @@ class Inspector {
             facts_.menu_links.emplace_back(name);
             facts_.menu_text = std::move(menu->text);
             facts_.menu_files = std::move(menu->files);
+            facts_.entry_files = std::move(menu->entry_files);
             facts_.menu_kind = menu->kind;
             facts_.boot_entries = std::move(menu->entries);
             facts_.boot_order = std::move(menu->order);

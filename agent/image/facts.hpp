@@ -80,6 +80,8 @@ struct ImageFacts {
     std::string menu_text;
     /// Files that make a simulated menu: the configuration and what it reads in (custom.cfg).
     std::vector<std::string> menu_files;
+    /// Boot loader specification entries that it shows.
+    std::vector<std::string> entry_files;
     Menu menu;
     BootMenuKind menu_kind = BootMenuKind::none;
     std::vector<BootEntry> boot_entries;

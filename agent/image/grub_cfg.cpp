@@ -577,12 +577,13 @@ class Grub2 {
     Result<> add_bls(const std::string& directory, const std::string& name) {
         const auto path = fmt::format("{}/{}", directory, name);
         if (!env_.spend(kFileWork)) return {};
-        auto text = root_.read(path, std::size_t{64} << 10);
+        auto text = read_file(path, std::size_t{64} << 10);
         if (!text) {
             if (text.error().is(Errc::io_error)) return std::unexpected(std::move(text).error());
             return {};
         }
         if (menu_.entries.size() >= kMaxSimulatedEntries || !env_.spend(text->size())) return {};
+        menu_.entry_files.push_back(path);
         const auto parsed = parse_bls_entry(name.substr(0, name.size() - 5), *text);
         BootEntry entry;
         entry.title = parsed.title;

@@ -303,6 +303,7 @@ void members(A& a, T& x)
     a("menu_links", x.menu_links);
     a("menu_text", x.menu_text);
     a("menu_files", x.menu_files);
+    a("entry_files", x.entry_files);
     a.choice("menu_kind", x.menu_kind, image::BootMenuKind::extlinux);
     a("boot_entries", x.boot_entries);
     a("boot_order", x.boot_order);

@@ -141,6 +141,28 @@ TEST_F(ArgumentsModule, KeepsTheNameOfTheCardInMenus) {
                 HasSubstr(" " + std::string(kBoth) + " net.ifnames=0\n"));
 }
 
+/// Entries of the boot loader specification, in the usual place or where the menu looks.
+TEST_F(ArgumentsModule, EditsTheEntriesThatTheMenuShows) {
+    REQUIRE_ROOT_TO_WRITE();
+    with_grub2();
+    const std::string edited =
+        "title one\nlinux /boot/vmlinuz-2\ninitrd /boot/initrd-2\noptions root=UUID=" +
+        std::string(kRootUuid) + " ro " + std::string(kBoth) + "\n";
+    for (const auto& [where, setting] :
+         {std::pair<std::string, std::string>{"/boot/loader/entries", ""},
+          {"/boot/other", "blsdir=/boot/other\n"},
+          {"/srv/entries", "blsdir=(hd0,1)/srv/entries\n"}}) {
+        source_.file("/boot/grub/grub.cfg", setting + "blscfg\n");
+        source_.file(where + "/one.conf",
+                     "title one\nlinux /boot/vmlinuz-2\ninitrd /boot/initrd-2\n"
+                     "options root=/dev/xvda1 ro console=hvc0\n");
+        texts_.clear();
+        convert(arguments_module());
+        EXPECT_EQ(target_.text_of(where + "/one.conf"), edited) << where;
+        EXPECT_THAT(proofs_, Contains(HasSubstr("'one' boots with root=UUID="))) << where;
+    }
+}
+
 TEST_F(ArgumentsModule, EditsEveryFileThatKernelsAreStartedFrom) {
     REQUIRE_ROOT_TO_WRITE();
     bind_eth0();
