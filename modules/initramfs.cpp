@@ -511,6 +511,15 @@ class PlatformCheck {
     void require_in_initramfs(const image::Driver& driver, std::string_view name) {
         if (!is_usable(driver) || driver.is_there_for_root()) return;
         const auto& initramfs = kernel_.initramfs;
+        if (kernel_.has_only_initramfs_inside()) {
+            findings_.push_back(
+                {image::Severity::warning, fmt::format("{}-not-in-initramfs", name), kernel_.path,
+                 fmt::format("the driver {} is a module, and there is no initrd", name),
+                 "only the initramfs that is built into the kernel can have it, which is not "
+                 "looked into",
+                 "check that it does; the boot proof shows it too"});
+            return;
+        }
         std::string why;
         if (initramfs.path.empty()) {
             why = "the kernel boots without an initramfs, and the driver is a module";
@@ -530,8 +539,11 @@ class PlatformCheck {
                         name));
     }
 
+    /// What would be refused gets this severity.
     std::vector<image::Finding> take(image::Severity severity) {
-        for (auto& finding : findings_) finding.severity = severity;
+        for (auto& finding : findings_) {
+            if (finding.severity == image::Severity::refusal) finding.severity = severity;
+        }
         return std::move(findings_);
     }
 

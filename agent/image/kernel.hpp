@@ -43,6 +43,11 @@ struct Kernel {
     Driver xen_blkfront;                      ///< the disks of Xen instances
     Driver xen_netfront;                      ///< the network of Xen instances
     std::optional<NvmeTimeout> nvme_timeout;  ///< absent: no NVMe driver, or one without it
+
+    /// What looks for its root then is in no file of its own, and nobody looks into it.
+    [[nodiscard]] bool has_only_initramfs_inside() const {
+        return has_initramfs_inside && initrd.empty() && initramfs.path.empty();
+    }
 };
 
 /// What the first bytes of a kernel file say.

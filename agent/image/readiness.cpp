@@ -43,7 +43,10 @@ void add(PlatformVerdicts& verdicts, const Platforms& platforms, const Reason& r
 /// Why amilift cannot put a driver into the kernel's initramfs; absent: it can.
 std::optional<std::string> obstacle_to_repair(const Kernel& kernel) {
     const auto& initramfs = kernel.initramfs;
-    if (kernel.initrd.empty() && initramfs.path.empty()) return "the entry has no initramfs";
+    if (kernel.initrd.empty() && initramfs.path.empty()) {
+        return "the entry has no initramfs, nor, as far as its config tells, the kernel inside of "
+               "it";
+    }
     if (!initramfs.problem.empty()) {
         return fmt::format("{} cannot be read to its end: {}", printable(kernel.initrd),
                            printable(initramfs.problem));
@@ -485,6 +488,14 @@ class Assessor {
             return;
         }
         if (driver.is_there_for_root()) return;
+        if (kernel.has_only_initramfs_inside()) {
+            add(verdicts, platforms,
+                {Verdict::ready, std::string(about.not_in_initramfs), entry.where,
+                 fmt::format("the driver {} is a module ({}), and there is no initrd", about.name,
+                             printable(driver.place)),
+                 "the initramfs that is built into the kernel must have it"});
+            return;
+        }
         if (const auto obstacle = obstacle_to_repair(kernel)) {
             add(verdicts, platforms,
                 {Verdict::refused, "initramfs-not-repairable", entry.where,

@@ -267,6 +267,7 @@ void members(A& a, T& x)
     a("starts_on_xen_pv", x.starts_on_xen_pv);
     a("starts_on_efi", x.starts_on_efi);
     a("initrd", x.initrd);
+    a("has_initramfs_inside", x.has_initramfs_inside);
     a("config_path", x.config_path);
     a("initramfs", x.initramfs);
     a("nvme", x.nvme);

@@ -429,6 +429,11 @@ TEST_F(InitramfsModule, PlatformWantsAnInitramfsThatCanBeRepaired) {
     source_.file("/boot/grub/menu.lst", text);
     EXPECT_THAT(ids(findings(job::Platform::nitro)),
                 ElementsAre("refusal initramfs-not-repairable"));
+    // What is in there is not known.
+    source_.file("/boot/config-2", "CONFIG_INITRAMFS_SOURCE=\"/usr/src/early\"\n");
+    EXPECT_THAT(ids(findings(job::Platform::nitro)), ElementsAre("warning nvme-not-in-initramfs"));
+    EXPECT_THAT(ids(findings(job::Platform::xen)),
+                ElementsAre("warning xen-blkfront-not-in-initramfs"));
 }
 
 }  // namespace

@@ -118,6 +118,23 @@ TEST_F(ReadinessTest, NeedsNvmeAtTheRootMount) {
     EXPECT_THAT(ids(Platform::nitro), ElementsAre("no-nvme-driver"));
 }
 
+/// CONFIG_INITRAMFS_SOURCE: the driver may be in there, and nothing can be appended.
+TEST_F(ReadinessTest, LeavesTheDriverToAnInitramfsInTheKernel) {
+    kernel().nvme.place = "/lib/modules/6.1.0/kernel/nvme.ko";
+    kernel().initrd = kernel().initramfs.path = "";
+    entry().arguments = "root=/dev/nvme0n1p1";
+    EXPECT_THAT(ids(Platform::nitro), ElementsAre("initramfs-not-repairable"));
+    kernel().has_initramfs_inside = true;
+    EXPECT_EQ(verdict(Platform::nitro), kReady);
+    EXPECT_THAT(assess(facts, disk).on(Platform::nitro).reasons,
+                testing::Contains(testing::Field(&Reason::id, "nvme-not-in-initramfs")));
+    // A file besides it is what the driver is looked for in, and appended to.
+    kernel().initrd = kernel().initramfs.path = "/boot/initrd-6.1.0";
+    EXPECT_EQ(verdict(Platform::nitro), kRepairable);
+    kernel().nvme.place = "";
+    EXPECT_THAT(ids(Platform::nitro), ElementsAre("no-nvme-driver"));
+}
+
 TEST_F(ReadinessTest, SaysWhyAnInitramfsCannotBeRepaired) {
     kernel().nvme.place = "/lib/modules/6.1.0/kernel/nvme.ko";
     const auto why = [this] {

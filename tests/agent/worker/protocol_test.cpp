@@ -104,6 +104,7 @@ Inspection sample_inspection() {
     kernel.format = image::KernelFormat::elf;
     kernel.cannot_boot_hvm = "because";
     kernel.starts_on_efi = false;
+    kernel.has_initramfs_inside = true;
     kernel.nvme.place = "built in";
     kernel.initramfs.builder = image::InitramfsBuilder::dracut;
     kernel.initramfs.segments = {"cpio", "zstd cpio"};
@@ -130,6 +131,7 @@ TEST(Protocol, InspectionsAreAskedForAndArriveWhole) {
     EXPECT_EQ(encode(seen), text) << "what is sent again is what has arrived";
     EXPECT_EQ(seen.facts.kernels.at(0).cannot_boot_hvm, "because");
     EXPECT_EQ(seen.facts.kernels.at(0).starts_on_efi, false);
+    EXPECT_TRUE(seen.facts.kernels.at(0).has_initramfs_inside);
     EXPECT_EQ(seen.facts.kernels.at(0).starts_on_xen_pv, std::nullopt);
     EXPECT_EQ(seen.facts.kernels.at(0).nvme_timeout->largest, 255U);
     EXPECT_EQ(seen.partitions.at(0).content, dev::PartitionContent::fat);
