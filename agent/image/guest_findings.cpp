@@ -12,6 +12,7 @@
 #include "image/fstab.hpp"
 #include "image/kernel_arguments.hpp"
 #include "image/network.hpp"
+#include "image/root_name.hpp"
 
 namespace amilift::image {
 
@@ -79,7 +80,7 @@ class Reporter {
                 add(Severity::info, "fstab-device-name", where,
                     fmt::format("'{}' for '{}' is named by its device", spec, file),
                     "the device has another name on Nitro: the boot would wait for it, or stop",
-                    what_happens_to(entry));
+                    what_fstab_edit_does(facts_, entry));
             } else if (entry.spec.starts_with("PARTUUID=") ||
                        entry.spec.starts_with("PARTLABEL=")) {
                 add(Severity::warning, "fstab-partition-name", where,
@@ -91,20 +92,6 @@ class Reporter {
             }
             ++told;
         }
-    }
-
-    /// What the edit of fstab makes of an entry that is named by its device.
-    [[nodiscard]] std::string what_happens_to(const FstabEntry& entry) const {
-        for (const auto& [device, spec] : other_partition_devices(facts_)) {
-            if (device == entry.spec) return fmt::format("amilift names it '{}'", spec);
-        }
-        return fmt::format(
-            "amilift makes the entry optional{}; name the volume by UUID or label to have it "
-            "mounted",
-            facts_.init == InitSystem::systemd
-                ? ""
-                : " if the system's mount knows such entries, else it only switches off its check "
-                  "at boot");
     }
 
     Result<> report_crypttab() {
@@ -227,7 +214,35 @@ class Reporter {
     ImageFacts& facts_;
 };
 
+/// The device in the line of "/"; empty: it has another name.
+std::string root_device(const ImageFacts& facts) {
+    std::string device;
+    for (const auto& entry : parse_fstab(facts.fstab_text)) {
+        if (entry.file == "/" && entry.spec.starts_with("/dev/")) device = entry.spec;
+    }
+    return device;
+}
+
 }  // namespace
+
+std::string what_fstab_edit_does(const ImageFacts& facts, const FstabEntry& entry) {
+    if (entry.file == "/" || entry.spec == root_device(facts)) {
+        const auto* volume = facts.disk.holder_of("/");
+        const auto name =
+            volume == nullptr ? std::string() : stable_root_name(volume->uuid, volume->label);
+        return name.empty() ? "the root filesystem has neither UUID nor label: give it one"
+                            : fmt::format("amilift names it '{}'", name);
+    }
+    for (const auto& [device, spec] : other_partition_devices(facts)) {
+        if (device == entry.spec) return fmt::format("amilift names it '{}'", spec);
+    }
+    return fmt::format(
+        "amilift makes the entry optional{}; name the volume by UUID or label to have it mounted",
+        facts.init == InitSystem::systemd
+            ? ""
+            : " if the system's mount knows such entries, else it only switches off its check at "
+              "boot");
+}
 
 Result<std::vector<std::string>> kudzu_links(const SafeRoot& root) {
     std::vector<std::string> out;

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "image/fstab.hpp"
+#include "image/guest_findings.hpp"
 #include "image/kernel_arguments.hpp"
 #include "image/root_disk.hpp"
 #include "image/root_name.hpp"
@@ -266,8 +267,7 @@ class Assessor {
             const Reason reason{
                 Verdict::repairable, "fstab-device-name", fmt::format("/etc/fstab:{}", entry.line),
                 fmt::format("{} is mounted at {}", printable(entry.spec), printable(entry.file)),
-                entry.file == "/" ? "amilift names the root by its label or UUID"
-                                  : "amilift makes the entry optional"};
+                what_fstab_edit_does(facts_, entry)};
             add(verdicts, is_nvme ? Platforms{Platform::xen} : nitro(), reason);
         }
     }

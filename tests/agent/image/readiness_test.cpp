@@ -389,6 +389,22 @@ TEST_F(ReadinessTest, ReadsFstabForDevicesThatWillNotBeThere) {
     EXPECT_EQ(verdict(Platform::nitro), kReady);
     facts.fstab_text += "/dev/xvde /e ext4 defaults 0 2\n";
     EXPECT_EQ(verdict(Platform::nitro), kRepairable);
+    // What the repair does with each.
+    facts.disk.volumes.front().partition = 1;
+    facts.disk.device_names = {"/dev/sda"};
+    facts.disk.names = {{.partition = 1, .spec = fmt::format("UUID={}", kUuid)},
+                        {.partition = 2, .spec = "UUID=22"}};
+    facts.fstab_text =
+        "/dev/sda1 / ext4 defaults 1 1\n/dev/sda2 /b ext4 defaults 1 2\n"
+        "/dev/sda1 /c ext4 defaults 1 2\n/dev/sdb1 /d ext4 defaults 1 2\n";
+    std::vector<std::string> actions;
+    const auto of_each = assess(facts, disk);
+    for (const auto& reason : of_each.on(Platform::nitro).reasons) {
+        if (reason.id == "fstab-device-name") actions.push_back(reason.action);
+    }
+    const auto is_root = fmt::format("amilift names it 'UUID={}'", kUuid);
+    EXPECT_THAT(actions, ElementsAre(is_root, "amilift names it 'UUID=22'", is_root,
+                                     testing::StartsWith("amilift makes the entry optional")));
     facts.fstab_text = "/dev/nvme0n1p1 / ext4 defaults 1 1\n";
     EXPECT_THAT(verdicts(), ElementsAre(kReady, kRepairable, kReady, kReady));
 }
