@@ -200,9 +200,10 @@ std::string still_to_do(const image::BootEntry& entry, const ArgumentEdit& edit)
                               !entry.initrds.empty()));
 }
 
-/// Of that, what the guest does not find its root or its network without.
+/// Of that, what the guest does not find its root or its network without, and a resume= that its
+/// initramfs would wait for.
 std::string still_needed(const image::BootEntry& entry, const ArgumentEdit& edit) {
-    auto needed = entry.arguments;
+    auto needed = image::remove_device_resume(entry.arguments);
     if (edit.root_argument && !entry.initrds.empty()) {
         needed = image::replace_root_argument(needed, edit.old_root_devices, *edit.root_argument);
     }

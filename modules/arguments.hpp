@@ -31,8 +31,8 @@ namespace amilift::modules {
 /// extlinux.conf, and what GRUB 2 and extlinux read in from these, entries in another directory
 /// (blsdir) among it. plan() runs the edited menu
 /// as its loader does, verify() the finished one. Errors of both: refused (id "not-ready") when the
-/// default entry does not tell its kernel the root or the names of cards that were planned. What
-/// else is not told, verify() says in its proofs.
+/// default entry does not tell its kernel the root or the names of cards that were planned, or
+/// still tells it to resume from a device. What else is not told, verify() says in its proofs.
 [[nodiscard]] const Module& arguments_module();
 
 }  // namespace amilift::modules
