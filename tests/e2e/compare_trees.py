@@ -6,16 +6,19 @@
 
 Every path that the manifest of the conversion does not name, or names as new though the source has it (of another partition),
 must be the same: kind, mode, owner, size, content, link text,
-device number, extended attributes (and with them ACLs and labels), time of the last change, and which names are hard links
-of one file. Prints each difference; ends with 1 if there is one. Needs root: both are mounted read-only, one after the
+device number, extended attributes (and with them ACLs and labels), inode flags (lsattr: immutable, append-only, no dump and
+the like), time of the last change, and which names are hard links of one file. Prints each difference; ends with 1 if there is one. Needs root: both are mounted read-only, one after the
 other, in a mount namespace of this program's own.
 """
 import argparse
 import ctypes
+import errno
+import fcntl
 import hashlib
 import json
 import os
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
@@ -25,6 +28,11 @@ from pathlib import Path
 MANIFEST = '/var/lib/amilift/manifest.json'
 CLONE_NEWNS = 0x00020000
 CHUNK = 1 << 20
+FS_IOC_GETFLAGS = 0x80086601
+#: Flags of linux/fs.h and fs/ext4/ext4.h that say how the filesystem has laid a file out, not what somebody wanted of it:
+#: compressed blocks (two), an index of a directory, a huge file, extents, attributes in an inode, blocks behind the end,
+#: data inside of the inode.
+LAYOUT_FLAGS = 0x100 | 0x200 | 0x1000 | 0x40000 | 0x80000 | 0x200000 | 0x400000 | 0x10000000
 
 
 def leave_mount_namespace() -> None:
@@ -70,6 +78,22 @@ def digest(path: str) -> str:
     return total.hexdigest()
 
 
+def flags_of(path: str) -> str:
+    """The inode flags of a regular file or a directory; empty where the filesystem has none. What else has some would not
+    be opened without effect."""
+    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        # The kernel writes an int, whatever the number of the call says.
+        (flags,) = struct.unpack('i', fcntl.ioctl(file, FS_IOC_GETFLAGS, struct.pack('i', 0)))
+    except OSError as error:
+        if error.errno not in (errno.ENOTTY, errno.EOPNOTSUPP):
+            raise
+        return ''
+    finally:
+        os.close(file)
+    return hex(flags & 0xffffffff & ~LAYOUT_FLAGS)
+
+
 def describe(root: Path) -> dict[str, dict[str, object]]:
     paths: dict[str, dict[str, object]] = {}
     names_of: dict[tuple[int, int], list[str]] = {}
@@ -81,6 +105,8 @@ def describe(root: Path) -> dict[str, dict[str, object]]:
             'attributes': {name: os.getxattr(real, name, follow_symlinks=False)
                            for name in sorted(os.listxattr(real, follow_symlinks=False))},
         }
+        if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+            facts['flags'] = flags_of(real)
         if stat.S_ISREG(mode):
             facts['content'] = digest(real)
             facts['size'] = status.st_size

@@ -593,6 +593,7 @@ TEST_F(Conversion, PlacesThatAreTakenAreRefusedBeforeAnyByteIsWritten) {
 
 TEST_F(Conversion, ProtectedFilesAreRefusedBeforeAnyByteIsWritten) {
     const std::pair<const char*, const char*> protections[] = {{"+i", "etc/securetty"},
+                                                               {"+i", "etc/fstab"},
                                                                {"+a", "boot/grub/grub.conf"},
                                                                {"+i", "boot"},
                                                                {"+a", "boot/grub"}};
@@ -600,6 +601,9 @@ TEST_F(Conversion, ProtectedFilesAreRefusedBeforeAnyByteIsWritten) {
         make_source();
         {
             const TestMount mounted(source, 0, "rw");
+            // Which has to be edited for that.
+            std::ofstream(mounted.path() + "/etc/fstab", std::ios::app)
+                << "/dev/sdb /mnt ext3 defaults 0 2\n";
             ASSERT_TRUE(commands.run_ok({.argv = {"chattr", flag, mounted.path() + "/" + path}}));
         }
         const auto error = failure();
