@@ -131,6 +131,15 @@ PARTITIONED_BTRFS = (
     Source(filesystem='btrfs', disk='mbr', menu='grub2'),
     Source(filesystem='btrfs-default', disk='gpt', menu='grub2'),
 )
+# Disks that other loaders start than GRUB 2.
+OTHER_LOADERS = (
+    Source(filesystem='ext3', disk='mbr', menu='legacy'),
+    Source(filesystem='ext4-2010', disk='mbr-boot', menu='legacy'),
+    Source(filesystem='ext4-2010', disk='mbr', menu='extlinux'),
+    Source(suite='bullseye', kernel='generic', filesystem='ext3', disk='mbr-boot', menu='extlinux'),
+)
+# The menu of PV-GRUB beside a grub.cfg that does not boot.
+TWO_MENUS = Source(filesystem='ext4-2010', menu='ubuntu')
 PARTITIONED_XEN_ONLY = Source(kernel='xen', filesystem='ext4-2010', disk='mbr', menu='grub2')
 NO_SUCH_BUS = 'the initramfs is made for Xen; EC2 has no such bus, so no driver for it is added'
 
@@ -154,6 +163,7 @@ def bare_cells() -> list[Cell]:
         cells.append(Cell(Conversion(source, Target(layout=layout, size_gib=5)), 'nvme', 'ovmf' if layout == 'gpt' else 'seabios'))
     for source in BTRFS:
         cells += [Cell(Conversion(source), 'nvme'), Cell(Conversion(source, GPT), 'nvme', 'ovmf')]
+    cells += [Cell(Conversion(TWO_MENUS, target), 'nvme') for target in (Target(), LEGACY)]
     for source in XEN_ONLY_INITRAMFS:
         cells += repaired_cells(source, Target())
     for source in SOURCES:
@@ -182,6 +192,8 @@ def partitioned_cells() -> list[Cell]:
             cells += [Cell(conversion, bus, 'ovmf') for bus in BUSES]
         else:
             cells.append(Cell(conversion, 'nvme', 'ovmf', explained='a disk with a DOS partition table is for BIOS'))
+    for source in OTHER_LOADERS:
+        cells += [Cell(Conversion(source, KEPT), bus) for bus in (BUSES if source.disk == 'mbr' else ('nvme',))]
     for source in PARTITIONED_BTRFS:
         cells.append(Cell(Conversion(source, KEPT), 'nvme', 'ovmf' if source.disk == 'gpt' else 'seabios'))
     return cells + repaired_cells(PARTITIONED_XEN_ONLY, KEPT)
@@ -190,7 +202,7 @@ def partitioned_cells() -> list[Cell]:
 def xen_cells() -> list[Cell]:
     """Guests of Xen: each source without partitions, before it is converted, and disks made for PV-GRUB."""
     cells = []
-    for source in (*SOURCES, *XEN_ONLY_INITRAMFS):
+    for source in (*SOURCES, TWO_MENUS, *XEN_ONLY_INITRAMFS):
         reason = 'neither PV-GRUB nor pygrub reads XFS version 5' if source.filesystem == 'xfs' else ''
         cells.append(Cell(Conversion(source, AS_IT_IS), 'pv', 'xen', explained=reason))
     cells += [Cell(Conversion(source, PARAVIRTUAL), 'pv', 'xen') for source in TO_PARAVIRTUAL]
