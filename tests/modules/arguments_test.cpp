@@ -75,6 +75,22 @@ TEST_F(ArgumentsModule, MakesTheEntryThatBootsTheDefault) {
     EXPECT_THAT(texts_, Contains(HasSubstr("default=\"0\"' -> '")));
 }
 
+TEST_F(ArgumentsModule, F25_EditsEntriesOfTheBootLoaderSpecification) {
+    REQUIRE_ROOT_TO_WRITE();
+    disk_.volumes = {{.partition = 1, .mount_point = "/", .uuid = "11", .label = {}}};
+    disk_.code = image::BootCode::grub2;
+    source_.file("/boot/grub/grub.cfg", "blscfg\n");
+    const std::string entry = "/boot/loader/entries/a-1.conf";
+    source_.file(entry,
+                 "title one\nlinux /boot/vmlinuz-1\ninitrd /boot/initrd-1\n"
+                 "options root=/dev/sda1 ro console=hvc0\n");
+    convert(arguments_module());
+    EXPECT_THAT(target_.text_of(entry),
+                HasSubstr("options root=UUID=" + std::string(kRootUuid) + " ro console=tty0"));
+    EXPECT_THAT(proofs_, Contains(entry + ":2: 'one' boots with root=UUID=" +
+                                  std::string(kRootUuid) + " console=tty0 console=ttyS0,115200n8"));
+}
+
 /// A default of numbers leads into the submenu, in grub.cfg and in what it is made from.
 TEST_F(ArgumentsModule, F25_KeepsOrReplacesADefaultOfNumbers) {
     REQUIRE_ROOT_TO_WRITE();
