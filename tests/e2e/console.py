@@ -17,11 +17,11 @@ def plain(text: bytes) -> bytes:
 
 
 def boot(command: list[object], failures: re.Pattern[bytes], seconds: float,
-         errors: IO[bytes] | int = subprocess.STDOUT) -> tuple[bool, bytes, float]:
-    """Runs `command`, whose stdout is a console, until login, one of `failures`, its end or `seconds` have passed.
+         errors: IO[bytes] | int = subprocess.STDOUT, wanted: tuple[re.Pattern[bytes], ...] = (LOGIN,)) -> tuple[bool, bytes, float]:
+    """Runs `command`, whose stdout is a console, until all that is `wanted`, one of `failures`, its end or `seconds` have passed.
 
-    Tells whether there was a login, the plain text of the console and the seconds taken. `errors` gets stderr. The machine
-    does not outlive the calling thread.
+    Tells whether all that is wanted was there before a failure, the plain text of the console and the seconds taken. `errors`
+    gets stderr. The machine does not outlive the calling thread.
     """
     begun = time.monotonic()
     console, booted = b'', False
@@ -39,8 +39,9 @@ def boot(command: list[object], failures: re.Pattern[bytes], seconds: float,
                     break
                 console += chunk
                 text = plain(console)
-                booted = bool(LOGIN.search(text))
-                if booted or failures.search(text):
+                failed = failures.search(text)
+                booted = not failed and all(pattern.search(text) for pattern in wanted)
+                if booted or failed:
                     break
         finally:
             machine.kill()

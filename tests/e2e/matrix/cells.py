@@ -11,15 +11,17 @@ class Source:
     filesystem: str = 'ext3'
     menu: str = 'debian'
     disk: str = 'none'
+    state: str = 'fresh'
 
     @property
     def name(self) -> str:
-        return '-'.join([self.suite, self.kernel, self.filesystem, *([] if self.disk == 'none' else [self.disk]), self.menu])
+        return '-'.join([self.suite, self.kernel, self.filesystem, *([] if self.disk == 'none' else [self.disk]), self.menu,
+                         *([] if self.state == 'fresh' else [self.state])])
 
     @property
     def arguments(self) -> list[str]:
         return ['--suite', self.suite, '--kernel', self.kernel, '--filesystem', self.filesystem, '--menu', self.menu,
-                '--disk', self.disk]
+                '--disk', self.disk, '--state', self.state]
 
     @property
     def places(self) -> dict[str, int]:
@@ -76,6 +78,8 @@ class Cell:
     conversion: Conversion
     bus: str
     firmware: str = 'seabios'
+    card: str = ''
+    """The network card, as QEMU names it: the guest must get an address by it, too. Of worn sources only; empty: none."""
     explained: str = ''
     """Why this cell cannot boot, by design; it is listed and not run."""
     refused: str = ''
@@ -84,7 +88,7 @@ class Cell:
     @property
     def name(self) -> str:
         source, target = self.conversion.source, self.conversion.target
-        return f'{source.name} / {target.name} / {self.firmware} / {self.bus}'
+        return f'{source.name} / {target.name} / {self.firmware} / {self.bus}' + (f' / {self.card}' if self.card else '')
 
 
 BUSES = ('nvme', 'virtio', 'ide')
@@ -140,6 +144,13 @@ OTHER_LOADERS = (
 )
 # The menu of PV-GRUB beside a grub.cfg that does not boot.
 TWO_MENUS = Source(filesystem='ext4-2010', menu='ubuntu')
+# Bound to the instance that they were made of; and what each is converted to.
+WORN = (
+    (Source(state='worn'), Target(), 'seabios', 'virtio-net-pci'),
+    (Source(filesystem='ext4', menu='el', state='worn'), GPT, 'ovmf', 'virtio-net-pci'),
+    (Source(suite='bullseye', kernel='generic', menu='amazon', state='worn'), IN_PLACE, 'seabios', 'e1000'),
+    (Source(filesystem='ext4', disk='mbr', menu='grub2', state='worn'), KEPT, 'seabios', 'virtio-net-pci'),
+)
 PARTITIONED_XEN_ONLY = Source(kernel='xen', filesystem='ext4-2010', disk='mbr', menu='grub2')
 NO_SUCH_BUS = 'the initramfs is made for Xen; EC2 has no such bus, so no driver for it is added'
 
@@ -199,6 +210,11 @@ def partitioned_cells() -> list[Cell]:
     return cells + repaired_cells(PARTITIONED_XEN_ONLY, KEPT)
 
 
+def worn_cells() -> list[Cell]:
+    """Of guests that have to find the network again, and disks of which some are gone."""
+    return [Cell(Conversion(source, target), 'nvme', firmware, card) for source, target, firmware, card in WORN]
+
+
 def xen_cells() -> list[Cell]:
     """Guests of Xen: each source without partitions, before it is converted, and disks made for PV-GRUB."""
     cells = []
@@ -213,4 +229,4 @@ def xen_cells() -> list[Cell]:
 
 def all_cells() -> list[Cell]:
     """But for those that need Xen."""
-    return bare_cells() + partitioned_cells()
+    return bare_cells() + partitioned_cells() + worn_cells()

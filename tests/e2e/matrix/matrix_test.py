@@ -49,6 +49,25 @@ class Boot(unittest.TestCase):
         panic = (False, b'Kernel panic - not syncing: VFS: Unable to mount root fs', 9.0)
         self.assertEqual(self.boot(panic), (panic, 1))
 
+    def test_a_disk_that_systemd_waits_for_is_a_failure_and_a_slow_one_is_not(self) -> None:
+        waits = b'[ *** ] A start job is running for /dev/xvdf (%s / 30min)'
+        self.assertTrue(boot_test.FAILURES.search(waits % b'5min 1s'))
+        self.assertTrue(boot_test.FAILURES.search(waits % b'12min 40s'))
+        self.assertFalse(boot_test.FAILURES.search(waits % b'1min 40s'))
+        self.assertFalse(boot_test.FAILURES.search(b'[ TIME ] Timed out waiting for device /dev/xvdf.'))
+        self.assertTrue(boot_test.FAILURES.search(b'[DEPEND] Dependency failed for local-fs.target - Local File Systems.'))
+
+    def test_with_a_card_a_login_is_not_enough(self) -> None:
+        said = b'report-address[99]: address after 3 s: 2: eth0    inet %s/24 brd 10.0.2.255 scope global eth0\n'
+        self.assertTrue(boot_test.ADDRESS.search(said % b'10.0.2.15'))
+        self.assertFalse(boot_test.NO_ADDRESS.search(said % b'10.0.2.15'))
+        self.assertFalse(boot_test.ADDRESS.search(said % b'10.0.0.5'))
+        self.assertTrue(boot_test.NO_ADDRESS.search(said % b'10.0.0.5'))
+        with mock.patch('console.boot', return_value=(True, b'', 9.0)) as booted:
+            boot_test.boot(Path('/disk'), 'nvme', 60, card='e1000')
+        self.assertIn('user,model=e1000,restrict=on', booted.call_args.args[0])
+        self.assertEqual(booted.call_args.kwargs['wanted'], (boot_test.console.LOGIN, boot_test.ADDRESS))
+
 
 class Trees(unittest.TestCase):
     def test_only_what_the_manifest_names_may_differ(self) -> None:
