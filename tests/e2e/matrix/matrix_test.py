@@ -33,6 +33,24 @@ class Cells(unittest.TestCase):
         self.assertNotIn('layout', cells.PARAVIRTUAL.job)
 
 
+class Gate(unittest.TestCase):
+    SOURCE = cells.SOURCES[0]
+    CELL = cells.Cell(cells.Conversion(SOURCE), 'nvme')
+
+    def result_of(self, of_source: str) -> str:
+        results = RUN.Results(None)
+        with mock.patch('builtins.print'), mock.patch.object(RUN, 'convert', return_value=Path('/disk')), \
+                mock.patch.object(RUN, 'boot_cell', return_value=(True, b'login: ', 20.0)):
+            results.put(f'{self.SOURCE.name} / not converted / xen / pv', of_source)
+            RUN.run_conversion(Path('/amilift'), self.CELL.conversion, [self.CELL], results)
+        return results.cells[self.CELL.name]['result']
+
+    def test_what_is_made_of_a_source_that_does_not_boot_is_red(self) -> None:
+        self.assertEqual(self.result_of('boots'), 'boots')
+        self.assertEqual(self.result_of('not run'), 'boots')
+        self.assertEqual(self.result_of('red'), 'red')
+
+
 class Boot(unittest.TestCase):
     STARVED = (False, b"Kernel panic - not syncing: IO-APIC + timer doesn't work!", 9.0)
 
