@@ -141,6 +141,8 @@ OTHER_LOADERS = (
     Source(filesystem='ext4-2010', disk='mbr-boot', menu='legacy'),
     Source(filesystem='ext4-2010', disk='mbr', menu='extlinux'),
     Source(suite='bullseye', kernel='generic', filesystem='ext3', disk='mbr-boot', menu='extlinux'),
+    Source(filesystem='ext4', disk='gpt', menu='bls'),
+    Source(filesystem='ext4-2010', disk='mbr-boot', menu='bls'),
 )
 # The menu of PV-GRUB beside a grub.cfg that does not boot.
 TWO_MENUS = Source(filesystem='ext4-2010', menu='ubuntu')
@@ -205,6 +207,8 @@ def partitioned_cells() -> list[Cell]:
             cells.append(Cell(conversion, 'nvme', 'ovmf', explained='a disk with a DOS partition table is for BIOS'))
     for source in OTHER_LOADERS:
         cells += [Cell(Conversion(source, KEPT), bus) for bus in (BUSES if source.disk == 'mbr' else ('nvme',))]
+        if source.disk == 'gpt':
+            cells.append(Cell(Conversion(source, KEPT), 'nvme', 'ovmf'))
     for source in PARTITIONED_BTRFS:
         cells.append(Cell(Conversion(source, KEPT), 'nvme', 'ovmf' if source.disk == 'gpt' else 'seabios'))
     return cells + repaired_cells(PARTITIONED_XEN_ONLY, KEPT)
