@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "modules/grub2_image.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
-#include <cstdlib>
 #include <filesystem>
 #include <utility>
 
 #include "core/fd.hpp"
+#include "core/temporary_file.hpp"
 
 namespace amilift::modules {
 namespace {
@@ -73,38 +70,6 @@ Result<std::string> read_grub_file(const std::string& directory, std::string_vie
     return text;
 }
 
-/// A file of the helper that is gone when its owner is.
-class TemporaryFile {
-  public:
-    static Result<TemporaryFile> make(std::string_view contents = {}) {
-        std::error_code ignored;
-        auto directory = std::filesystem::temp_directory_path(ignored);
-        if (directory.empty()) directory = "/tmp";
-        auto path = (directory / "amilift-core.XXXXXX").string();
-        const core::Fd fd(::mkostemp(path.data(), O_CLOEXEC));
-        if (!fd) {
-            const int saved = errno;
-            return core::fail_errno(saved,
-                                    fmt::format("cannot make a file in '{}'", directory.string()));
-        }
-        TemporaryFile file(std::move(path));
-        AMILIFT_CHECK(core::write_all_at(fd, std::as_bytes(std::span(contents)), 0, file.path()));
-        return file;
-    }
-    TemporaryFile(TemporaryFile&& other) noexcept : path_(std::exchange(other.path_, {})) {}
-    TemporaryFile& operator=(TemporaryFile&&) = delete;
-    TemporaryFile(const TemporaryFile&) = delete;
-    TemporaryFile& operator=(const TemporaryFile&) = delete;
-    ~TemporaryFile() {
-        if (!path_.empty()) ::unlink(path_.c_str());
-    }
-    [[nodiscard]] const std::string& path() const { return path_; }
-
-  private:
-    explicit TemporaryFile(std::string path) : path_(std::move(path)) {}
-    std::string path_;
-};
-
 core::Error needs_grub_common(core::Error error) {
     if (error.is(Errc::not_installed)) error.hint = "install the package grub-common";
     return error;
@@ -117,7 +82,7 @@ Result<Grub2Image> build_grub2_image(core::CommandRunner& commands, job::Layout 
     AMILIFT_TRY(const auto boot, read_grub_file(directory, "boot.img"));
     AMILIFT_TRY(const auto diskboot, read_grub_file(directory, "diskboot.img"));
     // Not its standard output: grub-mkimage insists on syncing it, which a pipe cannot.
-    AMILIFT_TRY(const auto output, TemporaryFile::make());
+    AMILIFT_TRY(const auto output, core::TemporaryFile::make());
     core::Command make;
     // Relative to the BIOS boot drive and to its first partition, or to the drive itself where it
     // has none: no UUID is searched, so a copy of the volume on the same machine cannot be taken
@@ -186,8 +151,8 @@ Result<std::vector<std::byte>> build_grub2_efi(core::CommandRunner& commands,
         "if [ ! -f {0}/grub.cfg ]; then search --no-floppy --fs-uuid --set=root {1}; fi\n"
         "set prefix=($root){0}\n",
         home.prefix, filesystem_uuid);
-    AMILIFT_TRY(const auto config, TemporaryFile::make(early));
-    AMILIFT_TRY(const auto output, TemporaryFile::make());
+    AMILIFT_TRY(const auto config, core::TemporaryFile::make(early));
+    AMILIFT_TRY(const auto output, core::TemporaryFile::make());
     core::Command make;
     make.argv = {"grub-mkimage", "-O", "x86_64-efi",  "-d", directory,  "-o",
                  output.path(),  "-c", config.path(), "-p", home.prefix};
