@@ -191,12 +191,20 @@ std::vector<AmiFinding> ami_findings(const aws::Image& ami, const image::ImageFa
             "its kernel is an AKI and not in the image: another one boots after a conversion",
             "boot the image's own kernel through PV-GRUB first");
     }
-    if (ami.boot_mode.starts_with("uefi") && !facts.disk.has_system_partition) {
-        // Xen instance types have a BIOS only: "uefi-preferred" does not concern them.
+    // Xen instance types have a BIOS only: "uefi-preferred" does not concern them.
+    const bool by_uefi = ami.boot_mode.starts_with("uefi");
+    const auto& start = facts.efi_start;
+    if (by_uefi && !facts.disk.has_system_partition) {
         add(Verdict::refused, nitro, Severity::warning, "uefi-without-partition",
             fmt::format("the AMI has the boot mode {}, its root no EFI system partition",
                         ami.boot_mode),
             "UEFI has nothing to start", "register the AMI with another boot mode");
+    } else if (by_uefi && start && !start->is_proven()) {
+        add(Verdict::refused, nitro, Severity::warning, "uefi-start-unproven",
+            fmt::format("the AMI has the boot mode {}, and {}: {}", ami.boot_mode, start->where,
+                        start->seen),
+            "if it starts by UEFI, then by variables that an AMI may carry and nobody can look at",
+            "register the AMI with another boot mode");
     }
     if (ami.boot_mode == "uefi") {
         add(Verdict::refused, {Platform::xen, Platform::nitro}, Severity::info, "boot-mode",

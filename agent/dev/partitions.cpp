@@ -381,6 +381,10 @@ std::string_view to_string(PartitionContent content) noexcept {
     return "unknown";
 }
 
+bool is_efi_system(const Partition& partition) {
+    return partition.type == kGptEfiSystem || partition.type == "ef";
+}
+
 Result<std::vector<Partition>> read_partitions(const BlockDevice& disk, DiskLayout layout) {
     AMILIFT_TRY(auto partitions, layout == DiskLayout::gpt ? read_gpt(disk) : read_dos(disk));
     std::ranges::sort(partitions, {}, &Partition::offset_bytes);

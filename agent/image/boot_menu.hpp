@@ -11,6 +11,8 @@
 
 #include "core/result.hpp"
 #include "image/boot_disk.hpp"
+#include "image/efi_files.hpp"
+#include "image/efi_loader.hpp"
 #include "image/facts.hpp"
 #include "image/safe_root.hpp"
 
@@ -67,6 +69,25 @@ inline constexpr std::size_t kMaxSimulatedEntries = 1024;
 [[nodiscard]] core::Result<BootMenu> simulate_grub2(const SafeRoot& root, const BootDisk& disk,
                                                     std::string_view config_path,
                                                     std::span<const FileInstead> instead = {});
+
+/// What the volume of an EFI system partition has as its mount point here: no path of the image's
+/// tree begins with it, and it reads well in messages.
+inline constexpr std::string_view kEfiMount = "EFI system partition: ";
+
+/// GRUB 2 as a program of UEFI.
+struct GrubProgram {
+    std::string path;       ///< on the EFI system partition: "/EFI/debian/grubx64.efi"
+    EfiProgram contents{};  ///< of kind grub2
+};
+
+/// Runs GRUB 2 as a UEFI firmware starts it from `program`: the commands that are inside of it,
+/// then grub.cfg of the prefix, as simulate_grub2() does. `disk` has the EFI system partition as
+/// the volume of kEfiMount. Errors: those, and those of `files`. More findings:
+/// "grub-normal-missing", "grub-search-failed".
+/// Source: GRUB 2.06, grub-core/kern/main.c, kern/rescue_parser.c and normal/main.c.
+[[nodiscard]] core::Result<BootMenu> simulate_grub2_efi(const SafeRoot& root, const BootDisk& disk,
+                                                        const GrubProgram& program,
+                                                        EfiFiles& files);
 
 /// Reads an extlinux.conf or syslinux.cfg as extlinux 6 would. Findings: "extlinux-no-entry".
 /// Source: Syslinux, doc/menu.txt and doc/syslinux.txt.

@@ -11,6 +11,7 @@
 
 #include "core/result.hpp"
 #include "image/boot_disk.hpp"
+#include "image/efi_start.hpp"
 #include "image/kernel.hpp"
 #include "image/menu.hpp"
 #include "image/os_facts.hpp"
@@ -103,6 +104,10 @@ struct ImageFacts {
     /// PV-GRUB boots, boot_entry first, and the console of the kernel of that.
     std::vector<std::size_t> pv_entries;
     std::string pv_console;
+
+    /// What UEFI firmware makes of the disk; absent: it has no EFI system partition, or nobody has
+    /// looked. Not filled by inspect_image(), which sees the tree only.
+    std::optional<EfiStart> efi_start;
 
     std::string fstab_text;
     bool has_fstab = false;

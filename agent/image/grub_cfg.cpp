@@ -33,11 +33,16 @@ constexpr int kMaxDepth = 32;
 constexpr int kMaxFiles = 64;
 constexpr std::size_t kMaxBlsFiles = 512;
 constexpr std::size_t kEnvBlockBytes = 65536;
+/// Where the tree of a program's own archive begins here.
+constexpr std::string_view kArchiveMount = "memdisk: ";
 
 class Grub2 {
   public:
     Grub2(const SafeRoot& root, const BootDisk& disk, std::span<const FileInstead> instead)
         : root_(root), disk_(disk), instead_(instead) {}
+
+    Grub2(const SafeRoot& root, const BootDisk& disk, const GrubProgram& program, EfiFiles& files)
+        : root_(root), disk_(disk), program_(&program), efi_files_(&files) {}
 
     Result<BootMenu> run(std::string_view path) {
         menu_.kind = BootMenuKind::grub2;
@@ -45,6 +50,37 @@ class Grub2 {
         AMILIFT_TRY(menu_.text, read_file(menu_.path, kTextLimit));
         start(path);
         AMILIFT_CHECK(run_text(menu_.path, menu_.text));
+        return finish();
+    }
+
+    /// As a program of UEFI.
+    Result<BootMenu> run() {
+        const auto& contents = program_->contents;
+        menu_.kind = BootMenuKind::grub2;
+        menu_.path = fmt::format("{}{}", kEfiMount, program_->path);
+        menu_.text = grub_script::rescue_commands(contents.config);
+        start(menu_.path);
+        start_program();
+        AMILIFT_CHECK(run_text(menu_.path, menu_.text));
+        if (!items_.empty() || !menu_.legacy_menu.empty()) return finish();
+        const auto& prefix = env_.get("prefix");
+        if (!contents.has_normal) {
+            const auto module = fmt::format("{}/x86_64-efi/normal.mod", prefix);
+            AMILIFT_TRY(const auto status, status_of(module));
+            if (status.kind != FileKind::regular) {
+                note(Severity::warning, "grub-normal-missing", menu_.path,
+                     fmt::format("GRUB has no module 'normal', nor is there '{}'",
+                                 printable(module)),
+                     "it reads no configuration", "install GRUB again");
+                return finish();
+            }
+        }
+        AMILIFT_CHECK(run_file({"normal", fmt::format("{}/grub.cfg", prefix)}, true));
+        return finish();
+    }
+
+  private:
+    Result<BootMenu> finish() {
         if (from_bls_ && menu_.kind == BootMenuKind::grub2) {
             menu_.kind = BootMenuKind::boot_loader_spec;
         }
@@ -57,7 +93,6 @@ class Grub2 {
         return std::move(menu_);
     }
 
-  private:
     // --- variables ---------------------------------------------------------------------------
 
     /// SUSE's GRUB has this in its core image, and repeats it in the configuration.
@@ -96,6 +131,28 @@ class Grub2 {
         env_.export_all();
     }
 
+    /// The prefix may lack its device, or its path, or both: what the firmware says it started
+    /// fills them in.
+    void start_program() {
+        const auto own_device = env_.get("root");
+        const auto directory = program_->path.substr(0, program_->path.rfind('/'));
+        std::string device;
+        std::string path = program_->contents.prefix;
+        if (const auto end = path.rfind(')'); path.starts_with('(') && end != std::string::npos) {
+            device = path.substr(1, end - 1);
+            path.erase(0, end + 1);
+        }
+        if (device.empty()) device = own_device;
+        if (device.starts_with(',')) device = own_device.substr(0, own_device.find(',')) + device;
+        if (path.empty()) path = directory;
+        env_.set("root", device);
+        env_.set("prefix", fmt::format("({}){}", device, path));
+        env_.set("cmdpath", fmt::format("({}){}", own_device, directory));
+        env_.set("grub_cpu", "x86_64");
+        env_.set("grub_platform", "efi");
+        env_.export_all();
+    }
+
     void set_config_place(const std::string& device, const std::string& inside) {
         env_.set("config_file", fmt::format("({}){}", device, inside));
         env_.set("config_directory",
@@ -115,6 +172,9 @@ class Grub2 {
             on = name.substr(1, end - 1);
             name.remove_prefix(end + 1);
         }
+        if (on == "memdisk" && program_ != nullptr && !program_->contents.archive.empty()) {
+            return fmt::format("{}{}", kArchiveMount, name);
+        }
         const auto* volume = find_grub2_device(disk_, on);
         auto path = volume == nullptr ? std::nullopt : tree_path(*volume, name, view());
         if (!path && device != nullptr) {
@@ -126,12 +186,44 @@ class Grub2 {
     [[nodiscard]] Result<FileStatus> status_of(std::string_view name) {
         const auto path = file_path(name);
         if (!path || !env_.spend(kFileWork)) return FileStatus{};
-        auto status = root_.status(*path);
-        if (!status && !status.error().is(Errc::io_error)) return FileStatus{};
-        return status;
+        return status_in_tree(*path);
+    }
+
+    [[nodiscard]] Result<FileStatus> status_in_tree(const std::string& path) const {
+        FileStatus status;
+        if (is_efi(path)) {
+            AMILIFT_TRY(const auto file, read_efi(path, 1));
+            status.kind = file.kind;
+            status.size_bytes = file.bytes.size();
+            return status;
+        }
+        auto in_tree = root_.status(path);
+        if (!in_tree && !in_tree.error().is(Errc::io_error)) return status;
+        return in_tree;
+    }
+
+    /// Is it a file of the EFI system partition, or of the archive in the program?
+    [[nodiscard]] bool is_efi(std::string_view path) const {
+        return efi_files_ != nullptr &&
+               (path.starts_with(kEfiMount) || path.starts_with(kArchiveMount));
+    }
+
+    [[nodiscard]] Result<EfiFile> read_efi(std::string_view path, std::size_t limit) const {
+        if (path.starts_with(kEfiMount)) {
+            return efi_files_->read(path.substr(kEfiMount.size()), limit);
+        }
+        return efi_files_->read_inside(program_->contents.archive,
+                                       path.substr(kArchiveMount.size()), limit);
     }
 
     Result<std::string> read_file(const std::string& path, std::size_t limit) const {
+        if (is_efi(path)) {
+            AMILIFT_TRY(auto file, read_efi(path, limit + 1));
+            if (file.kind == FileKind::regular && file.bytes.size() <= limit) {
+                return std::move(file.bytes);
+            }
+            return core::fail(Errc::not_found, fmt::format("no file '{}'", printable(path)));
+        }
         if (!instead_.empty()) {
             const auto real = root_.resolve(path);
             if (const auto* text = real ? text_instead(instead_, *real) : nullptr) return *text;
@@ -309,6 +401,10 @@ class Grub2 {
             leave_loops(words);
         } else if (name.starts_with("search")) {
             AMILIFT_CHECK(search(words));
+        } else if (name == "regexp") {
+            const auto match = grub_script::run_regexp(words);
+            env_.set_status(match.matches);
+            for (const auto& [variable, value] : match.variables) env_.set(variable, value);
         } else if (name == "load_env") {
             AMILIFT_CHECK(load_env(words));
         } else if (name == "source" || name == "." || name == "configfile" || name == "normal") {
@@ -371,12 +467,15 @@ class Grub2 {
         if (const auto* volume = disk_.holder_of(path)) {
             set_config_place(grub2_device(disk_, *volume), path_on_volume(*volume, path, view()));
         }
-        // A menu without entries of its own hands over to the other file for good.
+        // A menu without entries of its own hands over to the other file for good, and that perhaps
+        // to a third one.
         const bool takes_over = items_.empty();
         auto done = run_text(path, *text);
         if (takes_over && !items_.empty()) {
-            menu_.path = path;
-            menu_.text = *text;
+            if (!std::exchange(is_handed_over_, true)) {
+                menu_.path = path;
+                menu_.text = *text;
+            }
             return done;
         }
         env_.restore(std::move(outer));
@@ -394,16 +493,20 @@ class Grub2 {
             if (wanted.what == SearchFor::file) {
                 const auto path = tree_path(volume, wanted.name, view());
                 if (!path || !env_.spend(kFileWork)) continue;
-                const auto status = root_.status(*path);
-                if (!status && status.error().is(Errc::io_error)) {
-                    return std::unexpected(status.error());
-                }
-                found = status && status->kind == FileKind::regular;
+                AMILIFT_TRY(const auto status, status_in_tree(*path));
+                found = status.kind == FileKind::regular;
             }
             if (!found) continue;
             env_.set_status(true);
             if (!wanted.variable.empty()) env_.set(wanted.variable, grub2_device(disk_, volume));
-            break;
+            return {};
+        }
+        if (program_ != nullptr && wanted.what != SearchFor::file) {
+            note(Severity::warning, "grub-search-failed", fmt::format("{}:{}", file_, line_),
+                 fmt::format("no filesystem of the disk has the {} '{}'",
+                             wanted.what == SearchFor::uuid ? "UUID" : "label",
+                             printable(wanted.name, 80)),
+                 "GRUB goes on without it", "");
         }
         return {};
     }
@@ -675,6 +778,8 @@ class Grub2 {
     const SafeRoot& root_;
     const BootDisk& disk_;
     std::span<const FileInstead> instead_;
+    const GrubProgram* program_ = nullptr;  ///< null: started by a BIOS
+    EfiFiles* efi_files_ = nullptr;         ///< null: started by a BIOS
     BootMenu menu_;
     grub_script::Environment env_;
     std::map<std::string, std::shared_ptr<const Block>, std::less<>> functions_;
@@ -693,6 +798,7 @@ class Grub2 {
     bool is_continue_ = false;
     bool returns_ = false;
     bool from_bls_ = false;
+    bool is_handed_over_ = false;  ///< menu_.path is that of the last configuration
 };
 
 }  // namespace
@@ -701,6 +807,11 @@ Result<BootMenu> simulate_grub2(const SafeRoot& root, const BootDisk& disk,
                                 std::string_view config_path,
                                 std::span<const FileInstead> instead) {
     return Grub2(root, disk, instead).run(config_path);
+}
+
+Result<BootMenu> simulate_grub2_efi(const SafeRoot& root, const BootDisk& disk,
+                                    const GrubProgram& program, EfiFiles& files) {
+    return Grub2(root, disk, program, files).run();
 }
 
 }  // namespace amilift::image

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "image/grub_commands.hpp"
 
+#include <regex.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
 #include <cstdlib>
 
 #include "image/text_lines.hpp"
@@ -130,6 +135,71 @@ Search parse_search(const std::vector<std::string>& words) {
         }
     }
     return search;
+}
+
+Match run_regexp(const std::vector<std::string>& words) {
+    constexpr std::size_t kMaxBytes = 1024;
+    constexpr std::size_t kMaxGroups = 10;
+    std::vector<std::string> wanted;
+    std::size_t at = 1;
+    for (; at < words.size() && words[at].starts_with("-"); ++at) {
+        if (words[at].starts_with("--set=")) {
+            wanted.push_back(words[at].substr(6));
+        } else if ((words[at] == "--set" || words[at] == "-s") && at + 1 < words.size()) {
+            wanted.push_back(words[++at]);
+        } else {
+            return {};
+        }
+    }
+    if (at + 2 != words.size()) return {};
+    const auto& expression = words[at];
+    const auto& text = words[at + 1];
+    bool is_escaped = false;
+    for (const char c : expression) {
+        if (c == '{' || (is_escaped && c >= '0' && c <= '9')) return {};
+        is_escaped = c == '\\' && !is_escaped;
+    }
+    if (expression.size() > kMaxBytes || text.size() > kMaxBytes) return {};
+    regex_t compiled;
+    if (::regcomp(&compiled, expression.c_str(), REG_EXTENDED) != 0) return {};
+    std::array<regmatch_t, kMaxGroups> groups{};
+    Match match;
+    match.matches = ::regexec(&compiled, text.c_str(), groups.size(), groups.data(), 0) == 0;
+    ::regfree(&compiled);
+    if (!match.matches) return match;
+    for (const auto& variable : wanted) {
+        std::size_t number = 1;
+        auto name = variable;
+        if (const auto colon = variable.find(':'); colon != std::string::npos) {
+            const auto* const end = variable.data() + colon;
+            const auto read = std::from_chars(variable.data(), end, number);
+            if (read.ec != std::errc() || read.ptr != end || number >= groups.size()) return {};
+            name = variable.substr(colon + 1);
+        }
+        const auto& group = groups.at(number);
+        if (group.rm_so < 0) continue;
+        match.variables.emplace_back(
+            std::move(name), text.substr(static_cast<std::size_t>(group.rm_so),
+                                         static_cast<std::size_t>(group.rm_eo - group.rm_so)));
+    }
+    return match;
+}
+
+std::string rescue_commands(std::string_view text) {
+    constexpr std::array<std::string_view, 16> kReserved{
+        "if", "then", "elif",     "else",      "fi",      "for", "while", "until",
+        "do", "done", "function", "menuentry", "submenu", "{",   "}",     "[["};
+    std::string out;
+    for (const auto& line : split_lines(text)) {
+        const auto words = split_words(line.body);
+        // Such a word is a command that it does not have, and a separator a part of a word.
+        const bool is_known = !words.empty() &&
+                              std::ranges::find(kReserved, words[0]) == kReserved.end() &&
+                              line.body.find_first_of(";|&<>{}") == std::string_view::npos;
+        if (is_known) out += line.body;
+        out += '\n';
+    }
+    return out;
 }
 
 LoadEnv parse_load_env(const std::vector<std::string>& words, std::string default_file) {

@@ -33,6 +33,18 @@ struct Search {
 /// `search`, and `search.fs_uuid`, `search.fs_label`, `search.file`.
 [[nodiscard]] Search parse_search(const std::vector<std::string>& words);
 
+struct Match {
+    bool matches = false;
+    std::vector<std::pair<std::string, std::string>> variables;  ///< to be set, if it matches
+};
+/// `regexp`: no match where GRUB would complain, and for an expression that could take long: one
+/// with a back reference or a number of repetitions.
+[[nodiscard]] Match run_regexp(const std::vector<std::string>& words);
+
+/// What is left of the commands in a core image when its rescue parser has read them: it knows
+/// single commands and variables only.
+[[nodiscard]] std::string rescue_commands(std::string_view text);
+
 struct LoadEnv {
     std::string file;
     std::vector<std::string> names;  ///< that may be set; empty: all

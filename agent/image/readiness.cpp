@@ -240,10 +240,24 @@ class Assessor {
                 {Verdict::refused, "no-efi-partition", "",
                  "the disk has no EFI system partition, and UEFI starts from nothing else",
                  "start it by BIOS, as Nitro (BIOS)"});
-        } else {
+            return;
+        }
+        if (!facts_.efi_start) {
             add(verdicts, {Platform::nitro_uefi},
-                {Verdict::ready, "efi-partition-not-read", "",
-                 "the boot loader in the EFI system partition is not looked at", ""});
+                {Verdict::refused, "efi-partition-unreadable", "EFI system partition",
+                 "nobody has looked at the boot loader in it",
+                 "start it by BIOS, as Nitro (BIOS)"});
+            return;
+        }
+        const auto& start = *facts_.efi_start;
+        if (start.is_proven()) {
+            add(verdicts, {Platform::nitro_uefi},
+                {Verdict::ready, "efi-start", start.where,
+                 fmt::format("UEFI starts {}", start.seen), ""});
+        } else {
+            const auto& id = start.id;
+            add(verdicts, {Platform::nitro_uefi},
+                {Verdict::refused, id, start.where, start.seen, start.action});
         }
     }
 

@@ -13,12 +13,19 @@ using core::Errc;
 using core::fail;
 using core::Result;
 
+/// Is the result to start by UEFI, too?
+bool is_for_uefi(const job::ConversionOptions& options, const image::ImageFacts& facts) {
+    const auto* kernel = facts.boot_kernel();
+    return options.layout == job::Layout::gpt && kernel != nullptr && kernel->is_64_bit &&
+           kernel->starts_on_efi.value_or(false);
+}
+
 /// What the AMI is registered for.
 std::vector<image::Platform> wanted_platforms(const job::ConversionOptions& options,
                                               const image::ImageFacts& facts) {
     if (options.virtualization == job::Virtualization::paravirtual) return {image::Platform::pv};
     if (options.platform == job::Platform::xen) return {image::Platform::xen};
-    if (!can_boot_by_uefi(options, facts)) return {image::Platform::nitro};
+    if (!is_for_uefi(options, facts)) return {image::Platform::nitro};
     return {image::Platform::nitro, image::Platform::nitro_uefi};
 }
 
@@ -43,10 +50,9 @@ bool may_run_on_xen(const image::Readiness& readiness) {
 
 }  // namespace
 
-bool can_boot_by_uefi(const job::ConversionOptions& options, const image::ImageFacts& facts) {
-    const auto* kernel = facts.boot_kernel();
-    return options.layout == job::Layout::gpt && kernel != nullptr && kernel->is_64_bit &&
-           kernel->starts_on_efi.value_or(false);
+bool can_boot_by_uefi(const job::ConversionOptions& options, const Inspection& result) {
+    const auto& start = result.facts.efi_start;
+    return is_for_uefi(options, result.facts) && start && start->is_proven();
 }
 
 Result<> require_ready(const job::ConversionOptions& options, const Inspection& source) {
@@ -87,6 +93,16 @@ Result<std::vector<std::string>> prove_default_entry(const job::ConversionOption
         }
         proofs.push_back(fmt::format("result: the default entry names its root as {} needs it",
                                      image::title_of(platform)));
+        if (platform != image::Platform::nitro_uefi) continue;
+        const auto& start = result.facts.efi_start;
+        if (!start || !start->is_proven()) {
+            return fail(Errc::corrupt,
+                        fmt::format("the result would not start by UEFI: '{}': {}",
+                                    start ? start->where : "EFI system partition",
+                                    start ? start->seen : "there is none"),
+                        "convert it without 'target.layout: gpt', for BIOS only");
+        }
+        proofs.push_back(fmt::format("result: UEFI starts {}", start->seen));
     }
     return proofs;
 }

@@ -11,9 +11,11 @@
 
 namespace amilift::worker {
 
-/// With an EFI system partition of its own and a kernel that starts from one?
+/// Does the result start by UEFI, besides BIOS? The job asks for an EFI system partition, the
+/// kernel that boots starts from one, and what lies in that leads to it. `result` is the target,
+/// looked at.
 [[nodiscard]] bool can_boot_by_uefi(const job::ConversionOptions& options,
-                                    const image::ImageFacts& facts);
+                                    const Inspection& result);
 
 /// Errc::refused, with the id of the reason, when the source is refused on a platform that the
 /// job wants and no conversion mends that. Without `target.platform` the image is to run on Nitro

@@ -20,6 +20,7 @@
 #include "modules/partition.hpp"
 #include "modules/registry.hpp"
 #include "worker/boot_check.hpp"
+#include "worker/efi_partition.hpp"
 #include "worker/mounted_tree.hpp"
 #include "worker/source_image.hpp"
 #include "worker/target_disk.hpp"
@@ -80,7 +81,8 @@ bool is_paravirtual(const job::ConversionOptions& options) {
 
 /// The image's content, with every finding told. For a paravirtual target it is judged by what
 /// PV-GRUB boots. No options: it is only looked at.
-Result<Inspection> inspect_content(const SourceImage& source, ConversionObserver& observer,
+Result<Inspection> inspect_content(const SourceImage& source, core::CommandRunner& commands,
+                                   ConversionObserver& observer,
                                    const job::ConversionOptions* options = nullptr) {
     Inspection inspection;
     inspection.disk = source.contents();
@@ -91,6 +93,7 @@ Result<Inspection> inspect_content(const SourceImage& source, ConversionObserver
         AMILIFT_CHECK(
             image::choose_pv_boot(source.root(), inspection.facts, options->architecture));
     }
+    inspection.facts.efi_start = look_at_efi_start(source, inspection.facts, commands);
     auto& findings = inspection.facts.findings;
     if (options == nullptr || !is_paravirtual(*options)) {
         const auto& consoles =
@@ -245,7 +248,8 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
                        ConversionObserver& observer, const core::Cancel& cancel) {
     Plan plan;
     observer.on_stage("inspect");
-    AMILIFT_TRY(plan.text.inspection, inspect_content(source, observer, &request.options));
+    AMILIFT_TRY(plan.text.inspection,
+                inspect_content(source, commands, observer, &request.options));
     auto& inspection = plan.text.inspection;
     const bool paravirtual = is_paravirtual(request.options);
     for (auto& finding :
@@ -442,11 +446,12 @@ Result<> look_at_result(const ConversionRequest& request, const std::string& tar
     ConversionObserver silent;
     AMILIFT_TRY(auto image,
                 SourceImage::open({target_path, {}}, commands, silent, JournalReplay::never));
-    AMILIFT_TRY(const auto inspection, inspect_content(image, silent, &request.options));
+    AMILIFT_TRY(const auto inspection, inspect_content(image, commands, silent, &request.options));
     AMILIFT_CHECK(image.unmount());
     AMILIFT_TRY(auto proofs,
                 prove_default_entry(request.options, result.plan.inspection, inspection));
     std::ranges::move(proofs, std::back_inserter(result.proofs));
+    result.boots_by_uefi = can_boot_by_uefi(request.options, inspection);
     return {};
 }
 
@@ -468,7 +473,7 @@ Result<Inspection> inspect(const DiskRef& source, core::CommandRunner& commands,
                                                may_replay_journal ? JournalReplay::allowed
                                                                   : JournalReplay::never));
     AMILIFT_CHECK(cancel.check());
-    AMILIFT_TRY(auto inspection, inspect_content(opened, observer));
+    AMILIFT_TRY(auto inspection, inspect_content(opened, commands, observer));
     AMILIFT_CHECK(cancel.check());
     AMILIFT_CHECK(opened.unmount());
     return inspection;
@@ -567,7 +572,6 @@ Result<ConversionResult> convert(const ConversionRequest& request, core::Command
         AMILIFT_CHECK(look_at_result(request, path, commands, result));
     }
     if (target) AMILIFT_CHECK(target->keep());
-    result.boots_by_uefi = can_boot_by_uefi(request.options, result.plan.inspection.facts);
     return result;
 }
 

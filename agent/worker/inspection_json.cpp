@@ -279,6 +279,16 @@ void members(A& a, T& x)
 
 template <class A, class T>
 void members(A& a, T& x)
+    requires std::same_as<std::remove_const_t<T>, image::EfiStart>
+{
+    a("id", x.id);
+    a("where", x.where);
+    a("seen", x.seen);
+    a("action", x.action);
+}
+
+template <class A, class T>
+void members(A& a, T& x)
     requires std::same_as<std::remove_const_t<T>, image::Finding>
 {
     a.choice("severity", x.severity, image::Severity::refusal);
@@ -315,6 +325,7 @@ void members(A& a, T& x)
     a("pv_console", x.pv_console);
     a("kernels", x.kernels);
     a("kernel_of_entry", x.kernel_of_entry);
+    a("efi_start", x.efi_start);
     a("fstab_text", x.fstab_text);
     a("has_fstab", x.has_fstab);
     a("findings", x.findings);

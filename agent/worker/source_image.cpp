@@ -542,10 +542,7 @@ void SourceImage::describe_boot_disk(const dev::BootCodeInfo& code) {
     boot_disk_.volumes.clear();
     boot_disk_.names.clear();
     for (const auto& partition : partitions_) {
-        // MBR type EF is an EFI system partition, too.
-        if (partition.type == dev::kGptEfiSystem || partition.type == "ef") {
-            boot_disk_.has_system_partition = true;
-        }
+        if (dev::is_efi_system(partition)) boot_disk_.has_system_partition = true;
         if (!partition.content_uuid.empty()) {
             boot_disk_.names.push_back({partition.number, "UUID=" + partition.content_uuid});
         }

@@ -27,6 +27,7 @@ class AmiVerdict : public ::testing::Test {
         facts.disk.volumes = {
             {.partition = 1, .mount_point = "/", .uuid = "11-22", .label = "root"}};
         facts.disk.has_system_partition = true;
+        facts.efi_start.emplace();
         facts.menu_kind = image::BootMenuKind::grub2;
         facts.boot_entries.push_back({.title = "one",
                                       .where = "/boot/grub/grub.cfg:1",
@@ -141,6 +142,19 @@ TEST_F(AmiVerdict, IsRefusedWhereUefiHasNothingToStart) {
     EXPECT_THAT(verdicts(), ElementsAre(Verdict::ready, Verdict::ready, Verdict::refused));
     ami.boot_mode = "uefi-preferred";
     EXPECT_THAT(verdicts(), ElementsAre(Verdict::ready, Verdict::refused, Verdict::refused));
+    ami.boot_mode = "uefi";
+    EXPECT_THAT(verdicts(), ElementsAre(Verdict::refused, Verdict::refused, Verdict::refused));
+}
+
+TEST_F(AmiVerdict, IsRefusedWhereUefiDoesNotComeToTheMenu) {
+    root.facts.efi_start = image::EfiStart{"efi-loader-missing", "the file", "is missing", ""};
+    EXPECT_THAT(verdicts(), ElementsAre(Verdict::ready, Verdict::ready, Verdict::refused));
+    ami.boot_mode = "uefi-preferred";
+    EXPECT_THAT(verdicts(), ElementsAre(Verdict::ready, Verdict::refused, Verdict::refused));
+    const auto report = report_on(Platform::nitro, {ami, root});
+    EXPECT_EQ(report.readiness.on(Platform::nitro).reasons.front().id, "uefi-start-unproven");
+    EXPECT_EQ(report.readiness.on(Platform::nitro).reasons.front().seen,
+              "the AMI has the boot mode uefi-preferred, and the file: is missing");
     ami.boot_mode = "uefi";
     EXPECT_THAT(verdicts(), ElementsAre(Verdict::refused, Verdict::refused, Verdict::refused));
 }

@@ -41,6 +41,7 @@ class ReadinessTest : public ::testing::Test {
     ReadinessTest() {
         disk.has_partition_table = true;
         disk.has_efi_partition = true;
+        facts.efi_start = EfiStart{"", "EFI system partition: /EFI/BOOT/BOOTX64.EFI", "it", ""};
         facts.disk.volumes.front().uuid = kUuid;
         facts.disk.volumes.front().label = "/";
         facts.menu_kind = BootMenuKind::grub_legacy;
@@ -104,6 +105,16 @@ TEST_F(ReadinessTest, NeedsADiskWithABootLoader) {
     disk.has_partition_table = true;
     EXPECT_THAT(verdicts(), ElementsAre(kReady, kReady, kReady, kRefused));
     EXPECT_THAT(ids(Platform::nitro_uefi), ElementsAre("no-efi-partition"));
+}
+
+TEST_F(ReadinessTest, IsReadyForUefiOnlyIfTheWayToTheMenuIsProven) {
+    EXPECT_THAT(verdicts(), ElementsAre(kReady, kReady, kReady, kReady));
+    facts.efi_start = EfiStart{"efi-loader-missing", "EFI system partition: /x", "no file", "make"};
+    EXPECT_THAT(verdicts(), ElementsAre(kReady, kReady, kReady, kRefused));
+    EXPECT_THAT(ids(Platform::nitro_uefi), ElementsAre("efi-loader-missing"));
+    EXPECT_THAT(ids(Platform::nitro), IsEmpty());
+    facts.efi_start.reset();
+    EXPECT_THAT(verdicts(), ElementsAre(kReady, kReady, kReady, kRefused));
 }
 
 TEST_F(ReadinessTest, NeedsNvmeAtTheRootMount) {

@@ -109,6 +109,7 @@ Inspection sample_inspection() {
     kernel.initramfs.builder = image::InitramfsBuilder::dracut;
     kernel.initramfs.segments = {"cpio", "zstd cpio"};
     kernel.nvme_timeout = image::NvmeTimeout{"nvme.io_timeout", 255};
+    facts.efi_start = image::EfiStart{"efi-loader-missing", "there", "nothing", "register"};
     facts.fstab_text = "LABEL=l / ext4\n";
     facts.findings.push_back({image::Severity::warning, "id", "where", "seen", "then", "do"});
     return seen;
@@ -134,6 +135,8 @@ TEST(Protocol, InspectionsAreAskedForAndArriveWhole) {
     EXPECT_TRUE(seen.facts.kernels.at(0).has_initramfs_inside);
     EXPECT_EQ(seen.facts.kernels.at(0).starts_on_xen_pv, std::nullopt);
     EXPECT_EQ(seen.facts.kernels.at(0).nvme_timeout->largest, 255U);
+    ASSERT_TRUE(seen.facts.efi_start.has_value());
+    EXPECT_EQ(seen.facts.efi_start->id, "efi-loader-missing");
     EXPECT_EQ(seen.partitions.at(0).content, dev::PartitionContent::fat);
     EXPECT_EQ(seen.facts.boot_entries.at(0).initrds, (std::vector<std::string>{"/a", "/b"}));
     ASSERT_EQ(seen.facts.menu.entries.size(), 1U) << "the menu's text is parsed again";

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "image/efi_start.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+#include <set>
+
+#include "image/efi_loader.hpp"
+#include "image/facts.hpp"
+#include "image/text_lines.hpp"
+#include "tests/agent/image/efi_samples.hpp"
+#include "tests/agent/image/temporary_root.hpp"
+
+namespace amilift::image {
+namespace {
+
+using namespace samples;
+using testing::HasSubstr;
+
+/// An EFI system partition in memory.
+class FilesInMemory final : public EfiFiles {
+  public:
+    std::map<std::string, std::string> files;  ///< names in lower case
+    std::map<std::string, std::string> in_archive;
+    bool is_broken = false;
+
+    core::Result<EfiFile> read(std::string_view path, std::size_t limit) override {
+        if (is_broken) return core::fail(core::Errc::io_error, "GRUB cannot read it: a ring");
+        return find(files, lower(path), limit);
+    }
+    core::Result<EfiFile> read_inside(std::string_view archive, std::string_view path,
+                                      std::size_t limit) override {
+        EXPECT_EQ(archive, "archive");
+        return find(in_archive, std::string(path), limit);
+    }
+    core::Result<std::vector<std::string>> list(std::string_view path) override {
+        std::set<std::string> names;
+        const auto start = lower(path) + "/";
+        for (const auto& [name, text] : files) {
+            if (!name.starts_with(start)) continue;
+            names.insert(name.substr(start.size(), name.find('/', start.size()) - start.size()));
+        }
+        return std::vector<std::string>(names.begin(), names.end());
+    }
+
+  private:
+    static EfiFile find(const std::map<std::string, std::string>& among, const std::string& path,
+                        std::size_t limit) {
+        const auto found = among.find(path);
+        if (found != among.end()) return {FileKind::regular, found->second.substr(0, limit)};
+        const auto below = among.lower_bound(path + "/");
+        if (below != among.end() && below->first.starts_with(path + "/")) {
+            return {FileKind::directory, {}};
+        }
+        return {};
+    }
+};
+
+std::string grub(std::string_view prefix, std::string_view config = {},
+                 std::string_view archive = {}) {
+    std::string objects = grub_object(0, normal_module());
+    if (!archive.empty()) objects += grub_object(1, archive);
+    if (!config.empty()) objects += grub_object(2, std::string(config) + '\0');
+    objects += grub_object(3, std::string(prefix) + '\0');
+    return efi_program({{".text", "x"}, {"mods", grub_modules(objects)}});
+}
+
+class EfiStartTest : public ::testing::Test {
+  protected:
+    EfiStartTest() {
+        tree_.file("/boot/vmlinuz-1", bz_image());
+        tree_.file("/boot/initrd-1", "i");
+        tree_.file("/boot/vmlinuz-2", bz_image());
+        tree_.file("/boot/grub/grub.cfg", kMenu);
+        tree_.file("/etc/fstab", "UUID=11-22 / ext4 defaults 0 1\n");
+    }
+
+    EfiStart follow() {
+        BootDisk disk;
+        disk.is_gpt = true;
+        disk.code = BootCode::grub2;
+        disk.has_system_partition = true;
+        disk.volumes = {{.partition = 1, .mount_point = "/", .uuid = "11-22", .label = "root"}};
+        disk.names = {{.partition = 15, .spec = "UUID=ABCD-1234"}};
+        const auto root = tree_.open();
+        const auto facts = inspect_image(root, disk);
+        EXPECT_TRUE(facts) << facts.error().message();
+        EXPECT_EQ(facts->menu_path, "/boot/grub/grub.cfg");
+        EXPECT_TRUE(facts->boot_entry.has_value());
+        return follow_efi_start(esp_, 15, root, *facts);
+    }
+
+    /// The start of a bzImage.
+    static std::string bz_image() {
+        std::string image(8192, '\0');
+        put_le(image, 0x1f1, 4, 1);
+        put_le(image, 0x1fe, 0xaa55, 2);
+        image.replace(0x202, 4, "HdrS");
+        put_le(image, 0x206, 0x20c, 2);
+        return image;
+    }
+
+    static constexpr const char* kMenu =
+        "search --no-floppy --fs-uuid --set=root 11-22\n"
+        "menuentry 'one' { linux /boot/vmlinuz-1 root=UUID=11-22 ro\n initrd /boot/initrd-1 }\n"
+        "menuentry 'two' { linux /boot/vmlinuz-2 root=UUID=11-22 ro }\n"
+        "if [ \"$grub_platform\" = efi ]; then menuentry 'setup' { fwsetup }; fi\n";
+    static constexpr const char* kProgram = "/efi/boot/bootx64.efi";
+    static constexpr const char* kWhere = "EFI system partition: /EFI/BOOT/BOOTX64.EFI";
+
+    TemporaryRoot tree_;
+    FilesInMemory esp_;
+};
+
+TEST_F(EfiStartTest, NeedsAProgramForRemovableMedia) {
+    esp_.files["/efi/debian/grubx64.efi"] = grub("/boot/grub");
+    auto start = follow();
+    EXPECT_EQ(start.id, "efi-loader-missing");
+    EXPECT_EQ(start.where, kWhere);
+    EXPECT_THAT(start.action, HasSubstr("grub-install --removable"));
+    esp_.files["/efi/boot/bootx64.efi/x"] = "of a directory with that name";
+    EXPECT_EQ(follow().id, "efi-loader-missing");
+}
+
+TEST_F(EfiStartTest, NeedsAProgramThatFirmwareStarts) {
+    esp_.files[kProgram] = "a text";
+    auto start = follow();
+    EXPECT_EQ(start.id, "efi-loader-invalid");
+    EXPECT_EQ(start.where, kWhere);
+    EXPECT_THAT(start.seen, HasSubstr("no PE image"));
+    esp_.files[kProgram] = "";
+    EXPECT_EQ(follow().id, "efi-loader-invalid");
+    esp_.files[kProgram] = std::string(kEfiProgramLimit + 1, 'x');
+    EXPECT_EQ(follow().id, "efi-loader-unproven");
+    esp_.is_broken = true;
+    start = follow();
+    EXPECT_EQ(start.id, "efi-partition-unreadable");
+    EXPECT_THAT(start.seen, HasSubstr("a ring"));
+}
+
+TEST_F(EfiStartTest, ProvesNothingOfAProgramThatIsNotKnown) {
+    esp_.files[kProgram] = efi_program({{".text", "code"}});
+    EXPECT_EQ(follow().id, "efi-loader-unproven");
+    EXPECT_THAT(follow().seen, HasSubstr("nothing proves that it starts this system"));
+    esp_.files[kProgram] = efi_program({{".text", "#### LoaderInfo: systemd-boot 252"}});
+    EXPECT_EQ(follow().id, "efi-loader-unproven");
+    EXPECT_THAT(follow().seen, HasSubstr("systemd-boot, whose entries are not looked at"));
+}
+
+TEST_F(EfiStartTest, FollowsGrubOfARemovableInstallation) {
+    esp_.files[kProgram] = grub("(,gpt1)/boot/grub");
+    auto start = follow();
+    EXPECT_TRUE(start.is_proven()) << start.id << ": " << start.seen;
+    EXPECT_EQ(start.seen, "/EFI/BOOT/BOOTX64.EFI, then /boot/grub/grub.cfg");
+    // By the commands that are inside of it.
+    esp_.files[kProgram] = grub("/EFI/x",
+                                "search.fs_uuid 11-22 root hd0,gpt1\n"
+                                "set prefix=($root)'/boot/grub'\n");
+    start = follow();
+    EXPECT_TRUE(start.is_proven()) << start.id << ": " << start.seen;
+    // The parser of a core image knows no conditions.
+    esp_.files[kProgram] = grub("(,gpt1)/boot/grub", "if false; then\nset prefix=/gone\nfi\n");
+    EXPECT_EQ(follow().id, "efi-config-missing");
+}
+
+TEST_F(EfiStartTest, FollowsAConfigurationOnThePartition) {
+    esp_.files[kProgram] = grub("/EFI/debian");
+    EXPECT_EQ(follow().id, "efi-config-missing");
+    EXPECT_THAT(follow().seen, HasSubstr("'(hd0,gpt15)/EFI/debian/grub.cfg' cannot be read"));
+    auto& config = esp_.files["/efi/debian/grub.cfg"];
+    config =
+        "search.fs_uuid 11-22 root hd0,gpt1\nset prefix=($root)'/boot/grub'\n"
+        "configfile $prefix/grub.cfg\n";
+    auto start = follow();
+    EXPECT_TRUE(start.is_proven()) << start.id << ": " << start.seen;
+    EXPECT_EQ(start.seen,
+              "/EFI/BOOT/BOOTX64.EFI, then EFI system partition: /EFI/debian/grub.cfg, then "
+              "/boot/grub/grub.cfg");
+    config.replace(config.find("11-22"), 5, "33-44");
+    start = follow();
+    EXPECT_EQ(start.id, "efi-config-missing");
+    EXPECT_EQ(start.where, "EFI system partition: /EFI/debian/grub.cfg:1");
+    EXPECT_THAT(start.seen, HasSubstr("no filesystem of the disk has the UUID '33-44'"));
+    config = "configfile (hd0,gpt1)/boot/grub/gone.cfg\n";
+    start = follow();
+    EXPECT_EQ(start.id, "efi-config-missing");
+    EXPECT_THAT(start.seen, HasSubstr("'(hd0,gpt1)/boot/grub/gone.cfg' cannot be read"));
+}
+
+TEST_F(EfiStartTest, IsProvenOnlyForTheEntryThatABiosStarts) {
+    esp_.files[kProgram] = grub("/EFI/x");
+    auto& config = esp_.files["/efi/x/grub.cfg"];
+    config = std::string("set default=two\n") + kMenu;
+    auto start = follow();
+    EXPECT_EQ(start.id, "efi-menu-differs");
+    EXPECT_THAT(start.seen, HasSubstr("EFI system partition: /EFI/x/grub.cfg"));
+    config = kMenu;
+    EXPECT_TRUE(follow().is_proven());
+    config.replace(config.find("ro\n initrd"), 2, "rw");
+    EXPECT_EQ(follow().id, "efi-menu-differs");
+}
+
+TEST_F(EfiStartTest, NeedsTheModuleThatReadsAConfiguration) {
+    const auto bare = grub_object(3, std::string("(,gpt1)/boot/grub\0", 18));
+    esp_.files[kProgram] = efi_program({{".text", "x"}, {"mods", grub_modules(bare)}});
+    auto start = follow();
+    EXPECT_EQ(start.id, "efi-config-missing");
+    EXPECT_THAT(start.seen, HasSubstr("no module 'normal'"));
+    tree_.file("/boot/grub/x86_64-efi/normal.mod", "m");
+    start = follow();
+    EXPECT_TRUE(start.is_proven()) << start.seen;
+}
+
+TEST_F(EfiStartTest, FollowsShim) {
+    esp_.files[kProgram] = shim_program();
+    auto start = follow();
+    EXPECT_EQ(start.id, "efi-loader-missing");
+    EXPECT_EQ(start.where, "EFI system partition: /EFI/BOOT/grubx64.efi");
+    esp_.files["/efi/boot/grubx64.efi"] = grub("(,gpt1)/boot/grub");
+    start = follow();
+    EXPECT_TRUE(start.is_proven()) << start.id << ": " << start.seen;
+    esp_.files["/efi/boot/grubx64.efi"] = shim_program();
+    EXPECT_EQ(follow().id, "efi-loader-unproven") << "a ring";
+}
+
+TEST_F(EfiStartTest, FollowsTheFallbackProgramOfShim) {
+    esp_.files[kProgram] = shim_program();
+    esp_.files["/efi/boot/grubx64.efi"] = "is not what shim starts";
+    esp_.files["/efi/boot/fbx64.efi"] = efi_program({{".text", "fallback"}});
+    EXPECT_EQ(follow().id, "efi-loader-missing");
+    esp_.files["/efi/fedora/bootx64.csv"] =
+        "\xff\xfe" + utf16("shimx64.efi,Fedora,,This is the boot entry for Fedora\n");
+    EXPECT_EQ(follow().where, "EFI system partition: /EFI/fedora/shimx64.efi");
+    esp_.files["/efi/fedora/shimx64.efi"] = shim_program();
+    esp_.files["/efi/fedora/grubx64.efi"] = grub("/EFI/fedora");
+    esp_.files["/efi/fedora/grub.cfg"] = kMenu;
+    const auto start = follow();
+    EXPECT_TRUE(start.is_proven()) << start.id << ": " << start.seen;
+    esp_.files["/efi/other/bootx64.csv"] = utf16("shimx64.efi,Other\n");
+    EXPECT_EQ(follow().id, "efi-loader-unproven");
+}
+
+/// As Debian's signed GRUB: the configuration is in an archive of the program.
+TEST_F(EfiStartTest, FollowsAConfigurationInsideOfTheProgram) {
+    esp_.files[kProgram] = grub("/EFI/debian", "normal (memdisk)/grub.cfg\n", "archive");
+    esp_.in_archive["/grub.cfg"] =
+        "if [ -z \"$prefix\" -o ! -e \"$prefix\" ]; then\n"
+        "\tif ! search --file --set=root /.disk/info; then\n"
+        "\t\tsearch --file --set=root /.disk/mini-info\n\tfi\n"
+        "\tset prefix=($root)/boot/grub\nfi\n"
+        "if [ -e $prefix/x86_64-efi/grub.cfg ]; then\n\tsource $prefix/x86_64-efi/grub.cfg\n"
+        "elif [ -e $prefix/grub.cfg ]; then\n\tsource $prefix/grub.cfg\n"
+        "else\n\tsource $cmdpath/grub.cfg\nfi\n";
+    EXPECT_EQ(follow().id, "efi-config-missing");
+    esp_.files["/efi/boot/grub.cfg"] =
+        "search.fs_uuid 11-22 root\nconfigfile ($root)/boot/grub/grub.cfg\n";
+    auto start = follow();
+    EXPECT_TRUE(start.is_proven()) << start.id << ": " << start.seen;
+    esp_.files["/efi/debian/grub.cfg"] = "menuentry 'none' { linux /vmlinuz }\n";
+    EXPECT_EQ(follow().id, "efi-menu-differs") << "the prefix comes first";
+}
+
+/// What amilift itself writes.
+TEST_F(EfiStartTest, ReadsAnEarlyConfigurationWithRegexp) {
+    esp_.files[kProgram] = grub("/gone",
+                                "regexp --set=1:disk '^\\(([^,]+),' \"$cmdpath\"\n"
+                                "set root=\"$disk,gpt1\"\nset prefix=($root)/boot/grub\n");
+    const auto start = follow();
+    EXPECT_TRUE(start.is_proven()) << start.id << ": " << start.seen;
+}
+
+}  // namespace
+}  // namespace amilift::image
