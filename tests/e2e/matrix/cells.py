@@ -152,6 +152,7 @@ WORN = (
     (Source(filesystem='ext4', menu='el', state='worn'), GPT, 'ovmf', 'virtio-net-pci'),
     (Source(suite='bullseye', kernel='generic', menu='amazon', state='worn'), IN_PLACE, 'seabios', 'e1000'),
     (Source(filesystem='ext4', disk='mbr', menu='grub2', state='worn'), KEPT, 'seabios', 'virtio-net-pci'),
+    (Source(suite='bullseye', kernel='generic', disk='mbr', menu='legacy', state='worn'), KEPT, 'seabios', 'e1000'),
 )
 PARTITIONED_XEN_ONLY = Source(kernel='xen', filesystem='ext4-2010', disk='mbr', menu='grub2')
 NO_SUCH_BUS = 'the initramfs is made for Xen; EC2 has no such bus, so no driver for it is added'
