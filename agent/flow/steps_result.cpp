@@ -20,8 +20,9 @@ namespace {
 
 /// The disk boots as the source's does, and what its system was known to cope with it still does.
 void keep_hvm_settings(const aws::Image& source, aws::RegisterImageRequest& request) {
-    if (!source.boot_mode.empty()) request.boot_mode = source.boot_mode;
-    request.tpm_support = source.tpm_support;
+    if (!request.boot_mode && !source.boot_mode.empty()) request.boot_mode = source.boot_mode;
+    // A TPM is there for UEFI only.
+    if (request.boot_mode != "legacy-bios") request.tpm_support = source.tpm_support;
     request.imds_support = source.imds_support;
     request.sriov_net_support = source.sriov_net_support;
 }

@@ -139,6 +139,21 @@ Result<bool> dies_with_helper(Run& run, const aws::Attachment& attachment,
     return false;
 }
 
+/// Of an AMI that is HVM already, and whose way from UEFI to the menu was not seen.
+void choose_boot_mode_without_uefi(Run& run, const std::string& source_mode) {
+    if (source_mode == "uefi-preferred") {
+        run.record.boot_mode = "legacy-bios";
+        run.say(Update::Kind::warning,
+                fmt::format("nothing proves that UEFI starts the new AMI: it gets the boot mode "
+                            "legacy-bios instead of {}; 'amilift inspect' says why",
+                            source_mode));
+    } else if (source_mode == "uefi") {
+        run.say(Update::Kind::warning,
+                "nothing proves that UEFI starts the new AMI, which keeps the boot mode uefi; "
+                "'amilift inspect' says why");
+    }
+}
+
 }  // namespace
 
 Result<> create_volumes(Run& run) {
@@ -318,6 +333,8 @@ Result<> convert(Run& run) {
                     "kernel {} {}: the AMI gets the boot mode {}", outcome.kernel_version,
                     outcome.boots_by_uefi ? "can be started by UEFI" : "cannot be started by UEFI",
                     record.boot_mode));
+    } else if (image->virtualization_type == "hvm" && !outcome.boots_by_uefi) {
+        choose_boot_mode_without_uefi(run, image->boot_mode);
     }
     return run.save();
 }

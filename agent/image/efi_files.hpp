@@ -28,7 +28,8 @@ class EfiFiles {
 
     /// The first `limit` bytes, which must be more than 0.
     [[nodiscard]] virtual core::Result<EfiFile> read(std::string_view path, std::size_t limit) = 0;
-    /// The names in a directory; none if there is no such directory.
+    /// The names in a directory; none if there is no such directory. A name with blanks is told in
+    /// parts, which read() does not find.
     [[nodiscard]] virtual core::Result<std::vector<std::string>> list(std::string_view path) = 0;
     /// As read(), of the filesystem or tar archive that these bytes are.
     [[nodiscard]] virtual core::Result<EfiFile> read_inside(std::string_view archive,

@@ -29,7 +29,7 @@ constexpr std::string_view kInstall =
     "mode legacy-bios";
 /// shim, its fallback program, the shim that this names, GRUB.
 constexpr int kMaxPrograms = 4;
-constexpr std::size_t kMaxVendors = 64;
+constexpr std::size_t kListLimit = std::size_t{64} << 10;
 
 std::string place_of(std::string_view path) {
     return fmt::format("{}{}", kEfiMount, printable(path));
@@ -137,20 +137,16 @@ class Follower {
         if (!vendors) return {{}, {}, unreadable(vendors.error())};
         std::vector<std::string> named;
         for (const auto& vendor : *vendors) {
-            if (lower(vendor) == "boot" || named.size() > kMaxVendors) continue;
-            for (const std::string_view list : {"BOOTX64.CSV", "BOOT.CSV"}) {
-                const auto directory = fmt::format("/EFI/{}", vendor);
-                const auto file =
-                    files_.read(fmt::format("{}/{}", directory, list), std::size_t{64} << 10);
-                if (!file) return {{}, {}, unreadable(file.error())};
-                if (file->kind != FileKind::regular) continue;
-                const auto text = from_utf16(file->bytes);
-                for (const auto& line : split_lines(text)) {
-                    const auto name = trim(line.body.substr(0, line.body.find(',')));
-                    if (!name.empty()) named.push_back(fmt::format("{}/{}", directory, name));
-                }
-                break;
+            if (lower(vendor) == "boot" || named.size() > 1) continue;
+            const auto directory = fmt::format("/EFI/{}", vendor);
+            const auto is_there = files_.read(directory, 1);
+            if (!is_there) return {{}, {}, unreadable(is_there.error())};
+            if (is_there->kind == FileKind::missing) {
+                return {{}, {}, unproven(path, "a name in /EFI has blanks")};
             }
+            const auto programs = programs_of(directory);
+            if (!programs) return {{}, {}, unreadable(programs.error())};
+            named.insert(named.end(), programs->begin(), programs->end());
         }
         if (named.empty()) {
             return {{},
@@ -167,7 +163,24 @@ class Follower {
         return {named.front(), "BOOTX64.CSV names it", {}};
     }
 
-    EfiStart follow_grub(GrubProgram program) {
+    /// What the list of a vendor's directory names.
+    Result<std::vector<std::string>> programs_of(const std::string& directory) {
+        std::vector<std::string> programs;
+        for (const std::string_view name : {"BOOTX64.CSV", "BOOT.CSV"}) {
+            AMILIFT_TRY(const auto list,
+                        files_.read(fmt::format("{}/{}", directory, name), kListLimit));
+            if (list.kind != FileKind::regular) continue;
+            const auto text = from_utf16(list.bytes);
+            for (const auto& line : split_lines(text)) {
+                const auto program = trim(line.body.substr(0, line.body.find(',')));
+                if (!program.empty()) programs.push_back(fmt::format("{}/{}", directory, program));
+            }
+            break;
+        }
+        return programs;
+    }
+
+    EfiStart follow_grub(const GrubProgram& program) {
         const auto menu = simulate_grub2_efi(root_, disk_with_efi(), program, files_);
         if (!menu) return unreadable(menu.error());
         for (const auto& file : menu->files) {

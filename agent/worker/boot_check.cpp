@@ -13,11 +13,10 @@ using core::Errc;
 using core::fail;
 using core::Result;
 
-/// Is the result to start by UEFI, too?
-bool is_for_uefi(const job::ConversionOptions& options, const image::ImageFacts& facts) {
+/// Is the kernel that boots one that UEFI starts?
+bool has_uefi_kernel(const image::ImageFacts& facts) {
     const auto* kernel = facts.boot_kernel();
-    return options.layout == job::Layout::gpt && kernel != nullptr && kernel->is_64_bit &&
-           kernel->starts_on_efi.value_or(false);
+    return kernel != nullptr && kernel->is_64_bit && kernel->starts_on_efi.value_or(false);
 }
 
 /// What the AMI is registered for.
@@ -25,7 +24,9 @@ std::vector<image::Platform> wanted_platforms(const job::ConversionOptions& opti
                                               const image::ImageFacts& facts) {
     if (options.virtualization == job::Virtualization::paravirtual) return {image::Platform::pv};
     if (options.platform == job::Platform::xen) return {image::Platform::xen};
-    if (!is_for_uefi(options, facts)) return {image::Platform::nitro};
+    if (options.layout != job::Layout::gpt || !has_uefi_kernel(facts)) {
+        return {image::Platform::nitro};
+    }
     return {image::Platform::nitro, image::Platform::nitro_uefi};
 }
 
@@ -50,9 +51,9 @@ bool may_run_on_xen(const image::Readiness& readiness) {
 
 }  // namespace
 
-bool can_boot_by_uefi(const job::ConversionOptions& options, const Inspection& result) {
+bool can_boot_by_uefi(const Inspection& result) {
     const auto& start = result.facts.efi_start;
-    return is_for_uefi(options, result.facts) && start && start->is_proven();
+    return has_uefi_kernel(result.facts) && start && start->is_proven();
 }
 
 Result<> require_ready(const job::ConversionOptions& options, const Inspection& source) {

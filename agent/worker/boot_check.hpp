@@ -11,11 +11,9 @@
 
 namespace amilift::worker {
 
-/// Does the result start by UEFI, besides BIOS? The job asks for an EFI system partition, the
-/// kernel that boots starts from one, and what lies in that leads to it. `result` is the target,
-/// looked at.
-[[nodiscard]] bool can_boot_by_uefi(const job::ConversionOptions& options,
-                                    const Inspection& result);
+/// Does the result start by UEFI, besides BIOS? The kernel that boots starts from there, and what
+/// lies in the EFI system partition leads to it. `result` is the target, looked at.
+[[nodiscard]] bool can_boot_by_uefi(const Inspection& result);
 
 /// Errc::refused, with the id of the reason, when the source is refused on a platform that the
 /// job wants and no conversion mends that. Without `target.platform` the image is to run on Nitro

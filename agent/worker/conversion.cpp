@@ -451,7 +451,7 @@ Result<> look_at_result(const ConversionRequest& request, const std::string& tar
     AMILIFT_TRY(auto proofs,
                 prove_default_entry(request.options, result.plan.inspection, inspection));
     std::ranges::move(proofs, std::back_inserter(result.proofs));
-    result.boots_by_uefi = can_boot_by_uefi(request.options, inspection);
+    result.boots_by_uefi = can_boot_by_uefi(inspection);
     return {};
 }
 

@@ -86,7 +86,7 @@ struct ConversionResult {
     modules::Manifest manifest;
     std::vector<std::string> proofs;  ///< lines of verify()
     dev::CopyStats copy;
-    /// Besides BIOS: the disk has an EFI system partition, and the kernel that boots starts there.
+    /// Besides BIOS: the way from the firmware to the kernel that boots was followed.
     bool boots_by_uefi = false;
 };
 

@@ -28,7 +28,8 @@ std::string said(const core::CommandOutput& output) {
     std::string_view text = output.err;
     constexpr std::string_view kName = "grub-fstest: error: ";
     if (text.starts_with(kName)) text.remove_prefix(kName.size());
-    return image::printable(image::trim(text.substr(0, text.find('\n'))), 200);
+    while (text.ends_with('\n')) text.remove_suffix(1);
+    return image::printable(text, 1000);
 }
 
 }  // namespace
@@ -97,11 +98,13 @@ Result<std::vector<std::string>> EfiPartition::list(std::string_view path) {
     AMILIFT_TRY(const auto output,
                 ask({"grub-fstest", "-c", "1", disk_, "ls", fmt::format("{}{}/", device_, path)},
                     kListLimit));
-    // Blanks separate the names, and may be in one: such a directory is not found.
+    // Blanks separate the names, and may be in one: no file has a part of it as its name.
     std::vector<std::string> names;
-    for (auto name : image::split_words(image::trim(output.out))) {
-        if (name.ends_with('/')) name.remove_suffix(1);
-        if (name != "." && name != "..") names.emplace_back(name);
+    for (const auto& line : image::split_lines(output.out)) {
+        for (auto name : image::split_words(line.body)) {
+            if (name.ends_with('/')) name.remove_suffix(1);
+            if (name != "." && name != "..") names.emplace_back(name);
+        }
     }
     return names;
 }

@@ -130,6 +130,7 @@ TEST_F(FlowTest, AnHvmSourceIsConvertedOnOneVolumeOfItsSnapshot) {
     make_source_hvm();
     auto& source = ec2.images.at(kSource);
     source.boot_mode = "uefi-preferred";
+    worker.outcome->boots_by_uefi = true;
     source.imds_support = "v2.0";
     source.sriov_net_support = "simple";
     const auto record = run();
@@ -152,6 +153,21 @@ TEST_F(FlowTest, AnHvmSourceIsConvertedOnOneVolumeOfItsSnapshot) {
     EXPECT_EQ(registered.block_devices.at(0).volume_size_gib, 8);
     EXPECT_EQ(ec2.volumes.size(), 0U);
     EXPECT_EQ(ec2.snapshots.size(), 1U);
+}
+
+TEST_F(FlowTest, AnHvmSourceThatUefiIsNotSeenToStartIsRegisteredForBios) {
+    make_source_hvm();
+    ec2.images.at(kSource).boot_mode = "uefi-preferred";
+    ec2.images.at(kSource).tpm_support = "v2.0";
+    worker.outcome->boots_by_uefi = false;
+    const auto record = run();
+    ASSERT_TRUE(record) << record.error().message();
+    EXPECT_EQ(record->outcome, Outcome::succeeded) << record->error;
+    EXPECT_EQ(ec2.registered.at(0).boot_mode, "legacy-bios");
+    EXPECT_EQ(ec2.registered.at(0).tpm_support, "") << "EC2 takes it for UEFI only";
+    EXPECT_TRUE(std::ranges::any_of(observer.warnings, [](const std::string& warning) {
+        return warning.find("instead of uefi-preferred") != std::string::npos;
+    }));
 }
 
 TEST_F(FlowTest, AnHvmSourceGetsALargerVolumeOfItsSnapshot) {
@@ -178,6 +194,8 @@ TEST_F(FlowTest, AUefiSourceKeepsItsBootModeAndIsWarnedOf) {
     EXPECT_EQ(ec2.registered.at(0).tpm_support, "v2.0");
     ASSERT_FALSE(observer.warnings.empty());
     EXPECT_NE(observer.warnings[0].find("boot mode uefi"), std::string::npos);
+    EXPECT_NE(observer.warnings.back().find("nothing proves that UEFI starts the new AMI"),
+              std::string::npos);
 }
 
 TEST_F(FlowTest, AnHvmSourceKeepsItsBillingCodes) {

@@ -6,6 +6,7 @@
 
 #include <chrono>
 
+#include "tests/agent/image/efi_samples.hpp"
 #include "tests/agent/worker/partitioned_disk.hpp"
 
 namespace amilift::worker {
@@ -153,6 +154,23 @@ TEST_F(EfiPartitionTest, ReadsTheArchiveOfAProgram) {
     EXPECT_THAT(seen.seen, HasSubstr("memdisk: /grub.cfg"));
 }
 
+TEST_F(EfiPartitionTest, WithShimAndItsFallbackProgramLeadsToWhatTheListNames) {
+    namespace samples = image::samples;
+    make();
+    add(kProgram, samples::shim_program());
+    add("/EFI/BOOT/fbx64.efi", samples::efi_program({{".text", "code"}}));
+    EXPECT_EQ(start().where, "EFI system partition: /EFI/BOOT/fbx64.efi");
+    add("/EFI/debian/BOOTX64.CSV", samples::utf16("shimx64.efi,debian,,This is debian\n"));
+    add("/EFI/vendor/readme", "no boot loader");
+    EXPECT_EQ(start().where, "EFI system partition: /EFI/debian/shimx64.efi");
+    add("/EFI/debian/shimx64.efi", samples::shim_program());
+    add("/EFI/debian/grubx64.efi", grub("(,msdos2)/boot/grub"));
+    auto seen = start();
+    EXPECT_TRUE(seen.is_proven()) << seen.id << ": " << seen.seen;
+    add("/EFI/with blank/BOOTX64.CSV", samples::utf16("shimx64.efi,other\n"));
+    EXPECT_EQ(start().id, "efi-loader-unproven");
+}
+
 TEST_F(EfiPartitionTest, ThatIsDamagedIsAFindingAndNeverAHang) {
     make();
     add(kProgram, std::string(200000, 'x'));
@@ -208,8 +226,9 @@ TEST_F(EfiPartitionTest, OfAConversionIsProven) {
     }
 }
 
-/// A disk that keeps its partitions keeps what lies in them: its AMI is for BIOS.
-TEST_F(EfiPartitionTest, ThatIsKeptPromisesNoUefi) {
+/// A disk that keeps its partitions keeps what lies in them, and the AMI its boot mode only if that
+/// was seen to start the system.
+TEST_F(EfiPartitionTest, ThatIsKeptPromisesUefiOnlyIfItIsProven) {
     make();
     auto result = run();
     ASSERT_TRUE(result) << result.error().message();
@@ -218,7 +237,7 @@ TEST_F(EfiPartitionTest, ThatIsKeptPromisesNoUefi) {
     add(kProgram, grub("(,msdos2)/boot/grub"));
     result = run();
     ASSERT_TRUE(result) << result.error().message();
-    EXPECT_FALSE(result->boots_by_uefi);
+    EXPECT_TRUE(result->boots_by_uefi);
 }
 
 }  // namespace
