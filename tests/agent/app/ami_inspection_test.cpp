@@ -148,6 +148,7 @@ TEST_F(AmiVerdict, IsRefusedWhereUefiHasNothingToStart) {
 
 TEST_F(AmiVerdict, IsRefusedWhereUefiDoesNotComeToTheMenu) {
     root.facts.efi_start = image::EfiStart{"efi-loader-missing", "the file", "is missing", ""};
+    ami.boot_mode = "";
     EXPECT_THAT(verdicts(), ElementsAre(Verdict::ready, Verdict::ready, Verdict::refused));
     ami.boot_mode = "uefi-preferred";
     EXPECT_THAT(verdicts(), ElementsAre(Verdict::ready, Verdict::refused, Verdict::refused));
