@@ -75,14 +75,15 @@ class SafeRoot {
     [[nodiscard]] core::Result<std::vector<std::string>> list(std::string_view path,
                                                               std::size_t limit = 100000) const;
 
-    /// Replaces or creates a regular file atomically: temporary file in the same directory, write,
-    /// fsync, rename, fsync of the directory. A file of several names (hard links) is rewritten
-    /// where it lies instead, which is not atomic, so that it stays one file. Keeps mode, owner,
-    /// extended attributes and the flags d, A and S (chattr(1)) of a replaced file (a new one gets
-    /// `mode_if_new`, root:root, and the directory's SELinux label if it has one), and keeps the
-    /// directory's timestamps. Links are followed inside the image: the file that the link names is
-    /// replaced, the link stays. Fails if the target is no regular file (corrupt) and if a link
-    /// dangles (not_found).
+    /// Replaces or creates a regular file atomically: temporary file without a name in the same
+    /// directory, write, fsync, link as ".amilift-new-INODE", rename, fsync of the directory. No
+    /// file of the guest is touched for that; what a killed write has left is removed. A file of
+    /// several names (hard links) is rewritten where it lies instead, which is not atomic, so that
+    /// it stays one file. Keeps mode, owner, extended attributes and the flags d, A and S
+    /// (chattr(1)) of a replaced file (a new one gets `mode_if_new`, root:root, and the directory's
+    /// SELinux label if it has one), and keeps the directory's timestamps. Links are followed
+    /// inside the image: the file that the link names is replaced, the link stays. Fails if the
+    /// target is no regular file (corrupt) and if a link dangles (not_found).
     [[nodiscard]] core::Result<> write(std::string_view path, std::string_view contents,
                                        std::uint32_t mode_if_new = 0644) const;
     /// Overwrites bytes of a regular file where they lie: its size and its blocks stay, and they
@@ -123,6 +124,9 @@ class SafeRoot {
         std::string name;
     };
     [[nodiscard]] core::Result<Place> place_of(std::string_view path) const;
+    /// Removes what a killed write() has left in this directory.
+    [[nodiscard]] core::Result<> remove_leftovers(const core::Fd& directory,
+                                                  std::string_view path) const;
     [[nodiscard]] core::Result<> rewrite(const std::string& path, std::string_view contents) const;
 
     core::Fd root_;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <limits>
 #include <optional>
 
 #include "image/safe_root.hpp"
@@ -82,6 +83,15 @@ Result<> sync_directory(const Fd& directory, std::string_view path) {
                                 fmt::format("cannot make the change of {} durable", quoted(path)));
     }
     return {};
+}
+
+constexpr std::string_view kTemporary = ".amilift-new-";
+
+/// What a new file is called between its completion and its renaming. A file of the guest's own
+/// does not have the number of its inode in its name; what does was left by an amilift that was
+/// killed in between.
+std::string temporary_name(const struct stat& st) {
+    return fmt::format("{}{}", kTemporary, st.st_ino);
 }
 
 std::string fd_path(const Fd& fd) {
@@ -169,6 +179,24 @@ Result<SafeRoot::Place> SafeRoot::place_of(std::string_view path) const {
     return Place{std::move(directory), std::string(name)};
 }
 
+Result<> SafeRoot::remove_leftovers(const Fd& directory, std::string_view path) const {
+    AMILIFT_TRY(const auto names, list(path, std::numeric_limits<std::size_t>::max()));
+    for (const auto& name : names) {
+        struct stat st{};
+        if (!name.starts_with(kTemporary) ||
+            ::fstatat(directory.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
+            continue;
+        }
+        if (!S_ISREG(st.st_mode) || name != temporary_name(st)) continue;
+        if (::unlinkat(directory.get(), name.c_str(), 0) != 0) {
+            const int saved = errno;
+            return core::fail_errno(
+                saved, fmt::format("cannot remove '{}' from {} of the image", name, quoted(path)));
+        }
+    }
+    return {};
+}
+
 Result<> SafeRoot::write(std::string_view path, std::string_view contents,
                          std::uint32_t mode_if_new) const {
     std::string real(path);
@@ -185,18 +213,18 @@ Result<> SafeRoot::write(std::string_view path, std::string_view contents,
     }
 
     const DirectoryTimes times(place.directory);
-    // The name is ours alone, as one process converts an image: what is there was left by one that
-    // was killed. O_EXCL still refuses a planted link.
-    const std::string temporary = ".amilift-new";
-    ::unlinkat(place.directory.get(), temporary.c_str(), 0);
-    Fd fd(::openat(place.directory.get(), temporary.c_str(),
-                   O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+    AMILIFT_CHECK(remove_leftovers(place.directory, parent_of(real)));
+    // It has no name until it is complete.
+    const Fd fd(::openat(place.directory.get(), ".", O_WRONLY | O_TMPFILE | O_CLOEXEC, 0600));
     if (!fd) {
         const int saved = errno;
         return core::fail_errno(
             saved,
             fmt::format("cannot make a temporary file beside {} of the image", quoted(real)));
     }
+    AMILIFT_TRY(const auto made, stat_fd(fd, real));
+    const auto temporary = temporary_name(made);
+    bool has_name = false;
     auto replace = [&]() -> Result<> {
         AMILIFT_CHECK(core::write_all(fd, contents, real));
         FileStatus wanted = old;
@@ -210,8 +238,20 @@ Result<> SafeRoot::write(std::string_view path, std::string_view contents,
             AMILIFT_CHECK(label_like(place.directory, fd, real));
         }
         if (old.kind == FileKind::regular && old.links > 1) return rewrite(real, contents);
-        if (::fsync(fd.get()) != 0 || ::renameat(place.directory.get(), temporary.c_str(),
-                                                 place.directory.get(), place.name.c_str()) != 0) {
+        if (::fsync(fd.get()) != 0) {
+            const int saved = errno;
+            return core::fail_errno(saved, fmt::format("cannot flush the new {}", quoted(real)));
+        }
+        if (::linkat(AT_FDCWD, fd_path(fd).c_str(), place.directory.get(), temporary.c_str(),
+                     AT_SYMLINK_FOLLOW) != 0) {
+            const int saved = errno;
+            return core::fail_errno(
+                saved, fmt::format("cannot name the new {} '{}'", quoted(real), temporary),
+                saved == EEXIST ? "remove the file of this name from the image" : "");
+        }
+        has_name = true;
+        if (::renameat(place.directory.get(), temporary.c_str(), place.directory.get(),
+                       place.name.c_str()) != 0) {
             const int saved = errno;
             return core::fail_errno(
                 saved, fmt::format("cannot replace {} of the image", quoted(real)),
@@ -220,10 +260,10 @@ Result<> SafeRoot::write(std::string_view path, std::string_view contents,
         }
         return {};
     };
-    const auto replaced = replace();
-    // It is gone where it has been renamed.
-    ::unlinkat(place.directory.get(), temporary.c_str(), 0);
-    if (!replaced) return replaced;
+    if (auto replaced = replace(); !replaced) {
+        if (has_name) ::unlinkat(place.directory.get(), temporary.c_str(), 0);
+        return replaced;
+    }
     return sync_directory(place.directory, real);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "modules/manifest.hpp"
 
+#include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -238,11 +239,24 @@ TEST_F(ManifestTest, OverwritesAFileWhereItLies) {
     EXPECT_FALSE(root.overwrite("/core", 9, bytes));
 }
 
-TEST_F(ManifestTest, WhatAKilledWriteHasLeftIsReplaced) {
-    write_text(tree / ".amilift-new", "half");
+/// It is known by its inode, and what the guest calls alike stays.
+TEST_F(ManifestTest, WhatAKilledWriteHasLeftIsRemoved) {
+    write_text(tree / "left", "whole");
+    struct stat st{};
+    ASSERT_EQ(::stat((tree / "left").c_str(), &st), 0);
+    const auto left = tree / fmt::format(".amilift-new-{}", st.st_ino);
+    std::filesystem::rename(tree / "left", left);
+    const std::array own{tree / ".amilift-new", tree / ".amilift-new-", tree / ".amilift-new-1"};
+    for (const auto& path : own) write_text(path, "the guest's");
+    const auto linked = tree / fmt::format(".amilift-new-{}0", st.st_ino);
+    std::filesystem::create_symlink("left", linked);
     ASSERT_TRUE(manifest.write(root, "m", "/f", "whole"));
-    EXPECT_EQ(read_text(tree / "f"), "whole");
-    EXPECT_FALSE(std::filesystem::exists(tree / ".amilift-new"));
+    ASSERT_TRUE(manifest.write(root, "m", "/f", "again"));
+    EXPECT_EQ(read_text(tree / "f"), "again");
+    EXPECT_FALSE(std::filesystem::exists(left));
+    for (const auto& path : own) EXPECT_EQ(read_text(path), "the guest's") << path;
+    EXPECT_TRUE(std::filesystem::is_symlink(linked));
+    EXPECT_EQ(root.list("/").value().size(), 5U);
 }
 
 TEST_F(ManifestTest, PlaceIsAFileOrNothingBelowDirectories) {
