@@ -229,7 +229,7 @@ TEST_F(EnclosedConversion, MergesABootPartitionForPvGrub) {
                image::bz_image_with(
                    image::pack_gzip(image::elf_with_notes(image::pv_notes())).value(), version));
     write_text(boot + "/grub/menu.lst",
-               "default 0\ntitle x\nroot (hd0,0)\nkernel /vmlinuz-3.2.0 root=/dev/sda2\n");
+               "default 0\ntitle x\nroot (hd0,0)\nkernel /vmlinuz-3.2.0 root=/dev/sda1\n");
     write_text(boot + "/program", "x");
     ASSERT_EQ(::chown((boot + "/program").c_str(), 12, 34), 0);
     ASSERT_EQ(::chmod((boot + "/program").c_str(), 06755), 0);
