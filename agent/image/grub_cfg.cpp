@@ -8,6 +8,7 @@
 #include "image/boot_menu.hpp"
 #include "image/grub_commands.hpp"
 #include "image/grub_environment.hpp"
+#include "image/grub_files.hpp"
 #include "image/grub_items.hpp"
 #include "image/grub_script.hpp"
 #include "image/text_lines.hpp"
@@ -33,21 +34,22 @@ constexpr int kMaxDepth = 32;
 constexpr int kMaxFiles = 64;
 constexpr std::size_t kMaxBlsFiles = 512;
 constexpr std::size_t kEnvBlockBytes = 65536;
-/// Where the tree of a program's own archive begins here.
-constexpr std::string_view kArchiveMount = "memdisk: ";
 
 class Grub2 {
   public:
     Grub2(const SafeRoot& root, const BootDisk& disk, std::span<const FileInstead> instead)
-        : root_(root), disk_(disk), instead_(instead) {}
+        : root_(root), disk_(disk), tree_(root, disk, instead) {}
 
     Grub2(const SafeRoot& root, const BootDisk& disk, const GrubProgram& program, EfiFiles& files)
-        : root_(root), disk_(disk), program_(&program), efi_files_(&files) {}
+        : root_(root),
+          disk_(disk),
+          tree_(root, disk, program.contents.archive, files),
+          program_(&program) {}
 
     Result<BootMenu> run(std::string_view path) {
         menu_.kind = BootMenuKind::grub2;
         menu_.path = std::string(path);
-        AMILIFT_TRY(menu_.text, read_file(menu_.path, kTextLimit));
+        AMILIFT_TRY(menu_.text, tree_.read(menu_.path, kTextLimit));
         start(path);
         AMILIFT_CHECK(run_text(menu_.path, menu_.text));
         return finish();
@@ -161,81 +163,23 @@ class Grub2 {
 
     // --- files -------------------------------------------------------------------------------
 
-    /// Where a file of GRUB's lies in the tree; `device` receives the name of a device that the
-    /// image does not have.
+    /// As GrubFiles::path(), from where the script is.
     [[nodiscard]] std::optional<std::string> file_path(std::string_view name,
                                                        std::string* device = nullptr) const {
-        std::string_view on = env_.get("root");
-        if (name.starts_with('(')) {
-            const auto end = name.find(')');
-            if (end == std::string_view::npos) return std::nullopt;
-            on = name.substr(1, end - 1);
-            name.remove_prefix(end + 1);
-        }
-        if (on == "memdisk" && program_ != nullptr && !program_->contents.archive.empty()) {
-            return fmt::format("{}{}", kArchiveMount, name);
-        }
-        const auto* volume = find_grub2_device(disk_, on);
-        auto path = volume == nullptr ? std::nullopt : tree_path(*volume, name, view());
-        if (!path && device != nullptr) {
-            *device = on.starts_with('(') ? std::string(on) : fmt::format("({})", on);
-        }
-        return path;
+        return tree_.path(name, env_.get("root"), view(), device);
     }
 
     [[nodiscard]] Result<FileStatus> status_of(std::string_view name) {
         const auto path = file_path(name);
         if (!path || !env_.spend(kFileWork)) return FileStatus{};
-        return status_in_tree(*path);
-    }
-
-    [[nodiscard]] Result<FileStatus> status_in_tree(const std::string& path) const {
-        FileStatus status;
-        if (is_efi(path)) {
-            AMILIFT_TRY(const auto file, read_efi(path, 1));
-            status.kind = file.kind;
-            status.size_bytes = file.bytes.size();
-            return status;
-        }
-        auto in_tree = root_.status(path);
-        if (!in_tree && !in_tree.error().is(Errc::io_error)) return status;
-        return in_tree;
-    }
-
-    /// Is it a file of the EFI system partition, or of the archive in the program?
-    [[nodiscard]] bool is_efi(std::string_view path) const {
-        return efi_files_ != nullptr &&
-               (path.starts_with(kEfiMount) || path.starts_with(kArchiveMount));
-    }
-
-    [[nodiscard]] Result<EfiFile> read_efi(std::string_view path, std::size_t limit) const {
-        if (path.starts_with(kEfiMount)) {
-            return efi_files_->read(path.substr(kEfiMount.size()), limit);
-        }
-        return efi_files_->read_inside(program_->contents.archive,
-                                       path.substr(kArchiveMount.size()), limit);
-    }
-
-    Result<std::string> read_file(const std::string& path, std::size_t limit) const {
-        if (is_efi(path)) {
-            AMILIFT_TRY(auto file, read_efi(path, limit + 1));
-            if (file.kind == FileKind::regular && file.bytes.size() <= limit) {
-                return std::move(file.bytes);
-            }
-            return core::fail(Errc::not_found, fmt::format("no file '{}'", printable(path)));
-        }
-        if (!instead_.empty()) {
-            const auto real = root_.resolve(path);
-            if (const auto* text = real ? text_instead(instead_, *real) : nullptr) return *text;
-        }
-        return root_.read(path, limit);
+        return tree_.status(*path);
     }
 
     /// Absent for what cannot be read.
     Result<std::optional<std::string>> read(std::string_view name, std::size_t limit) {
         const auto path = file_path(name);
         if (!path || !env_.spend(kFileWork)) return std::nullopt;
-        auto text = read_file(*path, limit);
+        auto text = tree_.read(*path, limit);
         if (text) {
             (void)env_.spend(text->size());
             return *std::move(text);
@@ -493,7 +437,7 @@ class Grub2 {
             if (wanted.what == SearchFor::file) {
                 const auto path = tree_path(volume, wanted.name, view());
                 if (!path || !env_.spend(kFileWork)) continue;
-                AMILIFT_TRY(const auto status, status_in_tree(*path));
+                AMILIFT_TRY(const auto status, tree_.status(*path));
                 found = status.kind == FileKind::regular;
             }
             if (!found) continue;
@@ -680,7 +624,7 @@ class Grub2 {
     Result<> add_bls(const std::string& directory, const std::string& name) {
         const auto path = fmt::format("{}/{}", directory, name);
         if (!env_.spend(kFileWork)) return {};
-        auto text = read_file(path, std::size_t{64} << 10);
+        auto text = tree_.read(path, std::size_t{64} << 10);
         if (!text) {
             if (text.error().is(Errc::io_error)) return std::unexpected(std::move(text).error());
             return {};
@@ -735,25 +679,8 @@ class Grub2 {
 
     // --- the choice --------------------------------------------------------------------------
 
-    /// What makes each entry the default; `above` are the submenus that it is in.
-    void name_choices(const std::vector<MenuItem>& items, const std::string& above) {
-        for (std::size_t i = 0; i < items.size(); ++i) {
-            const auto& item = items[i];
-            const auto& name = item.id.empty() ? item.title : item.id;
-            const bool is_plain = std::ranges::all_of(name, [](char c) {
-                return c >= ' ' && c <= '~' &&
-                       std::string_view("\"'`$\\>#;").find(c) == std::string_view::npos;
-            });
-            // Its number changes with each kernel that is installed.
-            const bool is_name = is_plain && name == trim(name) && find_item(items, name) == i;
-            const auto choice = above + (is_name ? name : fmt::format("{}", i));
-            if (item.entry) menu_.entries[*item.entry].choice = choice;
-            name_choices(item.items, choice + ">");
-        }
-    }
-
     void choose() {
-        name_choices(items_, "");
+        name_choices(items_, "", menu_.entries);
         if (!menu_.legacy_menu.empty() || menu_.entries.empty()) return;
         const auto& wanted = env_.get("default");
         if (!wanted.empty() && !find_item(items_, wanted)) {
@@ -777,9 +704,8 @@ class Grub2 {
 
     const SafeRoot& root_;
     const BootDisk& disk_;
-    std::span<const FileInstead> instead_;
+    GrubFiles tree_;
     const GrubProgram* program_ = nullptr;  ///< null: started by a BIOS
-    EfiFiles* efi_files_ = nullptr;         ///< null: started by a BIOS
     BootMenu menu_;
     grub_script::Environment env_;
     std::map<std::string, std::shared_ptr<const Block>, std::less<>> functions_;

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "image/grub_items.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
+
+#include "image/text_lines.hpp"
 
 namespace amilift::image::grub_script {
 namespace {
@@ -61,6 +65,22 @@ std::optional<std::size_t> follow(const std::vector<MenuItem>& top, std::string_
         items = &item.items;
     }
     return std::nullopt;
+}
+
+void name_choices(const std::vector<MenuItem>& items, const std::string& above,
+                  std::vector<BootEntry>& entries) {
+    for (std::size_t i = 0; i < items.size(); ++i) {
+        const auto& item = items[i];
+        const auto& name = item.id.empty() ? item.title : item.id;
+        const bool is_plain = std::ranges::all_of(name, [](char c) {
+            return c >= ' ' && c <= '~' &&
+                   std::string_view("\"'`$\\>#;").find(c) == std::string_view::npos;
+        });
+        const bool is_name = is_plain && name == trim(name) && find_item(items, name) == i;
+        const auto choice = above + (is_name ? name : fmt::format("{}", i));
+        if (item.entry) entries[*item.entry].choice = choice;
+        name_choices(item.items, choice + ">", entries);
+    }
 }
 
 }  // namespace amilift::image::grub_script

@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "image/boot_menu.hpp"
+
 namespace amilift::image::grub_script {
 
 /// One item of a menu: an entry, or a submenu with items of its own.
@@ -27,5 +29,11 @@ struct MenuItem {
 /// not look into, and of a menu without such an item. Absent if there is no entry.
 [[nodiscard]] std::optional<std::size_t> follow(const std::vector<MenuItem>& top,
                                                 std::string_view name);
+
+/// Fills BootEntry::choice of the entries that `items` lead to: the id or title of each if it is
+/// the only one of that name and needs no quotes, else its number, which changes with each kernel
+/// that is installed. `above`: "submenu>", of the submenus that they are in.
+void name_choices(const std::vector<MenuItem>& items, const std::string& above,
+                  std::vector<BootEntry>& entries);
 
 }  // namespace amilift::image::grub_script
