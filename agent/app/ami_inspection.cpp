@@ -16,7 +16,7 @@
 #include "core/command.hpp"
 #include "flow/look.hpp"
 #include "flow/preflight.hpp"
-#include "image/menu.hpp"
+#include "image/pv_boot.hpp"
 #include "worker/client.hpp"
 
 namespace amilift::app {
@@ -53,8 +53,7 @@ std::string look_id(const std::string& instance, const core::Clock& clock) {
 
 /// What PV-GRUB would start; null where that is not known.
 const image::Kernel* paravirtual_kernel(const image::ImageFacts& facts) {
-    if (facts.menu_kind != image::BootMenuKind::grub_legacy) return nullptr;
-    const auto entry = image::default_entry(facts.menu);
+    const auto entry = image::pv_grub_entry(facts);
     if (!entry || *entry >= facts.kernel_of_entry.size()) return nullptr;
     const auto kernel = facts.kernel_of_entry[*entry];
     return kernel ? &facts.kernels[*kernel] : nullptr;
@@ -126,9 +125,10 @@ std::vector<AmiFinding> ami_findings(const aws::Image& ami, const image::ImageFa
     using image::Verdict;
     std::vector<AmiFinding> findings;
     const auto add = [&](Verdict verdict, std::vector<Platform> platforms, Severity severity,
-                         const char* id, std::string seen, const char* consequence,
-                         const char* action) {
-        findings.push_back({{severity, id, ami.id, std::move(seen), consequence, action},
+                         std::string id, std::string seen, std::string consequence,
+                         std::string action) {
+        findings.push_back({{severity, std::move(id), ami.id, std::move(seen),
+                             std::move(consequence), std::move(action)},
                             verdict,
                             std::move(platforms)});
     };
@@ -191,20 +191,33 @@ std::vector<AmiFinding> ami_findings(const aws::Image& ami, const image::ImageFa
             "its kernel is an AKI and not in the image: another one boots after a conversion",
             "boot the image's own kernel through PV-GRUB first");
     }
-    // Xen instance types have a BIOS only: "uefi-preferred" does not concern them.
+    // Xen instance types have a BIOS only: "uefi-preferred" does not concern them. Of the others,
+    // those that have UEFI use it.
+    const auto cannot_start = [&](const std::string& id, std::string seen,
+                                  std::string consequence) {
+        const bool has_bios = ami.boot_mode == "uefi-preferred";
+        const std::string action = has_bios ? "a converted AMI gets the boot mode legacy-bios"
+                                            : "register the AMI with another boot mode";
+        add(Verdict::refused, {Platform::nitro_uefi}, Severity::warning, id, seen, consequence,
+            action);
+        if (has_bios) {
+            add(Verdict::repairable, {Platform::nitro}, Severity::warning, id, std::move(seen),
+                std::move(consequence), action);
+        }
+    };
     const bool by_uefi = ami.boot_mode.starts_with("uefi");
     const auto& start = facts.efi_start;
     if (by_uefi && !facts.disk.has_system_partition) {
-        add(Verdict::refused, nitro, Severity::warning, "uefi-without-partition",
-            fmt::format("the AMI has the boot mode {}, its root no EFI system partition",
-                        ami.boot_mode),
-            "UEFI has nothing to start", "register the AMI with another boot mode");
+        cannot_start("uefi-without-partition",
+                     fmt::format("the AMI has the boot mode {}, its root no EFI system partition",
+                                 ami.boot_mode),
+                     "UEFI has nothing to start");
     } else if (by_uefi && start && !start->is_proven()) {
-        add(Verdict::refused, nitro, Severity::warning, "uefi-start-unproven",
+        cannot_start(
+            "uefi-start-unproven",
             fmt::format("the AMI has the boot mode {}, and {}: {}", ami.boot_mode, start->where,
                         start->seen),
-            "if it starts by UEFI, then by variables that an AMI may carry and nobody can look at",
-            "register the AMI with another boot mode");
+            "if it starts by UEFI, then by variables that an AMI may carry and nobody can look at");
     }
     if (ami.boot_mode == "uefi") {
         add(Verdict::refused, {Platform::xen, Platform::nitro}, Severity::info, "boot-mode",

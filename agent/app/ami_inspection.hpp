@@ -40,8 +40,8 @@ struct AmiFinding {
 /// What the AMI's settings say against what its root has, and against a platform. Ids:
 /// "ami-is-hvm", "ami-is-paravirtual", "not-64-bit", "aki-does-not-fit", "ena-not-set",
 /// "ena-not-proven", "billing-codes", "kernel-id", "ramdisk-id", "uefi-without-partition",
-/// "boot-mode". Sources: the EC2 user guide on boot modes, on virtualization types and on enhanced
-/// networking.
+/// "uefi-start-unproven", "boot-mode". Sources: the EC2 user guide on boot modes, on virtualization
+/// types and on enhanced networking.
 [[nodiscard]] std::vector<AmiFinding> ami_findings(const aws::Image& ami,
                                                    const image::ImageFacts& facts);
 

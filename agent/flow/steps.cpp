@@ -178,10 +178,11 @@ Result<> preflight(Run& run) {
     const bool paravirtual = run.job->conversion.virtualization == job::Virtualization::paravirtual;
     AMILIFT_CHECK(check_source(*source, run.job->conversion));
     if (source->boot_mode == "uefi" && !paravirtual) {
-        run.say(Update::Kind::warning,
-                fmt::format("AMI '{}' has the boot mode uefi, which the new AMI keeps; what is "
-                            "followed and proven is what a BIOS would start",
-                            source->id));
+        run.say(
+            Update::Kind::warning,
+            fmt::format("AMI '{}' has the boot mode uefi, which the new AMI keeps: EC2 starts it "
+                        "by UEFI only",
+                        source->id));
     }
     if (paravirtual) {
         AMILIFT_TRY(auto aki, choose_aki(run.services.ec2, run.job->target.aki,

@@ -145,12 +145,12 @@ void choose_boot_mode_without_uefi(Run& run, const std::string& source_mode) {
         run.record.boot_mode = "legacy-bios";
         run.say(Update::Kind::warning,
                 fmt::format("nothing proves that UEFI starts the new AMI: it gets the boot mode "
-                            "legacy-bios instead of {}; 'amilift inspect' says why",
+                            "legacy-bios instead of {}; the conversion has told why",
                             source_mode));
     } else if (source_mode == "uefi") {
         run.say(Update::Kind::warning,
-                "nothing proves that UEFI starts the new AMI, which keeps the boot mode uefi; "
-                "'amilift inspect' says why");
+                "nothing proves that UEFI starts the new AMI, which keeps the boot mode uefi; the "
+                "conversion has told why");
     }
 }
 

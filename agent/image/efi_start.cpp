@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -12,6 +13,8 @@
 #include "image/boot_menu.hpp"
 #include "image/efi_loader.hpp"
 #include "image/facts.hpp"
+#include "image/fstab.hpp"
+#include "image/kernel_arguments.hpp"
 #include "image/text_lines.hpp"
 
 namespace amilift::image {
@@ -33,6 +36,17 @@ constexpr std::size_t kListLimit = std::size_t{64} << 10;
 
 std::string place_of(std::string_view path) {
     return fmt::format("{}{}", kEfiMount, printable(path));
+}
+
+/// Do both entries start the same system? Consoles and time-outs may differ: a conversion sets them
+/// in the image's menu, and in no file of an EFI system partition.
+bool starts_the_same(const BootEntry& a, const BootEntry& b) {
+    constexpr std::array<std::string_view, 6> kKeys{"root", "rootflags",   "rootfstype",
+                                                    "init", "net.ifnames", "biosdevname"};
+    return !a.kernel.empty() && a.other_disk.empty() && a.kernel == b.kernel &&
+           a.initrds == b.initrds && std::ranges::all_of(kKeys, [&](std::string_view key) {
+               return last_value(a.arguments, key) == last_value(b.arguments, key);
+           });
 }
 
 std::string directory_of(std::string_view path) {
@@ -187,6 +201,17 @@ class Follower {
             if (file != place_of(program.path)) way_.push_back(file);
         }
         if (menu->entries.empty() && menu->legacy_menu.empty()) return without_menu(program, *menu);
+        if (const auto* entry = entry_on_partition(*menu)) {
+            const auto root = last_value(entry->arguments, "root").value_or("");
+            if (is_unstable_device(root)) {
+                return refuse("efi-menu-differs", entry->where,
+                              fmt::format("its entry says root={}, which is called otherwise on "
+                                          "Nitro; no conversion edits files there",
+                                          printable(root)),
+                              "name the root by its UUID there, or register the AMI with the boot "
+                              "mode legacy-bios");
+            }
+        }
         if (is_menu_of_image(*menu)) {
             return {{}, place_of(kEfiProgram), fmt::format("{}", fmt::join(way_, ", then ")), {}};
         }
@@ -229,6 +254,13 @@ class Follower {
                       fmt::format("GRUB comes to no menu: {}", fmt::join(seen, "; ")));
     }
 
+    /// What is started by itself, if a file of the EFI system partition says so.
+    static const BootEntry* entry_on_partition(const BootMenu& menu) {
+        if (!menu.legacy_menu.empty() || menu.order.empty()) return nullptr;
+        const auto& entry = menu.entries[menu.order.front()];
+        return entry.where.starts_with(kEfiMount) ? &entry : nullptr;
+    }
+
     /// Does it start by itself what a BIOS starts? Then the rest is judged already.
     [[nodiscard]] bool is_menu_of_image(const BootMenu& menu) const {
         if (!menu.legacy_menu.empty()) {
@@ -239,10 +271,7 @@ class Follower {
         if (menu.order.empty()) return false;
         const auto& chosen = menu.entries[menu.order.front()];
         const auto is_same = [&](std::size_t index) {
-            const auto& entry = facts_.boot_entries[index];
-            return !chosen.kernel.empty() && chosen.other_disk.empty() &&
-                   chosen.kernel == entry.kernel && chosen.initrds == entry.initrds &&
-                   chosen.arguments == entry.arguments;
+            return starts_the_same(chosen, facts_.boot_entries[index]);
         };
         return (facts_.boot_entry && is_same(*facts_.boot_entry)) ||
                (!facts_.boot_order.empty() && is_same(facts_.boot_order.front()));

@@ -29,6 +29,7 @@ constexpr std::size_t kNodeWork = 256;
 /// Of each question to the filesystem, so that a script can ask some thousand times, not for hours.
 constexpr std::size_t kFileWork = std::size_t{8} << 10;
 constexpr std::size_t kNameWork = 64;
+constexpr std::size_t kRegexpWork = std::size_t{64} << 10;
 constexpr std::size_t kArgumentBytes = std::size_t{16} << 10;
 constexpr int kMaxDepth = 32;
 constexpr int kMaxFiles = 64;
@@ -346,6 +347,7 @@ class Grub2 {
         } else if (name.starts_with("search")) {
             AMILIFT_CHECK(search(words));
         } else if (name == "regexp") {
+            if (!env_.spend(kRegexpWork)) return {};
             const auto match = grub_script::run_regexp(words);
             env_.set_status(match.matches);
             for (const auto& [variable, value] : match.variables) env_.set(variable, value);

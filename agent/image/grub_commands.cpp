@@ -128,7 +128,8 @@ Search parse_search(const std::vector<std::string>& words) {
             search.variable = "root";
         } else if (word.starts_with("--set=")) {
             search.variable = words[i].substr(6);
-        } else if (word == "--hint" || word == "-h") {
+        } else if ((word.starts_with("--hint") && word.find('=') == std::string_view::npos) ||
+                   word == "-h") {
             ++i;
         } else if (!word.starts_with('-') && search.name.empty()) {
             search.name = words[i];
@@ -137,8 +138,33 @@ Search parse_search(const std::vector<std::string>& words) {
     return search;
 }
 
+namespace {
+
+/// May it be compiled and run in little time and memory? A back reference makes the search
+/// exponential, a repeated group the compiled expression: regcomp(3) copies what is repeated, with
+/// the copies inside of it.
+bool is_cheap(std::string_view expression) {
+    constexpr std::size_t kMaxBytes = 128;
+    if (expression.size() > kMaxBytes) return false;
+    bool is_escaped = false;
+    char before = 0;
+    for (const char c : expression) {
+        if (c == '{' || (is_escaped && c >= '0' && c <= '9')) return false;
+        const bool repeats = !is_escaped && (c == '+' || c == '*' || c == '?');
+        if (repeats && std::string_view(")+*?").find(before) != std::string_view::npos) {
+            return false;
+        }
+        // "\\)" is a letter.
+        before = is_escaped ? 'x' : c;
+        is_escaped = c == '\\' && !is_escaped;
+    }
+    return true;
+}
+
+}  // namespace
+
 Match run_regexp(const std::vector<std::string>& words) {
-    constexpr std::size_t kMaxBytes = 1024;
+    constexpr std::size_t kMaxTextBytes = 1024;
     constexpr std::size_t kMaxGroups = 10;
     std::vector<std::string> wanted;
     std::size_t at = 1;
@@ -154,12 +180,7 @@ Match run_regexp(const std::vector<std::string>& words) {
     if (at + 2 != words.size()) return {};
     const auto& expression = words[at];
     const auto& text = words[at + 1];
-    bool is_escaped = false;
-    for (const char c : expression) {
-        if (c == '{' || (is_escaped && c >= '0' && c <= '9')) return {};
-        is_escaped = c == '\\' && !is_escaped;
-    }
-    if (expression.size() > kMaxBytes || text.size() > kMaxBytes) return {};
+    if (!is_cheap(expression) || text.size() > kMaxTextBytes) return {};
     regex_t compiled;
     if (::regcomp(&compiled, expression.c_str(), REG_EXTENDED) != 0) return {};
     std::array<regmatch_t, kMaxGroups> groups{};
@@ -185,6 +206,30 @@ Match run_regexp(const std::vector<std::string>& words) {
     return match;
 }
 
+namespace {
+
+/// Has the line a sign of GRUB's full syntax, outside of quotes and of "${name}"?
+bool has_script_syntax(std::string_view line) {
+    char quote = 0;
+    for (std::size_t i = 0; i < line.size(); ++i) {
+        const char c = line[i];
+        if (quote != 0) {
+            if (c == quote) quote = 0;
+        } else if (c == '\\') {
+            ++i;
+        } else if (c == '"' || c == '\'') {
+            quote = c;
+        } else if (c == '$' && i + 1 < line.size() && line[i + 1] == '{') {
+            i = std::min(line.find('}', i), line.size());
+        } else if (std::string_view(";|&<>{}").find(c) != std::string_view::npos) {
+            return true;
+        }
+    }
+    return false;
+}
+
+}  // namespace
+
 std::string rescue_commands(std::string_view text) {
     constexpr std::array<std::string_view, 16> kReserved{
         "if", "then", "elif",     "else",      "fi",      "for", "while", "until",
@@ -195,7 +240,7 @@ std::string rescue_commands(std::string_view text) {
         // Such a word is a command that it does not have, and a separator a part of a word.
         const bool is_known = !words.empty() &&
                               std::ranges::find(kReserved, words[0]) == kReserved.end() &&
-                              line.body.find_first_of(";|&<>{}") == std::string_view::npos;
+                              !has_script_syntax(line.body);
         if (is_known) out += line.body;
         out += '\n';
     }

@@ -37,8 +37,9 @@ struct Match {
     bool matches = false;
     std::vector<std::pair<std::string, std::string>> variables;  ///< to be set, if it matches
 };
-/// `regexp`: no match where GRUB would complain, and for an expression that could take long: one
-/// with a back reference or a number of repetitions.
+/// `regexp`: no match where GRUB would complain, and for an expression that could take long or much
+/// memory: one with a back reference, a number of repetitions or a repeated group, or of more than
+/// 128 bytes.
 [[nodiscard]] Match run_regexp(const std::vector<std::string>& words);
 
 /// What is left of the commands in a core image when its rescue parser has read them: it knows

@@ -251,6 +251,12 @@ class Chooser {
 
 }  // namespace
 
+std::optional<std::size_t> pv_grub_entry(const ImageFacts& facts) {
+    if (!facts.pv_entries.empty()) return facts.pv_entries.front();
+    if (facts.menu_kind != BootMenuKind::grub_legacy) return std::nullopt;
+    return default_entry(facts.menu);
+}
+
 bool is_menu_path(std::string_view path) {
     return path.starts_with('/') && std::ranges::all_of(path, [](char c) {
                return static_cast<unsigned char>(c) > ' ' && c != '\x7f' && c != '(' && c != '\\';

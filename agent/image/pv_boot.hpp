@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string_view>
 
 #include "core/result.hpp"
@@ -20,6 +21,10 @@ namespace amilift::image {
 /// "aki-does-not-fit" for another architecture, "kernel-missing", "no-bootable-entry".
 [[nodiscard]] core::Result<> choose_pv_boot(const SafeRoot& root, ImageFacts& facts,
                                             std::string_view architecture);
+
+/// The entry that PV-GRUB starts: the one that choose_pv_boot() has found, else the default of a
+/// GRUB 0.97 menu, which is all that PV-GRUB reads. Absent: there is none.
+[[nodiscard]] std::optional<std::size_t> pv_grub_entry(const ImageFacts& facts);
 
 /// A menu of more than that has copies of the same kernels.
 inline constexpr std::size_t kMaxPvEntries = 24;

@@ -11,6 +11,7 @@
 #include "image/fstab.hpp"
 #include "image/guest_findings.hpp"
 #include "image/kernel_arguments.hpp"
+#include "image/pv_boot.hpp"
 #include "image/root_disk.hpp"
 #include "image/root_name.hpp"
 #include "image/text_lines.hpp"
@@ -113,20 +114,13 @@ class Assessor {
             out.entries.push_back(std::move(entry));
         }
         take_over(out, facts_.boot_entry, hvm());
-        take_over(out, pv_entry(), {Platform::pv});
+        take_over(out, pv_grub_entry(facts_), {Platform::pv});
         return out;
     }
 
   private:
     /// It is converted for PV-GRUB: the root is to be one filesystem, with a menu of its own.
     [[nodiscard]] bool becomes_paravirtual() const { return !facts_.pv_entries.empty(); }
-
-    /// What PV-GRUB would start: it reads a GRUB 0.97 menu and nothing else.
-    [[nodiscard]] std::optional<std::size_t> pv_entry() const {
-        if (becomes_paravirtual()) return facts_.pv_entries.front();
-        if (facts_.menu_kind != BootMenuKind::grub_legacy) return std::nullopt;
-        return default_entry(facts_.menu);
-    }
 
     /// The reasons of the entry that boots are reasons of the image.
     static void take_over(Readiness& readiness, std::optional<std::size_t> index,
@@ -184,7 +178,7 @@ class Assessor {
             add(verdicts, {Platform::pv},
                 {Verdict::refused, "no-menu", "",
                  "the image has no menu.lst, which is all that PV-GRUB reads", "run it as HVM"});
-        } else if (!pv_entry()) {
+        } else if (!pv_grub_entry(facts_)) {
             add(verdicts, {Platform::pv},
                 {Verdict::refused, "no-bootable-entry", facts_.menu_path, "the menu has no entry",
                  "add one for the kernel that is installed"});
@@ -391,6 +385,16 @@ class Assessor {
         return (device && device->partition > 1) || names_partition(root);
     }
 
+    /// Is it a name that a kernel of one age or another gives to the root of a paravirtual guest,
+    /// which is one filesystem?
+    static bool is_root_of_pv(std::string_view root) {
+        constexpr std::array<std::string_view, 4> kDisks{"/dev/sda", "/dev/hda", "/dev/xvda",
+                                                         "/dev/xvde"};
+        const auto device = parse_device_name(root);
+        return device && device->partition == 1 &&
+               std::ranges::find(kDisks, device->disk) != kDisks.end();
+    }
+
     /// The kernel finds its root by the name that it gives to the first disk there, or not at all.
     void judge_device_without_initrd(const BootEntry& entry, const Kernel& kernel,
                                      const std::string& root, const std::string& seen,
@@ -409,7 +413,7 @@ class Assessor {
         constexpr std::string_view kNvme = "/dev/nvme0n1";
         constexpr std::string_view kXen = "/dev/xvda";
         if (root != partition_device(kNvme, partition)) not_found_on(nitro(), kNvme, partition);
-        if (is_gone_on_pv(root)) {
+        if (becomes_paravirtual() ? !is_root_of_pv(root) : is_gone_on_pv(root)) {
             not_found_on({Platform::pv}, kXen, becomes_paravirtual() ? 1 : partition);
         }
         // Without the driver there is another reason. What is no partition by its name (/dev/md0)

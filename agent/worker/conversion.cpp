@@ -442,7 +442,9 @@ Result<> verify(const ConversionRequest& request, const std::string& target_path
 }
 
 Result<> look_at_result(const ConversionRequest& request, const std::string& target_path,
-                        core::CommandRunner& commands, ConversionResult& result) {
+                        core::CommandRunner& commands, ConversionObserver& observer,
+                        ConversionResult& result) {
+    // What is found of the image was told before.
     ConversionObserver silent;
     AMILIFT_TRY(auto image,
                 SourceImage::open({target_path, {}}, commands, silent, JournalReplay::never));
@@ -452,6 +454,10 @@ Result<> look_at_result(const ConversionRequest& request, const std::string& tar
                 prove_default_entry(request.options, result.plan.inspection, inspection));
     std::ranges::move(proofs, std::back_inserter(result.proofs));
     result.boots_by_uefi = can_boot_by_uefi(inspection);
+    if (const auto& start = inspection.facts.efi_start; start && !start->is_proven()) {
+        observer.on_finding({image::Severity::warning, start->id, start->where, start->seen,
+                             "nothing proves that UEFI starts the result", start->action});
+    }
     return {};
 }
 
@@ -569,7 +575,7 @@ Result<ConversionResult> convert(const ConversionRequest& request, core::Command
     // A device that we hold open is in use for whoever looks at it.
     if (target->disk().is_block_device()) target.reset();
     if (!is_paravirtual(request.options)) {
-        AMILIFT_CHECK(look_at_result(request, path, commands, result));
+        AMILIFT_CHECK(look_at_result(request, path, commands, observer, result));
     }
     if (target) AMILIFT_CHECK(target->keep());
     return result;

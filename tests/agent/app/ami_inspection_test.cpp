@@ -141,7 +141,7 @@ TEST_F(AmiVerdict, IsRefusedWhereUefiHasNothingToStart) {
     ami.boot_mode = "";
     EXPECT_THAT(verdicts(), ElementsAre(Verdict::ready, Verdict::ready, Verdict::refused));
     ami.boot_mode = "uefi-preferred";
-    EXPECT_THAT(verdicts(), ElementsAre(Verdict::ready, Verdict::refused, Verdict::refused));
+    EXPECT_THAT(verdicts(), ElementsAre(Verdict::ready, Verdict::repairable, Verdict::refused));
     ami.boot_mode = "uefi";
     EXPECT_THAT(verdicts(), ElementsAre(Verdict::refused, Verdict::refused, Verdict::refused));
 }
@@ -151,7 +151,7 @@ TEST_F(AmiVerdict, IsRefusedWhereUefiDoesNotComeToTheMenu) {
     ami.boot_mode = "";
     EXPECT_THAT(verdicts(), ElementsAre(Verdict::ready, Verdict::ready, Verdict::refused));
     ami.boot_mode = "uefi-preferred";
-    EXPECT_THAT(verdicts(), ElementsAre(Verdict::ready, Verdict::refused, Verdict::refused));
+    EXPECT_THAT(verdicts(), ElementsAre(Verdict::ready, Verdict::repairable, Verdict::refused));
     const auto report = report_on(Platform::nitro, {ami, root});
     EXPECT_EQ(report.readiness.on(Platform::nitro).reasons.front().id, "uefi-start-unproven");
     EXPECT_EQ(report.readiness.on(Platform::nitro).reasons.front().seen,

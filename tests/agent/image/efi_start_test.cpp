@@ -198,7 +198,7 @@ TEST_F(EfiStartTest, IsProvenOnlyForTheEntryThatABiosStarts) {
     EXPECT_THAT(start.seen, HasSubstr("EFI system partition: /EFI/x/grub.cfg"));
     config = kMenu;
     EXPECT_TRUE(follow().is_proven());
-    config.replace(config.find("ro\n initrd"), 2, "rw");
+    config.replace(config.find("/boot/initrd-1"), 14, "/boot/initrd-2");
     EXPECT_EQ(follow().id, "efi-menu-differs");
 }
 
@@ -269,6 +269,38 @@ TEST_F(EfiStartTest, ReadsAnEarlyConfigurationWithRegexp) {
                                 "set root=\"$disk,gpt1\"\nset prefix=($root)/boot/grub\n");
     const auto start = follow();
     EXPECT_TRUE(start.is_proven()) << start.id << ": " << start.seen;
+}
+
+/// A conversion sets consoles in the menu of the image only.
+TEST_F(EfiStartTest, MayDifferInWhatDoesNotDecideWhatStarts) {
+    esp_.files[kProgram] = grub("/EFI/x");
+    const auto entry = [&](std::string_view arguments) {
+        esp_.files["/efi/x/grub.cfg"] =
+            "search --fs-uuid --set=root 11-22\nmenuentry 'own' { linux /boot/vmlinuz-1 " +
+            std::string(arguments) + "\n initrd /boot/initrd-1 }\n";
+        return follow();
+    };
+    EXPECT_TRUE(entry("root=UUID=11-22 ro console=ttyS0 quiet").is_proven());
+    EXPECT_EQ(entry("root=UUID=11-33 ro").id, "efi-menu-differs");
+    EXPECT_EQ(entry("root=UUID=11-22 ro net.ifnames=0").id, "efi-menu-differs");
+    EXPECT_EQ(entry("root=UUID=11-22 ro init=/bin/sh").id, "efi-menu-differs");
+}
+
+/// Nothing edits an entry that lies on the partition.
+TEST_F(EfiStartTest, NeedsARootThatKeepsItsNameWhereNothingEditsIt) {
+    tree_.file(
+        "/boot/grub/grub.cfg",
+        "menuentry 'one' { linux /boot/vmlinuz-1 root=/dev/sda1 ro\n initrd /boot/initrd-1 }\n");
+    esp_.files[kProgram] = grub("/EFI/x");
+    esp_.files["/efi/x/grub.cfg"] =
+        "search --fs-uuid --set=root 11-22\n"
+        "menuentry 'own' { linux /boot/vmlinuz-1 root=/dev/sda1 ro\n initrd /boot/initrd-1 }\n";
+    const auto start = follow();
+    EXPECT_EQ(start.id, "efi-menu-differs");
+    EXPECT_THAT(start.where, HasSubstr("/EFI/x/grub.cfg:"));
+    EXPECT_THAT(start.seen, HasSubstr("root=/dev/sda1"));
+    esp_.files["/efi/x/grub.cfg"] = "search.fs_uuid 11-22 root\nconfigfile /boot/grub/grub.cfg\n";
+    EXPECT_TRUE(follow().is_proven());
 }
 
 }  // namespace

@@ -324,6 +324,9 @@ TEST_F(Paravirtual, RefusesARootThatNothingFinds) {
              {"/dev/sda2", "root-device-name"},
              {"/dev/xvda2", "root-device-name"},
              {"/dev/nvme0n1p1", "root-device-name"},
+             {"/dev/sdb1", "root-device-name"},
+             {"/dev/xvda", "root-device-name"},
+             {"/dev/mapper/vg-root", "root-device-name"},
              {"PARTUUID=11223344-02", "root-device-name"},
              {"PARTUUID=11223344-07", "root-other-filesystem"}}) {
         with(root, false);
