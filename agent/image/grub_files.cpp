@@ -27,7 +27,11 @@ std::optional<std::string> GrubFiles::path(std::string_view name, std::string_vi
         on = name.substr(1, end - 1);
         name.remove_prefix(end + 1);
     }
-    if (on == "memdisk" && !archive_.empty()) return fmt::format("{}{}", kArchiveMount, name);
+    if (on == "memdisk" && !archive_.empty()) {
+        // A name without a slash is a list of blocks for GRUB.
+        if (!name.starts_with('/')) return std::nullopt;
+        return fmt::format("{}{}", kArchiveMount, name);
+    }
     const auto* volume = find_grub2_device(disk_, on);
     auto path = volume == nullptr ? std::nullopt : tree_path(*volume, name, view);
     if (!path && device != nullptr) {

@@ -262,6 +262,12 @@ TEST_F(EfiStartTest, FollowsAConfigurationInsideOfTheProgram) {
     EXPECT_EQ(follow().id, "efi-menu-differs") << "the prefix comes first";
 }
 
+TEST_F(EfiStartTest, TakesANameWithoutASlashForNoFile) {
+    esp_.files[kProgram] = grub("/EFI/debian", "normal (memdisk)grub.cfg\n", "archive");
+    esp_.in_archive["grub.cfg"] = kMenu;
+    EXPECT_EQ(follow().id, "efi-config-missing");
+}
+
 /// What amilift itself writes.
 TEST_F(EfiStartTest, ReadsAnEarlyConfigurationWithRegexp) {
     esp_.files[kProgram] = grub("/gone",
