@@ -4,8 +4,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <optional>
+#include <utility>
 #include <vector>
 
 namespace amilift::image {
@@ -175,6 +177,10 @@ bool read_module_area(std::string_view section, EfiProgram& program) {
     return true;
 }
 
+/// What shim starts, and its fallback program: as its makers name them, and as SUSE does.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 2> kShimNames{
+    {{"grubx64.efi", "fbx64.efi"}, {"grub.efi", "fallback.efi"}}};
+
 /// An ASCII text as UEFI programs have theirs: in UTF-16.
 std::string utf16(std::string_view text) {
     std::string wide;
@@ -207,11 +213,13 @@ EfiProgram read_efi_program(std::string_view bytes) {
     } else if (bytes.find("#### LoaderInfo: systemd-boot") != std::string_view::npos) {
         program.kind = EfiProgramKind::systemd_boot;
     } else if (bytes.find("UEFI SHIM\n$Version: ") != std::string_view::npos) {
-        // The name can be chosen when shim is built.
-        constexpr std::string_view kSecond = "grubx64.efi";
-        if (bytes.find(utf16(kSecond)) != std::string_view::npos) {
+        // The names are chosen when shim is built.
+        for (const auto& [second, fallback] : kShimNames) {
+            if (bytes.find(utf16(second)) == std::string_view::npos) continue;
             program.kind = EfiProgramKind::shim;
-            program.second = kSecond;
+            program.second = second;
+            program.fallback = fallback;
+            break;
         }
     }
     return program;

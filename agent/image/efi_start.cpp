@@ -106,7 +106,7 @@ class Follower {
                 case EfiProgramKind::unknown:
                     return unproven(path, "it is a program that amilift does not know");
             }
-            auto next = follow_shim(path, program.second);
+            auto next = follow_shim(path, program);
             if (next.end) return *std::move(next.end);
             path = std::move(next.path);
             why = std::move(next.why);
@@ -133,15 +133,15 @@ class Follower {
 
     /// From the directory for removable media shim starts its fallback program, if there is one,
     /// and else the other program of its own directory.
-    Next follow_shim(const std::string& path, const std::string& second) {
+    Next follow_shim(const std::string& path, const EfiProgram& shim) {
         const auto directory = directory_of(path);
         if (path == kEfiProgram) {
-            const auto fallback = directory + "/fbx64.efi";
+            const auto fallback = fmt::format("{}/{}", directory, shim.fallback);
             const auto file = files_.read(fallback, 1);
             if (!file) return {{}, {}, unreadable(file.error())};
             if (file->kind == FileKind::regular) return follow_fallback(fallback);
         }
-        return {fmt::format("{}/{}", directory, second), "shim starts it", {}};
+        return {fmt::format("{}/{}", directory, shim.second), "shim starts it", {}};
     }
 
     /// The program makes boot variables of what BOOTX64.CSV of each vendor says, and starts one.

@@ -61,6 +61,12 @@ TEST(EfiLoader, TellsProgramsApart) {
     const auto shim = read_efi_program(shim_program());
     EXPECT_EQ(shim.kind, EfiProgramKind::shim);
     EXPECT_EQ(shim.second, "grubx64.efi");
+    EXPECT_EQ(shim.fallback, "fbx64.efi");
+    const auto suse = read_efi_program(shim_program("\\grub.efi"));
+    EXPECT_EQ(suse.kind, EfiProgramKind::shim);
+    EXPECT_EQ(suse.second, "grub.efi");
+    EXPECT_EQ(suse.fallback, "fallback.efi");
+    EXPECT_EQ(read_efi_program(shim_program("\\other.efi")).kind, EfiProgramKind::unknown);
     // One that was built to start something else.
     EXPECT_EQ(read_efi_program(efi_program({{".text", "UEFI SHIM\n$Version: 15.8 $\n"}})).kind,
               EfiProgramKind::unknown);

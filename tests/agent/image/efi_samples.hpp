@@ -92,8 +92,8 @@ inline std::string utf16(std::string_view text) {
 }
 
 /// What says that it is shim.
-inline std::string shim_program() {
-    return efi_program({{".text", "UEFI SHIM\n$Version: 15.8 $\n" + utf16("\\grubx64.efi")}});
+inline std::string shim_program(std::string_view second = "\\grubx64.efi") {
+    return efi_program({{".text", "UEFI SHIM\n$Version: 15.8 $\n" + utf16(second)}});
 }
 
 }  // namespace amilift::image::samples

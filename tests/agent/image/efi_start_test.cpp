@@ -242,6 +242,22 @@ TEST_F(EfiStartTest, FollowsTheFallbackProgramOfShim) {
     EXPECT_EQ(follow().id, "efi-loader-unproven");
 }
 
+TEST_F(EfiStartTest, FollowsTheShimOfSuseByItsOwnNames) {
+    esp_.files[kProgram] = shim_program("\\grub.efi");
+    esp_.files["/efi/boot/grubx64.efi"] = grub("(,gpt1)/boot/grub");
+    esp_.files["/efi/boot/fbx64.efi"] = "is not what it starts";
+    EXPECT_EQ(follow().where, "EFI system partition: /EFI/BOOT/grub.efi");
+    esp_.files["/efi/boot/grub.efi"] = grub("(,gpt1)/boot/grub");
+    EXPECT_TRUE(follow().is_proven());
+    esp_.files["/efi/boot/fallback.efi"] = efi_program({{".text", "fallback"}});
+    EXPECT_EQ(follow().where, "EFI system partition: /EFI/BOOT/fallback.efi");
+    esp_.files["/efi/opensuse/boot.csv"] = utf16("shim.efi,opensuse\n");
+    esp_.files["/efi/opensuse/shim.efi"] = shim_program("\\grub.efi");
+    esp_.files["/efi/opensuse/grub.efi"] = grub("(,gpt1)/boot/grub");
+    const auto start = follow();
+    EXPECT_TRUE(start.is_proven()) << start.id << ": " << start.seen;
+}
+
 /// As Debian's signed GRUB: the configuration is in an archive of the program.
 TEST_F(EfiStartTest, FollowsAConfigurationInsideOfTheProgram) {
     esp_.files[kProgram] = grub("/EFI/debian", "normal (memdisk)/grub.cfg\n", "archive");
