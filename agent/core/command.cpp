@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -23,6 +24,9 @@
 
 namespace amilift::core {
 namespace {
+
+/// How often a running command's cancel is looked at.
+constexpr Duration kCancelEvery = std::chrono::milliseconds(100);
 
 struct Pipe {
     Fd read;
@@ -49,6 +53,10 @@ std::vector<std::string> child_environment() {
     return env;
 }
 
+bool is_requested(const Cancel* cancel) {
+    return cancel != nullptr && cancel->requested();
+}
+
 /// Kills and reaps the child's process group unless it has been reaped already.
 class Child {
   public:
@@ -61,9 +69,10 @@ class Child {
         while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
         }
     }
-    /// The wait status, once the child has ended; absent if it has not by the deadline. A child may
-    /// go on long after it has closed its output.
-    std::optional<int> wait(const Deadline& deadline, const SystemClock& clock) {
+    /// The wait status, once the child has ended; absent if it has not by the deadline, or `cancel`
+    /// is requested. A child may go on long after it has closed its output.
+    std::optional<int> wait(const Deadline& deadline, const SystemClock& clock,
+                            const Cancel* cancel) {
         constexpr auto kPause = std::chrono::milliseconds(2);
         int status = 0;
         while (true) {
@@ -73,7 +82,9 @@ class Child {
                 return status;
             }
             if (ended < 0 && errno != EINTR) return std::nullopt;
-            if (deadline.left(clock) == Duration::zero()) return std::nullopt;
+            if (deadline.left(clock) == Duration::zero() || is_requested(cancel)) {
+                return std::nullopt;
+            }
             std::this_thread::sleep_for(kPause);
         }
     }
@@ -134,7 +145,8 @@ Result<CommandOutput> ProcessRunner::run(const Command& command) {
     else
         ::fcntl(in.write.get(), F_SETFL, O_NONBLOCK);
     std::array<char, 16384> chunk{};
-    const auto timed_out = [&command] {
+    const auto cut_off = [&command]() -> Result<CommandOutput> {
+        if (command.cancel != nullptr) AMILIFT_CHECK(command.cancel->check());
         return fail(Errc::timed_out,
                     fmt::format("'{}' did not end within {} ms and was killed",
                                 fmt::join(command.argv, " "), command.timeout.count()));
@@ -143,8 +155,9 @@ Result<CommandOutput> ProcessRunner::run(const Command& command) {
         std::array<pollfd, 3> polled{pollfd{out.read.get(), POLLIN, 0},
                                      pollfd{err.read.get(), POLLIN, 0},
                                      pollfd{in.write.get(), POLLOUT, 0}};
-        const auto left = deadline.left(clock);
-        if (left == Duration::zero()) return timed_out();
+        auto left = deadline.left(clock);
+        if (left == Duration::zero() || is_requested(command.cancel)) return cut_off();
+        if (command.cancel != nullptr) left = std::min(left, kCancelEvery);
         const int ready = ::poll(polled.data(), polled.size(), static_cast<int>(left.count()));
         if (ready < 0 && errno != EINTR) {
             const int saved = errno;
@@ -180,8 +193,8 @@ Result<CommandOutput> ProcessRunner::run(const Command& command) {
             }
         }
     }
-    const auto status = child.wait(deadline, clock);
-    if (!status) return timed_out();
+    const auto status = child.wait(deadline, clock, command.cancel);
+    if (!status) return cut_off();
     if (WIFSIGNALED(*status)) {
         return fail(Errc::io_error, fmt::format("'{}' was ended by signal {}",
                                                 fmt::join(command.argv, " "), WTERMSIG(*status)));

@@ -16,6 +16,8 @@ struct Command {
     std::string input{};            ///< given on standard input
     Duration timeout = std::chrono::seconds(60);
     std::size_t output_limit = 1 << 20;  ///< bytes kept of stdout and of stderr, each
+    /// Ends it early; null: nothing does. Not for a program that writes to a disk of ours.
+    const Cancel* cancel = nullptr;
 };
 
 struct CommandOutput {
@@ -33,8 +35,8 @@ class CommandRunner {
     virtual ~CommandRunner() = default;
 
     /// Runs to the end and gives the exit code, whatever it is. Errors: not_installed (no such
-    /// program), timed_out (the whole process group has been killed), corrupt (more output than the
-    /// limit), io_error (killed by a signal, or a system call failed).
+    /// program), timed_out and cancelled (the whole process group has been killed), corrupt (more
+    /// output than the limit), io_error (killed by a signal, or a system call failed).
     [[nodiscard]] virtual Result<CommandOutput> run(const Command& command) = 0;
 
     /// The same, and an exit code other than 0 is Errc::io_error with the last lines of stderr.

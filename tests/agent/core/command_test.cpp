@@ -7,6 +7,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <thread>
 
 namespace amilift::core {
 namespace {
@@ -74,6 +75,35 @@ TEST(Command, AChildThatClosedItsOutputIsWaitedForNoLonger) {
     const auto done = runner.run(command);
     ASSERT_FALSE(done);
     EXPECT_TRUE(done.error().is(Errc::timed_out)) << done.error().message();
+}
+
+TEST(Command, ACancelKillsItWhetherItsOutputIsOpenOrNot) {
+    ProcessRunner runner;
+    for (const char* script : {"sleep 600 & wait", "exec >&- 2>&-; sleep 600"}) {
+        Cancel cancel;
+        auto command = shell(script);
+        command.cancel = &cancel;
+        std::thread stopper([&cancel] {
+            std::this_thread::sleep_for(std::chrono::milliseconds(300));
+            cancel.request("stopped by signal 2");
+        });
+        const auto start = std::chrono::steady_clock::now();
+        const auto done = runner.run(command);
+        stopper.join();
+        ASSERT_FALSE(done);
+        EXPECT_TRUE(done.error().is(Errc::cancelled)) << done.error().message();
+        EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+    }
+}
+
+TEST(Command, ACancelThatIsNotRequestedLetsItEnd) {
+    ProcessRunner runner;
+    const Cancel cancel;
+    auto command = shell("sleep 0.3; echo out");
+    command.cancel = &cancel;
+    const auto done = runner.run_ok(command);
+    ASSERT_TRUE(done) << done.error().message();
+    EXPECT_EQ(done->out, "out\n");
 }
 
 TEST(Command, EndlessOutputIsCutOff) {
