@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
+#include <iterator>
 #include <utility>
 
 #include "core/fd.hpp"
@@ -288,10 +289,17 @@ std::string grub2_environment() {
     return block;
 }
 
+core::Command grub_fstest(const std::string& disk, std::vector<std::string> words) {
+    core::Command command;
+    // A name that begins with '-' would be an option.
+    command.argv = {"grub-fstest", "-c", "1", disk.starts_with('/') ? disk : "./" + disk};
+    std::ranges::move(words, std::back_inserter(command.argv));
+    return command;
+}
+
 Result<std::uint32_t> crc32_as_grub_reads(core::CommandRunner& commands, const std::string& disk,
                                           const std::string& grub_path) {
-    core::Command command;
-    command.argv = {"grub-fstest", "-c", "1", disk, "crc", grub_path};
+    auto command = grub_fstest(disk, {"crc", grub_path});
     command.timeout = std::chrono::minutes(5);
     auto output = commands.run(command);
     if (!output) return std::unexpected(needs_grub_common(std::move(output).error()));

@@ -87,6 +87,10 @@ struct SectorRun {
 /// An empty GRUB environment block (1024 bytes), which `savedefault` writes to.
 [[nodiscard]] std::string grub2_environment();
 
+/// grub-fstest with these words, of which "(loop0)" is `disk`: a path of the helper, whatever it
+/// begins with.
+[[nodiscard]] core::Command grub_fstest(const std::string& disk, std::vector<std::string> words);
+
 /// CRC-32 of a file as GRUB's own filesystem code reads it from `disk` (path of a disk or an image
 /// file on the helper). `grub_path` is GRUB's name of it: "(loop0,msdos1)/boot/vmlinuz".
 /// Errors: not_installed; corrupt with GRUB's words when it cannot read the filesystem or file.

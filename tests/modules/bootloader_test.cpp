@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
+
 #include "modules/copy.hpp"
 #include "modules/grub2_image.hpp"
 #include "modules/grub_legacy.hpp"
@@ -479,6 +481,14 @@ TEST_F(BootloaderPlan, CrcOfACraftedDiskIsGrubs) {
     const auto crc = crc32_as_grub_reads(commands, disk, "(loop0)/vmlinuz");
     ASSERT_TRUE(crc) << crc.error().message();
     EXPECT_EQ(*crc, 0x5dd29aabU) << fmt::format("{:08x}", *crc);
+    // A name that looks like an option, in the current directory.
+    const auto before = std::filesystem::current_path();
+    std::filesystem::copy_file(disk, tree / "-x.img");
+    std::filesystem::current_path(tree.path());
+    const auto odd = crc32_as_grub_reads(commands, "-x.img", "(loop0)/vmlinuz");
+    std::filesystem::current_path(before);
+    ASSERT_TRUE(odd) << odd.error().message();
+    EXPECT_EQ(*odd, *crc);
     const auto missing = crc32_as_grub_reads(commands, disk, "(loop0)/nothing");
     ASSERT_FALSE(missing);
     EXPECT_TRUE(missing.error().is(Errc::corrupt));
