@@ -3,14 +3,13 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
 #include <span>
-
-#include "core/fd.hpp"
 
 namespace amilift::core {
 
@@ -31,6 +30,16 @@ Result<TemporaryFile> TemporaryFile::make(std::string_view contents) {
 
 TemporaryFile::~TemporaryFile() {
     if (!path_.empty()) ::unlink(path_.c_str());
+}
+
+Result<Fd> make_memory_file(const char* name, std::string_view contents) {
+    Fd fd(::memfd_create(name, MFD_CLOEXEC));
+    if (!fd) {
+        const int saved = errno;
+        return fail_errno(saved, fmt::format("cannot make the file '{}' in memory", name));
+    }
+    AMILIFT_CHECK(write_all_at(fd, std::as_bytes(std::span(contents)), 0, name));
+    return fd;
 }
 
 }  // namespace amilift::core

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <utility>
 
+#include "core/fd.hpp"
 #include "core/result.hpp"
 
 namespace amilift::core {
@@ -26,5 +27,9 @@ class TemporaryFile {
     explicit TemporaryFile(std::string path) : path_(std::move(path)) {}
     std::string path_;
 };
+
+/// A file without a name, in memory: nothing of it is left, however this process ends. `name` is
+/// for messages and /proc only. Errors: of memfd_create(2) and write(2).
+[[nodiscard]] Result<Fd> make_memory_file(const char* name, std::string_view contents);
 
 }  // namespace amilift::core

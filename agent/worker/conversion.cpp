@@ -82,7 +82,7 @@ bool is_paravirtual(const job::ConversionOptions& options) {
 /// The image's content, with every finding told. For a paravirtual target it is judged by what
 /// PV-GRUB boots. No options: it is only looked at.
 Result<Inspection> inspect_content(const SourceImage& source, core::CommandRunner& commands,
-                                   ConversionObserver& observer,
+                                   ConversionObserver& observer, const core::Cancel& cancel,
                                    const job::ConversionOptions* options = nullptr) {
     Inspection inspection;
     inspection.disk = source.contents();
@@ -93,7 +93,8 @@ Result<Inspection> inspect_content(const SourceImage& source, core::CommandRunne
         AMILIFT_CHECK(
             image::choose_pv_boot(source.root(), inspection.facts, options->architecture));
     }
-    inspection.facts.efi_start = look_at_efi_start(source, inspection.facts, commands);
+    AMILIFT_TRY(inspection.facts.efi_start,
+                look_at_efi_start(source, inspection.facts, commands, cancel));
     auto& findings = inspection.facts.findings;
     if (options == nullptr || !is_paravirtual(*options)) {
         const auto& consoles =
@@ -249,7 +250,7 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
     Plan plan;
     observer.on_stage("inspect");
     AMILIFT_TRY(plan.text.inspection,
-                inspect_content(source, commands, observer, &request.options));
+                inspect_content(source, commands, observer, cancel, &request.options));
     auto& inspection = plan.text.inspection;
     const bool paravirtual = is_paravirtual(request.options);
     for (auto& finding :
@@ -443,12 +444,13 @@ Result<> verify(const ConversionRequest& request, const std::string& target_path
 
 Result<> look_at_result(const ConversionRequest& request, const std::string& target_path,
                         core::CommandRunner& commands, ConversionObserver& observer,
-                        ConversionResult& result) {
+                        const core::Cancel& cancel, ConversionResult& result) {
     // What is found of the image was told before.
     ConversionObserver silent;
     AMILIFT_TRY(auto image,
                 SourceImage::open({target_path, {}}, commands, silent, JournalReplay::never));
-    AMILIFT_TRY(const auto inspection, inspect_content(image, commands, silent, &request.options));
+    AMILIFT_TRY(const auto inspection,
+                inspect_content(image, commands, silent, cancel, &request.options));
     AMILIFT_CHECK(image.unmount());
     AMILIFT_TRY(auto proofs,
                 prove_default_entry(request.options, result.plan.inspection, inspection));
@@ -479,7 +481,7 @@ Result<Inspection> inspect(const DiskRef& source, core::CommandRunner& commands,
                                                may_replay_journal ? JournalReplay::allowed
                                                                   : JournalReplay::never));
     AMILIFT_CHECK(cancel.check());
-    AMILIFT_TRY(auto inspection, inspect_content(opened, commands, observer));
+    AMILIFT_TRY(auto inspection, inspect_content(opened, commands, observer, cancel));
     AMILIFT_CHECK(cancel.check());
     AMILIFT_CHECK(opened.unmount());
     return inspection;
@@ -575,7 +577,7 @@ Result<ConversionResult> convert(const ConversionRequest& request, core::Command
     // A device that we hold open is in use for whoever looks at it.
     if (target->disk().is_block_device()) target.reset();
     if (!is_paravirtual(request.options)) {
-        AMILIFT_CHECK(look_at_result(request, path, commands, observer, result));
+        AMILIFT_CHECK(look_at_result(request, path, commands, observer, cancel, result));
     }
     if (target) AMILIFT_CHECK(target->keep());
     return result;

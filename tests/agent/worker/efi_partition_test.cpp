@@ -5,6 +5,8 @@
 #include <gmock/gmock.h>
 
 #include <chrono>
+#include <cstdlib>
+#include <thread>
 
 #include "tests/agent/image/efi_samples.hpp"
 #include "tests/agent/worker/partitioned_disk.hpp"
@@ -88,6 +90,20 @@ class EfiPartitionTest : public PartitionedDisk {
         }));
         return *seen->facts.efi_start;
     }
+    /// The chain of the root directory of the FAT filesystem at `offset` becomes a ring: it has no
+    /// end, nor the name that is looked for.
+    void make_ring(std::uint64_t offset) {
+        const auto boot = get(source, offset, 512);
+        const auto byte = [&boot](std::size_t at) {
+            return std::uint64_t{static_cast<unsigned char>(boot[at])};
+        };
+        put(source, offset + 32 * 512 + 8, std::string("\x02\0\0\x00", 4));
+        std::string full;
+        for (int i = 0; i < 16; ++i)
+            full += std::string("FILE") + char('A' + i) + "      \x20" + std::string(20, '\0');
+        const auto tables = 2 * 512 * (byte(36) + 256 * byte(37));
+        put(source, offset + 32 * 512 + tables, full);
+    }
     static constexpr const char* kProgram = "/EFI/BOOT/BOOTX64.EFI";
 };
 
@@ -142,16 +158,50 @@ TEST_F(EfiPartitionTest, ReadsTheArchiveOfAProgram) {
     const auto packed = commands.run_ok(
         {.argv = {"tar", "-C", work / "archive", "-cf", work / "archive.tar", "grub.cfg"}});
     ASSERT_TRUE(packed) << packed.error().message();
-    write_text(work / "early.cfg", "normal (memdisk)/grub.cfg\n");
+    const auto with_archive = [this](const std::string& early) {
+        write_text(work / "early.cfg", early);
+        const auto made = commands.run_ok(
+            {.argv = {"grub-mkimage", "-O", "x86_64-efi", "-m", work / "archive.tar", "-p",
+                      "/EFI/x", "-c", work / "early.cfg", "-o", work / "grub.efi", "memdisk", "tar",
+                      "normal", "configfile"}});
+        EXPECT_TRUE(made) << made.error().message();
+        return read_text(work / "grub.efi");
+    };
+    add(kProgram, with_archive("normal (memdisk)/grub.cfg\n"));
+    // Nothing is written to a directory for temporary files.
+    const char* const old = std::getenv("TMPDIR");
+    const std::string kept = old != nullptr ? old : "";
+    ::setenv("TMPDIR", (work / "no-such-directory").c_str(), 1);
+    auto seen = start();
+    EXPECT_TRUE(seen.is_proven()) << seen.id << ": " << seen.seen;
+    EXPECT_THAT(seen.seen, HasSubstr("memdisk: /grub.cfg"));
+    // What is no archive, GRUB goes on without.
+    write_text(work / "archive.tar", std::string(1000, 'x'));
+    add(kProgram, with_archive("normal (memdisk)/grub.cfg\n"));
+    seen = start();
+    EXPECT_EQ(seen.id, "efi-config-missing");
+    EXPECT_THAT(seen.seen, HasSubstr("'(memdisk)/grub.cfg' cannot be read"));
+    add(kProgram, with_archive("set prefix=(hd0,msdos2)/boot/grub\n"));
+    seen = start();
+    EXPECT_TRUE(seen.is_proven()) << seen.id << ": " << seen.seen;
+    if (old != nullptr) {
+        ::setenv("TMPDIR", kept.c_str(), 1);
+    } else {
+        ::unsetenv("TMPDIR");
+    }
+}
+
+TEST_F(EfiPartitionTest, ReadsAGrubWithAllItsModulesInside) {
+    make();
+    write_text(work / "grub.cfg", "configfile (hd0,msdos2)/boot/grub/grub.cfg\n");
     const auto made =
-        commands.run_ok({.argv = {"grub-mkimage", "-O", "x86_64-efi", "-m", work / "archive.tar",
-                                  "-p", "/EFI/x", "-c", work / "early.cfg", "-o", work / "grub.efi",
-                                  "memdisk", "tar", "normal", "configfile"}});
+        commands.run_ok({.argv = {"grub-mkstandalone", "-O", "x86_64-efi", "-o", work / "grub.efi",
+                                  "boot/grub/grub.cfg=" + (work / "grub.cfg")}});
     ASSERT_TRUE(made) << made.error().message();
+    ASSERT_GT(fs::file_size(work / "grub.efi"), 8 * kMiB);
     add(kProgram, read_text(work / "grub.efi"));
     const auto seen = start();
     EXPECT_TRUE(seen.is_proven()) << seen.id << ": " << seen.seen;
-    EXPECT_THAT(seen.seen, HasSubstr("memdisk: /grub.cfg"));
 }
 
 TEST_F(EfiPartitionTest, WithShimAndItsFallbackProgramLeadsToWhatTheListNames) {
@@ -174,16 +224,8 @@ TEST_F(EfiPartitionTest, WithShimAndItsFallbackProgramLeadsToWhatTheListNames) {
 TEST_F(EfiPartitionTest, ThatIsDamagedIsAFindingAndNeverAHang) {
     make();
     add(kProgram, std::string(200000, 'x'));
-    // The chain of the root directory is a ring: it has no end, nor the name that is looked for.
     const auto clean = read_text(source);
-    constexpr std::uint64_t kTable = kMiB + 32 * 512;
-    put(source, kTable + 8, std::string("\x02\0\0\x00", 4));
-    std::string full;
-    for (int i = 0; i < 16; ++i)
-        full += std::string("FILE") + char('A' + i) + "      \x20" + std::string(20, '\0');
-    const auto tables = 2 * 512 * std::uint64_t{static_cast<unsigned char>(clean[kMiB + 36])} +
-                        2 * 512 * 256 * std::uint64_t{static_cast<unsigned char>(clean[kMiB + 37])};
-    put(source, kTable + tables, full);
+    make_ring(kMiB);
     const auto begin = std::chrono::steady_clock::now();
     const auto seen = start();
     EXPECT_EQ(seen.id, "efi-partition-unreadable") << seen.seen;
@@ -194,6 +236,78 @@ TEST_F(EfiPartitionTest, ThatIsDamagedIsAFindingAndNeverAHang) {
     EXPECT_EQ(start().id, "efi-partition-unreadable");
     put(source, kMiB, std::string(65 * kMiB, '\0'));
     EXPECT_EQ(start().id, "efi-partition-unreadable");
+}
+
+TEST_F(EfiPartitionTest, SeveralThatAreDamagedShareTheTime) {
+    make_disk(128,
+              "label: dos\nstart=1MiB, size=33MiB, type=ef\nstart=34MiB, size=33MiB, type=ef\n"
+              "start=67MiB, size=48MiB, type=83, bootable\n");
+    write_root(work / "root");
+    add_ext(67 * kMiB, 48, work / "root", "ext4", kRootUuid, "root");
+    for (const std::uint64_t at : {1U, 34U}) {
+        const auto done =
+            commands.run_ok({.argv = {"mkfs.vfat", "-F", "32", "-s", "1", "--offset",
+                                      fmt::format("{}", 2048 * at), source, "33792"}});
+        ASSERT_TRUE(done) << done.error().message();
+        make_ring(at * kMiB);
+    }
+    const auto look_for = [this](core::Duration time) {
+        auto opened = SourceImage::open({source, ""}, commands, notes, JournalReplay::never);
+        EXPECT_TRUE(opened) << opened.error().message();
+        image::ImageFacts facts;
+        EfiReadBudget budget;
+        budget.time = time;
+        auto start = look_at_efi_start(*opened, facts, commands, cancel, budget);
+        EXPECT_TRUE(opened->unmount());
+        return start;
+    };
+    const auto seconds_since = [](std::chrono::steady_clock::time_point begin) {
+        return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    };
+    auto begin = std::chrono::steady_clock::now();
+    const auto start = look_for(std::chrono::seconds(3));
+    ASSERT_TRUE(start && *start);
+    EXPECT_EQ((*start)->id, "efi-partition-unreadable") << (*start)->seen;
+    EXPECT_LT(seconds_since(begin), 5.5) << "twice as long: each had a time of its own";
+
+    std::thread stopper([this] {
+        std::this_thread::sleep_for(std::chrono::seconds(1));
+        cancel.request("stopped by signal 2");
+    });
+    begin = std::chrono::steady_clock::now();
+    const auto stopped = look_for(std::chrono::seconds(60));
+    stopper.join();
+    ASSERT_FALSE(stopped);
+    EXPECT_TRUE(stopped.error().is(core::Errc::cancelled)) << stopped.error().message();
+    EXPECT_LT(seconds_since(begin), 8);
+}
+
+TEST_F(EfiPartitionTest, OfADiskWithAnOddNameIsRead) {
+    make();
+    add(kProgram, grub("(,msdos2)/boot/grub"));
+    const auto before = fs::current_path();
+    fs::rename(source, work / "-x.img");
+    fs::current_path(work.path());
+    source = "-x.img";
+    const auto seen = start();
+    fs::current_path(before);
+    EXPECT_TRUE(seen.is_proven()) << seen.id << ": " << seen.seen;
+}
+
+TEST_F(EfiPartitionTest, OfAGptWithoutItsFirstCopyIsNotSeenByGrub) {
+    make_disk(128,
+              "label: gpt\nstart=1MiB, size=64MiB, type=uefi\n"
+              "start=66MiB, size=48MiB, type=linux\n");
+    write_root(work / "root");
+    add_ext(66 * kMiB, 48, work / "root", "ext4", kRootUuid, "root");
+    ASSERT_TRUE(
+        commands.run_ok({.argv = {"mkfs.vfat", "-F", "32", "--offset", "2048", source, "65536"}}));
+    EXPECT_EQ(start().id, "efi-loader-missing");
+    put(source, 512, std::string(33 * 512, '\0'));
+    const auto seen = start();
+    EXPECT_EQ(seen.id, "efi-partition-unreadable");
+    EXPECT_THAT(seen.seen, HasSubstr("first copy of a GPT"));
+    EXPECT_THAT(seen.action, HasSubstr("write the partition table again"));
 }
 
 TEST_F(EfiPartitionTest, WithoutOneThereIsNothingToLookAt) {
