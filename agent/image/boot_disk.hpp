@@ -23,6 +23,9 @@ struct BootVolume {
     std::vector<BootSubvolume> subvolumes{};  ///< of btrfs only, one for each mount point
     std::string default_subvolume{};          ///< path of what is mounted without a choice
     std::string partition_uuid{};             ///< PARTUUID; empty without a partition table
+    /// The module with which GRUB 2 reads the filesystem: "ext2", which is for ext3 and ext4 too.
+    /// Empty: not known.
+    std::string grub_module{};
 };
 
 /// Where the names of a btrfs begin for a boot loader: GRUB 2 sees all subvolumes below the top

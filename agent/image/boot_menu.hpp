@@ -83,7 +83,7 @@ struct GrubProgram {
 /// Runs GRUB 2 as a UEFI firmware starts it from `program`: the commands that are inside of it,
 /// then grub.cfg of the prefix, as simulate_grub2() does. `disk` has the EFI system partition as
 /// the volume of kEfiMount. Errors: those, and those of `files`. More findings:
-/// "grub-normal-missing", "grub-search-failed".
+/// "grub-module-missing", "grub-search-failed".
 /// Source: GRUB 2.06, grub-core/kern/main.c, kern/rescue_parser.c and normal/main.c.
 [[nodiscard]] core::Result<BootMenu> simulate_grub2_efi(const SafeRoot& root, const BootDisk& disk,
                                                         const GrubProgram& program,

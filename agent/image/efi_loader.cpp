@@ -166,7 +166,10 @@ bool read_module_area(std::string_view section, EfiProgram& program) {
         const auto object = slice(*area, at, size);
         if (size < kObjectHeaderBytes || !object) return false;
         const auto content = object->substr(kObjectHeaderBytes);
-        if (type == kElf && module_name(content) == "normal") program.has_normal = true;
+        if (type == kElf) {
+            if (const auto name = module_name(content); !name.empty())
+                program.modules.emplace(name);
+        }
         if (type == kMemdisk && program.archive.empty()) program.archive = content;
         if (type == kPrefix) program.prefix = up_to_nul(content);
         // GRUB runs the first one only.

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -28,10 +30,10 @@ struct EfiProgram {
     std::string second;    ///< the file that it starts, "grubx64.efi"
     std::string fallback;  ///< its program that makes boot variables, "fbx64.efi"
     // Of GRUB 2, what grub-mkimage has put into it:
-    std::string prefix{};     ///< -p, as written: "/EFI/debian"; empty: none
-    std::string config{};     ///< -c: commands that run first
-    std::string archive{};    ///< -m: the filesystem or tar archive that GRUB calls (memdisk)
-    bool has_normal = false;  ///< the module that reads a configuration is inside
+    std::string prefix{};   ///< -p, as written: "/EFI/debian"; empty: none
+    std::string config{};   ///< -c: commands that run first
+    std::string archive{};  ///< -m: the filesystem or tar archive that GRUB calls (memdisk)
+    std::set<std::string, std::less<>> modules{};  ///< the names of those inside
 };
 
 /// Judges the bytes of a whole file, which nobody has looked at before: whatever they are, the

@@ -215,6 +215,7 @@ class Follower {
         if (is_menu_of_image(*menu)) {
             return {{}, place_of(kEfiProgram), fmt::format("{}", fmt::join(way_, ", then ")), {}};
         }
+        if (!starts_linux(*menu)) return without_menu(program, *menu);
         const auto& last = menu->legacy_menu.empty() ? menu->path : menu->legacy_menu;
         return refuse("efi-menu-differs", place_of(program.path),
                       fmt::format("GRUB reads '{}', whose default entry is another one than that "
@@ -230,6 +231,7 @@ class Follower {
                           .mount_point = std::string(kEfiMount),
                           .uuid = {},
                           .label = {}};
+        volume.grub_module = "fat";
         for (const auto& name : disk.names) {
             if (name.partition == partition_ && name.spec.starts_with("UUID=")) {
                 volume.uuid = name.spec.substr(5);
@@ -239,6 +241,16 @@ class Follower {
                       [this](const BootVolume& v) { return v.partition == partition_; });
         disk.volumes.push_back(std::move(volume));
         return disk;
+    }
+
+    /// Of this disk; a menu of GRUB 0.97 is judged elsewhere.
+    static bool starts_linux(const BootMenu& menu) {
+        if (!menu.legacy_menu.empty()) return true;
+        if (menu.order.empty()) return false;
+        const auto& chosen = menu.entries[menu.order.front()];
+        const bool lacks_module = std::ranges::any_of(
+            menu.findings, [](const Finding& f) { return f.id == "grub-module-missing"; });
+        return !lacks_module || (!chosen.kernel.empty() && chosen.other_disk.empty());
     }
 
     static EfiStart without_menu(const GrubProgram& program, const BootMenu& menu) {
@@ -251,7 +263,7 @@ class Follower {
         }
         if (seen.empty()) seen.emplace_back("no configuration has a menu entry");
         return refuse("efi-config-missing", std::move(where),
-                      fmt::format("GRUB comes to no menu: {}", fmt::join(seen, "; ")));
+                      fmt::format("GRUB comes to no menu or kernel: {}", fmt::join(seen, "; ")));
     }
 
     /// What is started by itself, if a file of the EFI system partition says so.

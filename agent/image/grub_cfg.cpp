@@ -10,6 +10,7 @@
 #include "image/grub_environment.hpp"
 #include "image/grub_files.hpp"
 #include "image/grub_items.hpp"
+#include "image/grub_modules.hpp"
 #include "image/grub_script.hpp"
 #include "image/text_lines.hpp"
 
@@ -45,7 +46,9 @@ class Grub2 {
         : root_(root),
           disk_(disk),
           tree_(root, disk, program.contents.archive, files),
-          program_(&program) {}
+          program_(&program) {
+        modules_.emplace(disk_, tree_, program.contents.modules);
+    }
 
     Result<BootMenu> run(std::string_view path) {
         menu_.kind = BootMenuKind::grub2;
@@ -66,24 +69,18 @@ class Grub2 {
         start_program();
         AMILIFT_CHECK(run_text(menu_.path, menu_.text));
         if (!items_.empty() || !menu_.legacy_menu.empty()) return finish();
-        const auto& prefix = env_.get("prefix");
-        if (!contents.has_normal) {
-            const auto module = fmt::format("{}/x86_64-efi/normal.mod", prefix);
-            AMILIFT_TRY(const auto status, status_of(module));
-            if (status.kind != FileKind::regular) {
-                note(Severity::warning, "grub-normal-missing", menu_.path,
-                     fmt::format("GRUB has no module 'normal', nor is there '{}'",
-                                 printable(module)),
-                     "it reads no configuration", "install GRUB again");
-                return finish();
-            }
-        }
-        AMILIFT_CHECK(run_file({"normal", fmt::format("{}/grub.cfg", prefix)}, true));
+        // What GRUB loads of itself when those commands are done.
+        file_ = menu_.path;
+        line_ = 0;
+        loads_modules_ = true;
+        if (!has_module("normal")) return finish();
+        AMILIFT_CHECK(run_file({"normal", fmt::format("{}/grub.cfg", env_.get("prefix"))}, true));
         return finish();
     }
 
   private:
     Result<BootMenu> finish() {
+        AMILIFT_CHECK(failed_);
         if (from_bls_ && menu_.kind == BootMenuKind::grub2) {
             menu_.kind = BootMenuKind::boot_loader_spec;
         }
@@ -164,10 +161,73 @@ class Grub2 {
 
     // --- files -------------------------------------------------------------------------------
 
-    /// As GrubFiles::path(), from where the script is.
+    /// As GrubFiles::path(), from where the script is; absent for what GRUB has no module to read.
     [[nodiscard]] std::optional<std::string> file_path(std::string_view name,
-                                                       std::string* device = nullptr) const {
-        return tree_.path(name, env_.get("root"), view(), device);
+                                                       std::string* device = nullptr) {
+        const auto& root = env_.get("root");
+        auto path = tree_.path(name, root, view(), device);
+        if (!path || program_ == nullptr) return path;
+        const auto on = name.starts_with('(') ? name.substr(1, name.find(')') - 1) : root;
+        return can_read(on) ? path : std::nullopt;
+    }
+
+    // --- modules -----------------------------------------------------------------------------
+
+    /// Is it loaded, or does GRUB load it now? Tells of what is missing if wanted. A GRUB that a
+    /// BIOS starts has all of them.
+    bool has_module(std::string_view name, bool is_told = true) {
+        if (program_ == nullptr || modules_->has(name)) return true;
+        if (loads_modules_ && load_module(name)) return true;
+        if (is_told) note_missing(name);
+        return false;
+    }
+
+    bool load_module(std::string_view name) {
+        if (!env_.spend(kFileWork)) return false;
+        auto loaded = modules_->load(name, env_.get("prefix"), view());
+        if (loaded) return *loaded;
+        if (failed_) failed_ = std::unexpected(std::move(loaded).error());
+        return false;
+    }
+
+    bool has_command(std::string_view name) {
+        const auto module = grub_module_of(name);
+        // Some vendors' `linux` has both commands.
+        const bool is_other = module == "linuxefi" && modules_ && modules_->has("linux");
+        if (module.empty() || is_other) return true;
+        // Nobody chooses an entry that does not start Linux.
+        const bool is_told = entry_ == nullptr || module.starts_with("linux");
+        return has_module(module, is_told);
+    }
+
+    bool can_read(std::string_view device) {
+        if (program_ == nullptr) return true;
+        if (const auto map = modules_->missing_map(device); !map.empty()) {
+            note_missing(map);
+            return false;
+        }
+        const auto filesystem = modules_->missing_filesystem(device);
+        return filesystem.empty() || has_module(filesystem);
+    }
+
+    void note_missing(std::string_view name) {
+        auto seen = fmt::format("GRUB has no module '{}' inside", printable(name, 80));
+        if (loads_modules_ && !name.starts_with("part_")) {
+            const auto file = GrubModules::file_of(name, env_.get("prefix"));
+            const auto needs = modules_->needed_to_read(file);
+            seen += fmt::format(", and cannot load '{}'", printable(file));
+            if (!needs.empty()) seen += fmt::format(", for which it needs '{}'", needs);
+        }
+        const bool is_told =
+            std::ranges::any_of(menu_.findings, [&](const auto& f) { return f.seen == seen; });
+        if (is_told) return;
+        note(Severity::warning, "grub-module-missing", here(), std::move(seen),
+             "GRUB goes on without it", "install GRUB again");
+    }
+
+    /// Where the script is, for messages.
+    [[nodiscard]] std::string here() const {
+        return line_ == 0 ? file_ : fmt::format("{}:{}", file_, line_);
     }
 
     [[nodiscard]] Result<FileStatus> status_of(std::string_view name) {
@@ -324,7 +384,8 @@ class Grub2 {
             return call(function->second, {words.begin() + 1, words.end()});
         }
         if (name == "menuentry" || name == "submenu") return add_item(node, words);
-        env_.set_status(true);
+        env_.set_status(has_command(name));
+        if (!env_.status()) return {};
         if (name == "set") {
             assign(words);
         } else if (name == "unset") {
@@ -354,9 +415,13 @@ class Grub2 {
         } else if (name == "load_env") {
             AMILIFT_CHECK(load_env(words));
         } else if (name == "source" || name == "." || name == "configfile" || name == "normal") {
+            if (name == "normal") loads_modules_ = true;
             AMILIFT_CHECK(run_file(words, name == "configfile" || name == "normal"));
+        } else if (name == "insmod" && program_ != nullptr) {
+            env_.set_status(words.size() > 1 && load_module(words[1]));
         } else if (name == "legacy_configfile" || name == "legacy_source") {
-            if (entry_ == nullptr && words.size() > 1) {
+            // Its `kernel` becomes `linux`.
+            if (entry_ == nullptr && words.size() > 1 && has_module("linux")) {
                 menu_.legacy_menu = file_path(words[1]).value_or("");
             }
         } else if (name == "blscfg") {
@@ -401,7 +466,7 @@ class Grub2 {
         AMILIFT_TRY(const auto text, read(words[1], kTextLimit));
         if (!text) {
             env_.set_status(false);
-            note(Severity::warning, "grub-cfg-file-missing", fmt::format("{}:{}", file_, line_),
+            note(Severity::warning, "grub-cfg-file-missing", here(),
                  fmt::format("'{}' cannot be read", printable(words[1])), "GRUB goes on without it",
                  "");
             return {};
@@ -431,6 +496,7 @@ class Grub2 {
     Result<> search(const std::vector<std::string>& words) {
         const auto wanted = grub_script::parse_search(words);
         env_.set_status(false);
+        bool is_unreadable = false;
         for (const auto& volume : disk_.volumes) {
             if (wanted.name.empty()) break;
             bool found = false;
@@ -443,12 +509,16 @@ class Grub2 {
                 found = status.kind == FileKind::regular;
             }
             if (!found) continue;
+            if (!can_read(grub2_device(disk_, volume))) {
+                is_unreadable = true;
+                continue;
+            }
             env_.set_status(true);
             if (!wanted.variable.empty()) env_.set(wanted.variable, grub2_device(disk_, volume));
             return {};
         }
-        if (program_ != nullptr && wanted.what != SearchFor::file) {
-            note(Severity::warning, "grub-search-failed", fmt::format("{}:{}", file_, line_),
+        if (program_ != nullptr && wanted.what != SearchFor::file && !is_unreadable) {
+            note(Severity::warning, "grub-search-failed", here(),
                  fmt::format("no filesystem of the disk has the {} '{}'",
                              wanted.what == SearchFor::uuid ? "UUID" : "label",
                              printable(wanted.name, 80)),
@@ -520,11 +590,14 @@ class Grub2 {
     /// What the entry's commands do happens when it is chosen, and to nobody else's variables.
     Result<> run_entry(const Block& body, BootEntry& entry) {
         auto outer = env_.save();
+        std::set<std::string, std::less<>> modules;
+        if (modules_) modules = modules_->loaded();
         entry_ = &entry;
         auto done = run_block(body);
         entry_ = nullptr;
         returns_ = false;
         env_.restore(std::move(outer));
+        if (modules_) modules_->restore(std::move(modules));
         return done;
     }
 
@@ -609,7 +682,7 @@ class Grub2 {
             break;
         }
         if (names.empty()) {
-            note(Severity::warning, "bls-no-entry", fmt::format("{}:{}", file_, line_),
+            note(Severity::warning, "bls-no-entry", here(),
                  "there is no entry in /boot/loader/entries", "GRUB shows none",
                  "install a kernel again");
             return {};
@@ -640,7 +713,9 @@ class Grub2 {
         entry.kernel_where = entry.where;
         entry.initrd_where = fmt::format("{}:{}", path, std::max(parsed.initrd_line, 1));
         entry_ = &entry;
-        if (!parsed.kernel.empty()) entry.kernel = boot_file(on_boot(parsed.kernel));
+        if (!parsed.kernel.empty() && has_module("linux")) {
+            entry.kernel = boot_file(on_boot(parsed.kernel));
+        }
         for (const auto& initrd : parsed.initrds) {
             for (const auto& file : with_variables(initrd)) {
                 entry.initrds.push_back(boot_file(on_boot(file)));
@@ -708,6 +783,11 @@ class Grub2 {
     const BootDisk& disk_;
     GrubFiles tree_;
     const GrubProgram* program_ = nullptr;  ///< null: started by a BIOS
+    std::optional<GrubModules> modules_;    ///< of such a program
+    /// GRUB loads the module of a command or filesystem when it needs it. Before it has its module
+    /// 'normal', only `insmod` does.
+    bool loads_modules_ = false;
+    Result<> failed_;  ///< the first failure to look for a module
     BootMenu menu_;
     grub_script::Environment env_;
     std::map<std::string, std::shared_ptr<const Block>, std::less<>> functions_;

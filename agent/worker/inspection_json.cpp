@@ -177,6 +177,7 @@ void members(A& a, T& x)
     a("subvolumes", x.subvolumes);
     a("default_subvolume", x.default_subvolume);
     a("partition_uuid", x.partition_uuid);
+    a("grub_module", x.grub_module);
 }
 
 template <class A, class T>

@@ -522,6 +522,8 @@ image::BootVolume SourceImage::boot_volume_of(const dev::Partition& partition) c
                              .uuid = partition.filesystem.uuid,
                              .label = partition.filesystem.label};
     volume.partition_uuid = partition.uuid;
+    const auto type = partition.filesystem.type;
+    volume.grub_module = dev::is_ext(type) ? "ext2" : dev::to_string(type);
     for (const auto& place : places_) {
         if (place.partition != partition.number) continue;
         if (volume.mount_point.empty()) volume.mount_point = place.mount_point;

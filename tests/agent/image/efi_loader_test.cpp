@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "image/efi_loader.hpp"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "core/command.hpp"
@@ -90,7 +91,11 @@ TEST(EfiLoader, ReadsWhatGrubHasInside) {
     EXPECT_EQ(grub.config, "set x=1\n");
     EXPECT_EQ(grub.prefix, "/EFI/debian");
     EXPECT_EQ(grub.archive, "archive");
-    EXPECT_FALSE(grub.has_normal);
+    EXPECT_TRUE(grub.modules.empty());
+    const auto named = grub_modules(grub_object(0, grub_module("linux")) +
+                                    grub_object(0, grub_module("search_fs_uuid")));
+    EXPECT_THAT(read_efi_program(efi_program({{".text", "x"}, {"mods", named}})).modules,
+                testing::ElementsAre("linux", "search_fs_uuid"));
 }
 
 TEST(EfiLoader, RefusesAModuleAreaWithoutSense) {
@@ -132,7 +137,9 @@ TEST(EfiLoader, ReadsAnImageOfGrubMkimage) {
         EXPECT_EQ(program.prefix, "/EFI/x");
         EXPECT_EQ(program.config, "search.fs_uuid 11-22 root\n");
         EXPECT_TRUE(program.archive.starts_with("the archive"));
-        EXPECT_EQ(program.has_normal, with_normal);
+        EXPECT_EQ(program.modules.contains("normal"), with_normal);
+        EXPECT_TRUE(program.modules.contains("fat"));
+        EXPECT_TRUE(program.modules.contains("fshelp")) << "which fat needs";
         EXPECT_EQ(read_efi_program(std::string_view(bytes).substr(0, bytes.size() / 2)).kind,
                   EfiProgramKind::not_startable);
     }

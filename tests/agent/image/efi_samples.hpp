@@ -53,8 +53,9 @@ inline std::string grub_object(std::uint64_t type, std::string_view content) {
     return bytes.append(content);
 }
 
-/// A module, as far as its name goes: an ELF object with the sections .shstrtab and .modname.
-inline std::string normal_module() {
+/// A module, as far as its name (at most 15 bytes) goes: an ELF object with the sections .shstrtab
+/// and .modname.
+inline std::string grub_module(std::string_view module) {
     constexpr std::size_t kNames = 64;
     constexpr std::size_t kTable = 96;
     std::string bytes(kTable + 3 * 64, '\0');
@@ -64,7 +65,7 @@ inline std::string normal_module() {
     put_le(bytes, 0x3c, 3, 2);
     put_le(bytes, 0x3e, 1, 2);
     bytes.replace(kNames, 8, ".modname");
-    bytes.replace(kNames + 16, 6, "normal");
+    bytes.replace(kNames + 16, module.size(), module);
     put_le(bytes, kTable, 15, 4);
     for (const auto& [section, name, offset] :
          {std::tuple{1U, 15U, kNames}, std::tuple{2U, 0U, kNames + 16}}) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "image/efi_start.hpp"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -58,9 +59,16 @@ class FilesInMemory final : public EfiFiles {
     }
 };
 
+using Modules = std::vector<std::string_view>;
+const Modules kAllModules{"part_gpt",     "ext2",           "fat",    "memdisk",
+                          "normal",       "configfile",     "search", "search_fs_uuid",
+                          "search_label", "search_fs_file", "regexp", "test",
+                          "loadenv",      "true",           "linux",  "minicmd"};
+
 std::string grub(std::string_view prefix, std::string_view config = {},
-                 std::string_view archive = {}) {
-    std::string objects = grub_object(0, normal_module());
+                 std::string_view archive = {}, const Modules& modules = kAllModules) {
+    std::string objects;
+    for (const auto name : modules) objects += grub_object(0, grub_module(name));
     if (!archive.empty()) objects += grub_object(1, archive);
     if (!config.empty()) objects += grub_object(2, std::string(config) + '\0');
     objects += grub_object(3, std::string(prefix) + '\0');
@@ -83,6 +91,7 @@ class EfiStartTest : public ::testing::Test {
         disk.code = BootCode::grub2;
         disk.has_system_partition = true;
         disk.volumes = {{.partition = 1, .mount_point = "/", .uuid = "11-22", .label = "root"}};
+        disk.volumes.front().grub_module = "ext2";
         disk.names = {{.partition = 15, .spec = "UUID=ABCD-1234"}};
         const auto root = tree_.open();
         const auto facts = inspect_image(root, disk);
@@ -202,15 +211,103 @@ TEST_F(EfiStartTest, IsProvenOnlyForTheEntryThatABiosStarts) {
     EXPECT_EQ(follow().id, "efi-menu-differs");
 }
 
-TEST_F(EfiStartTest, NeedsTheModuleThatReadsAConfiguration) {
-    const auto bare = grub_object(3, std::string("(,gpt1)/boot/grub\0", 18));
-    esp_.files[kProgram] = efi_program({{".text", "x"}, {"mods", grub_modules(bare)}});
+/// As `grub-install --removable` makes it: the rest lies beside the configuration.
+TEST_F(EfiStartTest, NeedsTheModulesThatItUses) {
+    esp_.files[kProgram] = grub("(,gpt1)/boot/grub", {}, {}, {"part_gpt", "ext2"});
+    for (const std::string_view module : {"normal", "linux"}) {
+        const auto start = follow();
+        EXPECT_EQ(start.id, "efi-config-missing");
+        EXPECT_THAT(start.seen, HasSubstr(fmt::format("no module '{0}' inside, and cannot load "
+                                                      "'(hd0,gpt1)/boot/grub/x86_64-efi/{0}.mod'",
+                                                      module)));
+        tree_.file(fmt::format("/boot/grub/x86_64-efi/{}.mod", module), "m");
+    }
+    const auto start = follow();
+    EXPECT_TRUE(start.is_proven()) << start.seen;
+}
+
+/// The root device is that of the prefix, whether or not it is searched for.
+TEST_F(EfiStartTest, NeedsNoModuleThatChangesNothing) {
+    auto modules = kAllModules;
+    std::erase(modules, "search");
+    esp_.files[kProgram] = grub("(,gpt1)/boot/grub", {}, {}, modules);
+    const auto start = follow();
+    EXPECT_TRUE(start.is_proven()) << start.seen;
+}
+
+TEST_F(EfiStartTest, NeedsModulesToReadTheDisk) {
+    for (const std::string_view module : {"part_gpt", "ext2"}) {
+        auto modules = kAllModules;
+        std::erase(modules, module);
+        // Neither can be loaded from the filesystem that it takes to read.
+        tree_.file(fmt::format("/boot/grub/x86_64-efi/{}.mod", module), "m");
+        esp_.files[kProgram] = grub("(,gpt1)/boot/grub", {}, {}, modules);
+        auto start = follow();
+        EXPECT_EQ(start.id, "efi-config-missing");
+        EXPECT_THAT(start.seen, HasSubstr(fmt::format("no module '{}'", module)));
+        esp_.files[kProgram] = grub(
+            "/EFI/x", "search.fs_uuid 11-22 root\nset prefix=($root)/boot/grub\n", {}, modules);
+        start = follow();
+        EXPECT_EQ(start.id, "efi-config-missing");
+        EXPECT_THAT(start.seen, HasSubstr(fmt::format("no module '{}'", module)));
+    }
+    esp_.files[kProgram] = grub("(,gpt1)/boot/grub", {}, {}, {"normal"});
+    EXPECT_THAT(follow().seen, HasSubstr("no module 'part_gpt'"));
+    esp_.files[kProgram] = grub("(,gpt1)/boot/grub");
+    EXPECT_TRUE(follow().is_proven());
+}
+
+/// Its own archive can be read from the start, and has the others.
+TEST_F(EfiStartTest, LoadsModulesFromItsArchive) {
+    esp_.files[kProgram] = grub("(memdisk)/boot/grub", {}, "archive", {"memdisk", "tar"});
+    for (const std::string_view module :
+         {"normal", "search", "configfile", "ext2", "linux", "test", "part_gpt"}) {
+        esp_.in_archive[fmt::format("/boot/grub/x86_64-efi/{}.mod", module)] = "m";
+    }
+    auto& config = esp_.in_archive["/boot/grub/grub.cfg"];
+    config = "search --fs-uuid --set=root 11-22\nconfigfile /boot/grub/grub.cfg\n";
+    const auto start = follow();
+    EXPECT_EQ(start.id, "efi-config-missing");
+    EXPECT_THAT(start.seen, HasSubstr("no module 'part_gpt' inside"));
+    config.insert(0, "insmod part_gpt\n");
+    EXPECT_TRUE(follow().is_proven()) << follow().seen;
+    config.insert(0, "insmod gone\n");
+    EXPECT_TRUE(follow().is_proven()) << follow().seen;
+}
+
+TEST_F(EfiStartTest, LoadsNoModuleForACommandThatRunsFirst) {
+    const Modules few{"part_gpt", "ext2", "normal", "test", "linux"};
+    for (const std::string_view module : {"search_fs_uuid", "regexp", "configfile"}) {
+        tree_.file(fmt::format("/boot/grub/x86_64-efi/{}.mod", module), "m");
+    }
+    constexpr std::string_view kSearch =
+        "search.fs_uuid 11-22 root\nset prefix=($root)/boot/grub\n";
+    esp_.files[kProgram] = grub("(,gpt15)/EFI/x", kSearch, {}, few);
     auto start = follow();
     EXPECT_EQ(start.id, "efi-config-missing");
-    EXPECT_THAT(start.seen, HasSubstr("no module 'normal'"));
-    tree_.file("/boot/grub/x86_64-efi/normal.mod", "m");
+    EXPECT_EQ(start.where, std::string(kWhere) + ":1");
+    EXPECT_THAT(start.seen, HasSubstr("no module 'search_fs_uuid' inside;"));
+    const auto loads = fmt::format("insmod search_fs_uuid\n{}", kSearch);
+    esp_.files[kProgram] = grub("(,gpt1)/boot/grub", loads, {}, few);
     start = follow();
     EXPECT_TRUE(start.is_proven()) << start.seen;
+}
+
+/// Of a loader of 2.02 and later; some vendors' `linux` has both commands.
+TEST_F(EfiStartTest, KnowsTheOlderCommandForLinux) {
+    esp_.files[kProgram] = grub("/EFI/x");
+    auto& config = esp_.files["/efi/x/grub.cfg"];
+    config = kMenu;
+    config.replace(config.find("linux /boot"), 5, "linuxefi");
+    config.replace(config.find("initrd /boot"), 6, "initrdefi");
+    EXPECT_TRUE(follow().is_proven()) << follow().seen;
+    auto modules = kAllModules;
+    std::erase(modules, "linux");
+    esp_.files[kProgram] = grub("/EFI/x", {}, {}, modules);
+    EXPECT_THAT(follow().seen, HasSubstr("no module 'linuxefi'"));
+    modules.emplace_back("linuxefi");
+    esp_.files[kProgram] = grub("/EFI/x", {}, {}, modules);
+    EXPECT_TRUE(follow().is_proven()) << follow().seen;
 }
 
 TEST_F(EfiStartTest, FollowsShim) {

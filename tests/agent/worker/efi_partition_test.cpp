@@ -163,7 +163,7 @@ TEST_F(EfiPartitionTest, ReadsTheArchiveOfAProgram) {
         const auto made = commands.run_ok(
             {.argv = {"grub-mkimage", "-O", "x86_64-efi", "-m", work / "archive.tar", "-p",
                       "/EFI/x", "-c", work / "early.cfg", "-o", work / "grub.efi", "memdisk", "tar",
-                      "normal", "configfile"}});
+                      "part_msdos", "ext2", "normal", "configfile", "linux"}});
         EXPECT_TRUE(made) << made.error().message();
         return read_text(work / "grub.efi");
     };
