@@ -64,7 +64,7 @@ inline constexpr std::size_t kMaxSimulatedEntries = 1024;
 /// load modules do nothing. Nothing is executed and nothing written. Bounded in time and memory
 /// whatever the text says. `instead` counts for the files that it names. Errors:
 /// failures of the filesystem only. Findings: "grub-cfg-syntax",
-/// "grub-cfg-too-complex", "grub-cfg-file-missing", "default-not-found".
+/// "grub-cfg-too-complex", "grub-cfg-file-missing", "grub-cfg-ends", "default-not-found".
 /// Source: GRUB manual 2.06; the boot loader specification (systemd.io/BOOT_LOADER_SPECIFICATION).
 [[nodiscard]] core::Result<BootMenu> simulate_grub2(const SafeRoot& root, const BootDisk& disk,
                                                     std::string_view config_path,

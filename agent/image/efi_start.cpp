@@ -200,7 +200,15 @@ class Follower {
         for (const auto& file : menu->files) {
             if (file != place_of(program.path)) way_.push_back(file);
         }
-        if (menu->entries.empty() && menu->legacy_menu.empty()) return without_menu(program, *menu);
+        for (const auto& finding : menu->findings) {
+            if (finding.id == "grub-cfg-too-complex") {
+                return refuse(
+                    "efi-loader-unproven", finding.where,
+                    fmt::format("{}: nothing proves that it starts this system", finding.seen),
+                    kTry);
+            }
+        }
+        if (menu->order.empty() && menu->legacy_menu.empty()) return without_menu(program, *menu);
         if (const auto* entry = entry_on_partition(*menu)) {
             const auto root = last_value(entry->arguments, "root").value_or("");
             if (is_unstable_device(root)) {
@@ -218,9 +226,7 @@ class Follower {
         if (!starts_linux(*menu)) return without_menu(program, *menu);
         const auto& last = menu->legacy_menu.empty() ? menu->path : menu->legacy_menu;
         return refuse("efi-menu-differs", place_of(program.path),
-                      fmt::format("GRUB reads '{}', whose default entry is another one than that "
-                                  "which a BIOS starts",
-                                  printable(last)),
+                      fmt::format("GRUB reads '{}', {}", printable(last), difference(*menu)),
                       "make the two the same, or register the AMI with the boot mode legacy-bios");
     }
 
@@ -287,6 +293,38 @@ class Follower {
         };
         return (facts_.boot_entry && is_same(*facts_.boot_entry)) ||
                (!facts_.boot_order.empty() && is_same(facts_.boot_order.front()));
+    }
+
+    /// For a menu that is not that of the image.
+    [[nodiscard]] std::string difference(const BootMenu& menu) const {
+        const auto quoted = [](std::string_view text) {
+            return fmt::format("'{}'", printable(text, 200));
+        };
+        const auto index = facts_.boot_entry           ? *facts_.boot_entry
+                           : facts_.boot_order.empty() ? facts_.boot_entries.size()
+                                                       : facts_.boot_order.front();
+        if (!menu.legacy_menu.empty() || index >= facts_.boot_entries.size()) {
+            return "which is another menu than that which a BIOS comes to";
+        }
+        const auto& by_bios = facts_.boot_entries[index];
+        const auto& chosen = menu.entries[menu.order.front()];
+        const auto both = [&](std::string_view part, std::string_view one, std::string_view other) {
+            return fmt::format(
+                "where {} starts by itself; a BIOS starts {}, and the {} differ: {} and {}",
+                quoted(chosen.title), quoted(by_bios.title), part, quoted(one), quoted(other));
+        };
+        if (!chosen.other_disk.empty()) {
+            return fmt::format("where {} starts by itself, which is on another disk: {}",
+                               quoted(chosen.title), quoted(chosen.other_disk));
+        }
+        if (chosen.kernel != by_bios.kernel || chosen.kernel.empty()) {
+            return both("kernels", chosen.kernel, by_bios.kernel);
+        }
+        if (chosen.initrds != by_bios.initrds) {
+            return both("initrds", fmt::format("{}", fmt::join(chosen.initrds, " ")),
+                        fmt::format("{}", fmt::join(by_bios.initrds, " ")));
+        }
+        return both("arguments", chosen.arguments, by_bios.arguments);
     }
 
     EfiFiles& files_;

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <map>
 
@@ -68,7 +69,7 @@ class Grub2 {
         start(menu_.path);
         start_program();
         AMILIFT_CHECK(run_text(menu_.path, menu_.text));
-        if (!items_.empty() || !menu_.legacy_menu.empty()) return finish();
+        if (is_over_ || !items_.empty() || !menu_.legacy_menu.empty()) return finish();
         // What GRUB loads of itself when those commands are done.
         file_ = menu_.path;
         line_ = 0;
@@ -343,11 +344,11 @@ class Grub2 {
     }
 
     /// What follows is not run: a function returns, or a loop is left or begun anew.
-    [[nodiscard]] bool is_leaving() const { return returns_ || breaks_ > 0; }
+    [[nodiscard]] bool is_leaving() const { return returns_ || breaks_ > 0 || is_over_; }
 
     /// Asked by a loop when it has run a part: does it end here?
     bool leaves_loop() {
-        if (returns_) return true;
+        if (returns_ || is_over_) return true;
         if (breaks_ == 0) return false;
         --breaks_;
         return breaks_ > 0 || !is_continue_;
@@ -428,8 +429,29 @@ class Grub2 {
             AMILIFT_CHECK(load_bls());
         } else if (entry_ != nullptr) {
             boot_command(words);
+        } else {
+            leave(name);
         }
         return {};
+    }
+
+    /// A command outside of entries may end GRUB before it shows any of them.
+    void leave(const std::string& name) {
+        static constexpr std::array<std::string_view, 7> kLoaders{
+            "linux", "linux16", "linuxefi", "chainloader", "multiboot", "multiboot2", "ntldr"};
+        if (std::ranges::find(kLoaders, name) != kLoaders.end()) has_kernel_ = true;
+        const bool is_end = name == "exit" || name == "normal_exit" || name == "halt" ||
+                            name == "reboot" || (name == "boot" && has_kernel_) ||
+                            (name == "fwsetup" && program_ != nullptr);
+        // What a submenu says happens when it is chosen.
+        if (!is_end || menu_depth_ > 0) return;
+        is_over_ = true;
+        // A configuration that was handed over to has shown its menu already.
+        if (is_handed_over_ || !menu_.legacy_menu.empty()) return;
+        shows_menu_ = false;
+        note(Severity::warning, "grub-cfg-ends", here(),
+             fmt::format("'{}' outside of an entry ends GRUB before it shows its menu", name),
+             "no entry is started by itself", "take the command out");
     }
 
     static bool is_assignment(std::string_view word) {
@@ -519,9 +541,12 @@ class Grub2 {
         }
         if (program_ != nullptr && wanted.what != SearchFor::file && !is_unreadable) {
             note(Severity::warning, "grub-search-failed", here(),
-                 fmt::format("no filesystem of the disk has the {} '{}'",
-                             wanted.what == SearchFor::uuid ? "UUID" : "label",
-                             printable(wanted.name, 80)),
+                 wanted.what == SearchFor::uuid
+                     ? fmt::format("no filesystem of the disk has the UUID '{}'",
+                                   printable(wanted.name, 80))
+                     : fmt::format("no filesystem of Linux has the label '{}', and that of the EFI "
+                                   "system partition is not known",
+                                   printable(wanted.name, 80)),
                  "GRUB goes on without it", "");
         }
         return {};
@@ -616,6 +641,8 @@ class Grub2 {
     void boot_command(const std::vector<std::string>& words) {
         const auto& name = words[0];
         const auto where = fmt::format("{}:{}", file_, line_);
+        // These two start a kernel by what a BIOS has left behind.
+        if (program_ != nullptr && name.ends_with("16")) return;
         if (name == "linux" || name == "linux16" || name == "linuxefi") {
             if (words.size() < 2) return;
             entry_->kernel_where = where;
@@ -758,7 +785,7 @@ class Grub2 {
 
     void choose() {
         name_choices(items_, "", menu_.entries);
-        if (!menu_.legacy_menu.empty() || menu_.entries.empty()) return;
+        if (!menu_.legacy_menu.empty() || menu_.entries.empty() || !shows_menu_) return;
         const auto& wanted = env_.get("default");
         if (!wanted.empty() && !find_item(items_, wanted)) {
             note(Severity::warning, "default-not-found", menu_.path,
@@ -805,6 +832,9 @@ class Grub2 {
     std::size_t breaks_ = 0;  ///< of them that are to be left
     bool is_continue_ = false;
     bool returns_ = false;
+    bool is_over_ = false;     ///< nothing more is run
+    bool shows_menu_ = true;   ///< false: it was over before
+    bool has_kernel_ = false;  ///< a command outside of entries has loaded what `boot` starts
     bool from_bls_ = false;
     bool is_handed_over_ = false;  ///< menu_.path is that of the last configuration
 };

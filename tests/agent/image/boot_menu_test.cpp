@@ -133,6 +133,26 @@ TEST_F(Grub2Menu, BreakAndContinueAreAboutLoops) {
     EXPECT_EQ(menu.entries[0].title, "2 1121 yes");
 }
 
+TEST_F(Grub2Menu, IsNotShownWhereACommandOutsideOfItLeaves) {
+    constexpr const char* kEntry = "menuentry a { linux /boot/vmlinuz-1\n exit }\n";
+    for (const std::string_view command :
+         {"exit", "if true; then halt; fi", "function f { reboot; }\nf", "linux /x\nboot"}) {
+        const auto menu = simulate(fmt::format("{}{}\nmenuentry b {{ }}\n", kEntry, command));
+        EXPECT_EQ(menu.entries.size(), 1U) << command;
+        EXPECT_TRUE(menu.order.empty()) << command;
+        ASSERT_EQ(menu.findings.size(), 1U) << command;
+        EXPECT_EQ(menu.findings[0].id, "grub-cfg-ends");
+        EXPECT_THAT(menu.findings[0].where, testing::StartsWith("/boot/grub/grub.cfg:"));
+    }
+    // A BIOS has no setup to go to; a submenu leaves when it is chosen.
+    for (const std::string_view command : {"fwsetup", "boot", "submenu s { exit }"}) {
+        const auto menu = simulate(fmt::format("{}{}\n", kEntry, command));
+        EXPECT_EQ(menu.entries.size(), 1U) << command;
+        EXPECT_EQ(menu.order.size(), 1U) << command;
+        EXPECT_TRUE(menu.findings.empty()) << command;
+    }
+}
+
 /// Each question to the filesystem counts: a script cannot keep asking for hours.
 TEST_F(Grub2Menu, EndsWhenItKeepsAskingForFiles) {
     for (int i = 0; i < 300; ++i) {

@@ -204,11 +204,79 @@ TEST_F(EfiStartTest, IsProvenOnlyForTheEntryThatABiosStarts) {
     config = std::string("set default=two\n") + kMenu;
     auto start = follow();
     EXPECT_EQ(start.id, "efi-menu-differs");
-    EXPECT_THAT(start.seen, HasSubstr("EFI system partition: /EFI/x/grub.cfg"));
+    EXPECT_EQ(start.seen,
+              "GRUB reads 'EFI system partition: /EFI/x/grub.cfg', where 'two' starts by itself; a "
+              "BIOS starts 'one', and the kernels differ: '/boot/vmlinuz-2' and '/boot/vmlinuz-1'");
     config = kMenu;
     EXPECT_TRUE(follow().is_proven());
     config.replace(config.find("/boot/initrd-1"), 14, "/boot/initrd-2");
     EXPECT_EQ(follow().id, "efi-menu-differs");
+    EXPECT_THAT(follow().seen,
+                HasSubstr("the arguments differ: 'root=UUID=11-22 rw' and 'root=UUID=11-22 ro'"));
+    config = kMenu;
+    config.replace(config.find("initrd-1"), 8, "initrd-2");
+    EXPECT_THAT(follow().seen,
+                HasSubstr("the initrds differ: '/boot/initrd-2' and '/boot/initrd-1'"));
+    config = kMenu;
+    config.replace(config.find("/boot/vmlinuz-1"), 0, "(hd1)");
+    EXPECT_EQ(follow().id, "efi-menu-differs");
+    EXPECT_THAT(follow().seen, HasSubstr("on another disk: '(hd1)'"));
+}
+
+/// They begin a kernel in the 16-bit mode of a BIOS.
+TEST_F(EfiStartTest, TakesNoKernelFromCommandsForABios) {
+    esp_.files[kProgram] = grub("/EFI/x");
+    auto& config = esp_.files["/efi/x/grub.cfg"];
+    config = kMenu;
+    config.replace(config.find("initrd /boot"), 6, "initrd16");
+    EXPECT_EQ(follow().id, "efi-menu-differs");
+    EXPECT_THAT(follow().seen, HasSubstr("the initrds differ: '' and '/boot/initrd-1'"));
+    config.replace(config.find("linux /boot"), 5, "linux16");
+    EXPECT_EQ(follow().id, "efi-menu-differs");
+    EXPECT_THAT(follow().seen, HasSubstr("the kernels differ: '' and '/boot/vmlinuz-1'"));
+}
+
+TEST_F(EfiStartTest, IsNotProvenByAScriptThatNeverEnds) {
+    esp_.files[kProgram] = grub("/EFI/x");
+    esp_.files["/efi/x/grub.cfg"] = std::string(kMenu) + "while true; do set x=1; done\n";
+    const auto start = follow();
+    EXPECT_EQ(start.id, "efi-loader-unproven");
+    EXPECT_THAT(start.seen, HasSubstr("takes too long"));
+}
+
+TEST_F(EfiStartTest, IsNotProvenByAScriptThatLeavesGrub) {
+    auto modules = kAllModules;
+    modules.insert(modules.end(), {"halt", "reboot", "efifwsetup", "boot"});
+    esp_.files[kProgram] = grub("/EFI/x", {}, {}, modules);
+    auto& config = esp_.files["/efi/x/grub.cfg"];
+    for (const std::string_view command :
+         {"exit", "normal_exit", "halt", "reboot", "fwsetup", "linux /boot/vmlinuz-2\nboot"}) {
+        for (const bool is_first : {true, false}) {
+            config = is_first ? fmt::format("{}\n{}", command, kMenu)
+                              : fmt::format("{}while true; do\n{}\ndone\n", kMenu, command);
+            const auto start = follow();
+            EXPECT_EQ(start.id, "efi-config-missing") << command;
+            EXPECT_THAT(start.seen, HasSubstr("outside of an entry ends GRUB")) << command;
+        }
+    }
+    // With nothing loaded, and where the next menu has been shown already.
+    config = std::string("boot\n") + kMenu;
+    EXPECT_TRUE(follow().is_proven()) << follow().seen;
+    config = "configfile (hd0,gpt1)/boot/grub/grub.cfg\nexit\n";
+    EXPECT_TRUE(follow().is_proven()) << follow().seen;
+    esp_.files[kProgram] = grub("(,gpt1)/boot/grub", "exit\n");
+    EXPECT_EQ(follow().id, "efi-config-missing");
+}
+
+TEST_F(EfiStartTest, NamesWhereNothingIsFound) {
+    esp_.files[kProgram] = grub("/EFI/x", "set a=b\nset c=d\n");
+    auto start = follow();
+    EXPECT_EQ(start.where, kWhere) << "no line of the commands inside asks for that file";
+    EXPECT_THAT(start.seen, HasSubstr("/EFI/x/grub.cfg' cannot be read"));
+    esp_.files[kProgram] = grub("/EFI/x", "set a=b\nsearch --label --set=root ESP\n");
+    start = follow();
+    EXPECT_EQ(start.where, std::string(kWhere) + ":2");
+    EXPECT_THAT(start.seen, HasSubstr("the EFI system partition is not known"));
 }
 
 /// As `grub-install --removable` makes it: the rest lies beside the configuration.
@@ -265,7 +333,7 @@ TEST_F(EfiStartTest, LoadsModulesFromItsArchive) {
         esp_.in_archive[fmt::format("/boot/grub/x86_64-efi/{}.mod", module)] = "m";
     }
     auto& config = esp_.in_archive["/boot/grub/grub.cfg"];
-    config = "search --fs-uuid --set=root 11-22\nconfigfile /boot/grub/grub.cfg\n";
+    config = "search --fs-uuid --set=root 11-22\nconfigfile (hd0,gpt1)/boot/grub/grub.cfg\n";
     const auto start = follow();
     EXPECT_EQ(start.id, "efi-config-missing");
     EXPECT_THAT(start.seen, HasSubstr("no module 'part_gpt' inside"));
