@@ -217,7 +217,9 @@ class Grub2 {
             const auto file = GrubModules::file_of(name, env_.get("prefix"));
             const auto needs = modules_->needed_to_read(file);
             seen += fmt::format(", and cannot load '{}'", printable(file));
-            if (!needs.empty()) seen += fmt::format(", for which it needs '{}'", needs);
+            if (!needs.empty() && needs != name) {
+                seen += fmt::format(", for which it needs '{}'", needs);
+            }
         }
         const bool is_told =
             std::ranges::any_of(menu_.findings, [&](const auto& f) { return f.seen == seen; });
