@@ -275,8 +275,8 @@ Result<std::vector<Step>> plan_grub2(const PlanContext& context, const image::Ke
     if (is_gpt(context.options)) {
         AMILIFT_TRY(const auto disk,
                     plan_disk(context.options, context.filesystem, context.target_bytes));
-        AMILIFT_TRY(const auto program, build_grub2_efi(context.commands, context.filesystem.uuid,
-                                                        std::string(kGrub2EfiDirectory), home));
+        AMILIFT_TRY(const auto program,
+                    build_grub2_efi(context.commands, std::string(kGrub2EfiDirectory), home));
         AMILIFT_TRY(auto esp, make_esp(disk.esp, esp_volume_id(context.filesystem), program));
         steps.push_back(esp_step(disk.esp, std::move(esp), program.size()));
     }
@@ -422,8 +422,8 @@ Result<std::string> prove_esp(const VerifyContext& context) {
     AMILIFT_TRY(const auto disk,
                 plan_disk(context.options, context.filesystem, context.target.size_bytes()));
     AMILIFT_TRY(const auto home, grub2_home(context.facts, context.filesystem));
-    AMILIFT_TRY(const auto program, build_grub2_efi(context.commands, context.filesystem.uuid,
-                                                    std::string(kGrub2EfiDirectory), home));
+    AMILIFT_TRY(const auto program,
+                build_grub2_efi(context.commands, std::string(kGrub2EfiDirectory), home));
     AMILIFT_TRY(const auto wanted, make_esp(disk.esp, esp_volume_id(context.filesystem), program));
     AMILIFT_CHECK(require_same(context.target, wanted, disk.esp.start_sector * dev::kSectorBytes));
     return fmt::format("the EFI system partition at sector {} holds EFI/BOOT/BOOTX64.EFI",

@@ -136,7 +136,6 @@ std::string_view grub2_root_partition(job::Layout layout) {
 }
 
 Result<std::vector<std::byte>> build_grub2_efi(core::CommandRunner& commands,
-                                               std::string_view filesystem_uuid,
                                                const std::string& directory,
                                                const Grub2Home& home) {
     std::error_code ignored;
@@ -144,14 +143,13 @@ Result<std::vector<std::byte>> build_grub2_efi(core::CommandRunner& commands,
         return fail(Errc::not_installed, fmt::format("'{}' is missing on this helper", directory),
                     "install the package grub-efi-amd64-bin");
     }
-    // The disk that the firmware started this program from comes first: a copy of the volume on the
-    // same machine has the same UUID.
+    // On the disk that the firmware started this program from: a copy of the volume on the same
+    // machine has the same UUID. These run before GRUB knows conditions.
     const auto early = fmt::format(
         "regexp --set=1:amidisk '^\\(([^,]+),' \"$cmdpath\"\n"
         "set root=\"$amidisk,gpt1\"\n"
-        "if [ ! -f {0}/grub.cfg ]; then search --no-floppy --fs-uuid --set=root {1}; fi\n"
         "set prefix=($root){0}\n",
-        home.prefix, filesystem_uuid);
+        home.prefix);
     AMILIFT_TRY(const auto config, core::TemporaryFile::make(early));
     AMILIFT_TRY(const auto output, core::TemporaryFile::make());
     core::Command make;

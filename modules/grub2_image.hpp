@@ -41,11 +41,11 @@ struct Grub2Image {
 [[nodiscard]] std::string_view grub2_root_partition(job::Layout layout);
 
 /// Builds GRUB 2 as one UEFI program of about 1 MiB, which looks for its home on partition 1 of
-/// the disk that it was started from, else on the filesystem with that UUID. Not signed. The same
-/// GRUB gives the same bytes. Errors: those of build_grub2_image().
+/// the disk that it was started from. Not signed. The same GRUB gives the same bytes. Errors: those
+/// of build_grub2_image().
 [[nodiscard]] core::Result<std::vector<std::byte>> build_grub2_efi(
-    core::CommandRunner& commands, std::string_view filesystem_uuid,
-    const std::string& directory = std::string(kGrub2EfiDirectory), const Grub2Home& home = {});
+    core::CommandRunner& commands, const std::string& directory = std::string(kGrub2EfiDirectory),
+    const Grub2Home& home = {});
 
 /// What `grub-bios-setup --no-rs-codes` would write from sector 0 on, with core.img from
 /// `core_sector` on: 1 for the gap of a DOS partition table; what lies between is zeros.

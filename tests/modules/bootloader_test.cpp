@@ -5,6 +5,8 @@
 
 #include <filesystem>
 
+#include "image/efi_loader.hpp"
+#include "image/grub_commands.hpp"
 #include "modules/copy.hpp"
 #include "modules/grub2_image.hpp"
 #include "modules/grub_legacy.hpp"
@@ -184,10 +186,9 @@ TEST(Grub2Image, MissingFilesNameTheirPackage) {
 
 TEST(Grub2Efi, IsAUefiProgramAndAlwaysTheSame) {
     core::ProcessRunner commands;
-    constexpr std::string_view kUuid = "5d41402a-bc4b-4a76-b971-9d911017c592";
-    const auto one = build_grub2_efi(commands, kUuid);
+    const auto one = build_grub2_efi(commands);
     ASSERT_TRUE(one) << one.error().message();
-    const auto two = build_grub2_efi(commands, kUuid);
+    const auto two = build_grub2_efi(commands);
     ASSERT_TRUE(two);
     EXPECT_TRUE(*one == *two);
     EXPECT_EQ(hex(*one, 0, 2), "4d5a");
@@ -195,10 +196,27 @@ TEST(Grub2Efi, IsAUefiProgramAndAlwaysTheSame) {
     EXPECT_LT(one->size(), 4000000U);
 }
 
+/// Before its module 'normal' is started, GRUB knows single commands of what it has inside.
+TEST(Grub2Efi, SaysNothingThatGrubDoesNotUnderstandYet) {
+    core::ProcessRunner commands;
+    const auto bytes = build_grub2_efi(commands);
+    ASSERT_TRUE(bytes) << bytes.error().message();
+    std::string text;
+    for (const auto byte : *bytes) text += static_cast<char>(byte);
+    const auto program = image::read_efi_program(text);
+    EXPECT_EQ(program.kind, image::EfiProgramKind::grub2) << program.problem;
+    EXPECT_EQ(program.config,
+              "regexp --set=1:amidisk '^\\(([^,]+),' \"$cmdpath\"\n"
+              "set root=\"$amidisk,gpt1\"\n"
+              "set prefix=($root)/boot/amilift\n");
+    EXPECT_EQ(image::grub_script::rescue_commands(program.config), program.config);
+    EXPECT_TRUE(program.modules.contains("regexp"));
+}
+
 TEST(Grub2Efi, MissingFilesNameTheirPackage) {
     core::ProcessRunner commands;
     TemporaryDirectory empty;
-    const auto program = build_grub2_efi(commands, "u", empty.path());
+    const auto program = build_grub2_efi(commands, empty.path());
     ASSERT_FALSE(program);
     EXPECT_TRUE(program.error().is(Errc::not_installed));
     EXPECT_EQ(program.error().hint, "install the package grub-efi-amd64-bin");
