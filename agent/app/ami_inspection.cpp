@@ -193,8 +193,7 @@ std::vector<AmiFinding> ami_findings(const aws::Image& ami, const image::ImageFa
     }
     // Xen instance types have a BIOS only: "uefi-preferred" does not concern them. Of the others,
     // those that have UEFI use it.
-    const auto cannot_start = [&](const std::string& id, std::string seen,
-                                  std::string consequence) {
+    const auto refuse = [&](const std::string& id, std::string seen, std::string consequence) {
         const bool has_bios = ami.boot_mode == "uefi-preferred";
         const std::string action = has_bios ? "a converted AMI gets the boot mode legacy-bios"
                                             : "register the AMI with another boot mode";
@@ -208,12 +207,12 @@ std::vector<AmiFinding> ami_findings(const aws::Image& ami, const image::ImageFa
     const bool by_uefi = ami.boot_mode.starts_with("uefi");
     const auto& start = facts.efi_start;
     if (by_uefi && !facts.disk.has_system_partition) {
-        cannot_start("uefi-without-partition",
-                     fmt::format("the AMI has the boot mode {}, its root no EFI system partition",
-                                 ami.boot_mode),
-                     "UEFI has nothing to start");
+        refuse("uefi-without-partition",
+               fmt::format("the AMI has the boot mode {}, its root no EFI system partition",
+                           ami.boot_mode),
+               "UEFI has nothing to start");
     } else if (by_uefi && start && !start->is_proven()) {
-        cannot_start(
+        refuse(
             "uefi-start-unproven",
             fmt::format("the AMI has the boot mode {}, and {}: {}", ami.boot_mode, start->where,
                         start->seen),
