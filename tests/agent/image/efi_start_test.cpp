@@ -209,10 +209,11 @@ TEST_F(EfiStartTest, IsProvenOnlyForTheEntryThatABiosStarts) {
               "BIOS starts 'one', and the kernels differ: '/boot/vmlinuz-2' and '/boot/vmlinuz-1'");
     config = kMenu;
     EXPECT_TRUE(follow().is_proven());
-    config.replace(config.find("/boot/initrd-1"), 14, "/boot/initrd-2");
+    config.replace(config.find("ro\n initrd"), 2, "ro init=/x");
     EXPECT_EQ(follow().id, "efi-menu-differs");
-    EXPECT_THAT(follow().seen,
-                HasSubstr("the arguments differ: 'root=UUID=11-22 rw' and 'root=UUID=11-22 ro'"));
+    EXPECT_THAT(
+        follow().seen,
+        HasSubstr("the arguments differ: 'root=UUID=11-22 ro init=/x' and 'root=UUID=11-22 ro'"));
     config = kMenu;
     config.replace(config.find("initrd-1"), 8, "initrd-2");
     EXPECT_THAT(follow().seen,
