@@ -191,7 +191,11 @@ class GrubCfgEditor {
         if (!is_linux) return std::nullopt;
         const auto edited = edit_entry(arguments, edit_, edit_.arguments_of(path), has_initrd);
         if (edited == arguments) return std::nullopt;
-        return fmt::format("{}{}", text.substr(0, begin), edited);
+        auto command = fmt::format("{}{}", text.substr(0, begin), edited);
+        // Single quotes that went with an argument held what would be a remark, or another command.
+        const auto end = command_end(command, 0, false);
+        if (end.at != command.size() || end.is_open) return std::nullopt;
+        return command;
     }
 
     /// set kernelopts="root=... ro"

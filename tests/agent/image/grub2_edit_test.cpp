@@ -117,7 +117,8 @@ TEST(Grub2Edit, JoinsContinuedLinuxLinesOnly) {
 TEST(Grub2Edit, LeavesACommandWhoseQuotesGoOnInTheNextLine) {
     for (const std::string text :
          {"linux /vmlinuz-3.10 nvme.io_timeout=' #", "linux /vmlinuz-3.10 a=\"b\nc\"\n",
-          "set kernelopts=\"root=LABEL=/ 'x\n"}) {
+          "set kernelopts=\"root=LABEL=/ 'x\n",
+          "linux /vmlinuz-3.10 nvme.io_timeout=' #x nvme.io_timeout=' \n"}) {
         EXPECT_EQ(grub_cfg(text), text);
     }
 }
