@@ -141,16 +141,20 @@ Result<bool> dies_with_helper(Run& run, const aws::Attachment& attachment,
 
 /// Of an AMI that is HVM already, and whose way from UEFI to the menu was not seen.
 void choose_boot_mode_without_uefi(Run& run, const std::string& source_mode) {
+    constexpr std::string_view kReason =
+        "it has no EFI system partition, or the kernel no EFI, or the conversion has told why";
     if (source_mode == "uefi-preferred") {
         run.record.boot_mode = "legacy-bios";
         run.say(Update::Kind::warning,
                 fmt::format("nothing proves that UEFI starts the new AMI: it gets the boot mode "
-                            "legacy-bios instead of {}; the conversion has told why",
-                            source_mode));
+                            "legacy-bios instead of {}; {}",
+                            source_mode, kReason));
     } else if (source_mode == "uefi") {
-        run.say(Update::Kind::warning,
-                "nothing proves that UEFI starts the new AMI, which keeps the boot mode uefi; the "
-                "conversion has told why");
+        run.say(
+            Update::Kind::warning,
+            fmt::format(
+                "nothing proves that UEFI starts the new AMI, which keeps the boot mode uefi; {}",
+                kReason));
     }
 }
 

@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "image/byte_view.hpp"
+
 namespace amilift::image {
 namespace {
 
@@ -29,23 +31,6 @@ constexpr std::uint64_t kModuleMagic = 0x676d696d;  // "mimg"
 constexpr std::uint64_t kModuleInfoBytes = 24;
 constexpr std::uint64_t kObjectHeaderBytes = 8;
 enum ObjectType : std::uint64_t { kElf = 0, kMemdisk = 1, kConfig = 2, kPrefix = 3 };
-
-/// A little-endian number of `size` bytes; absent where the bytes end before.
-std::optional<std::uint64_t> number_at(std::string_view bytes, std::uint64_t at, std::size_t size) {
-    if (at > bytes.size() || bytes.size() - at < size) return std::nullopt;
-    std::uint64_t value = 0;
-    for (std::size_t i = size; i-- > 0;) {
-        value = (value << 8U) | static_cast<unsigned char>(bytes[static_cast<std::size_t>(at) + i]);
-    }
-    return value;
-}
-
-/// `size` bytes at `at`; absent unless all of them are there.
-std::optional<std::string_view> slice(std::string_view bytes, std::uint64_t at,
-                                      std::uint64_t size) {
-    if (at > bytes.size() || bytes.size() - at < size) return std::nullopt;
-    return bytes.substr(static_cast<std::size_t>(at), static_cast<std::size_t>(size));
-}
 
 std::string_view up_to_nul(std::string_view bytes) {
     return bytes.substr(0, bytes.find('\0'));

@@ -8,6 +8,7 @@
 #include <optional>
 #include <utility>
 
+#include "image/byte_view.hpp"
 #include "image/compression.hpp"
 #include "image/kernel.hpp"
 #include "image/text_lines.hpp"
@@ -53,22 +54,6 @@ std::unexpected<core::Error> refuse(std::string what, std::string_view id) {
     return core::fail(Errc::refused, std::move(what),
                       "install a kernel for Xen PV guests in the source and name it in its menu",
                       std::string(id));
-}
-
-/// A little-endian number of `size` bytes; absent where the bytes end before.
-std::optional<std::uint64_t> number_at(std::string_view bytes, std::uint64_t at, std::size_t size) {
-    if (at > bytes.size() || bytes.size() - at < size) return std::nullopt;
-    std::uint64_t value = 0;
-    for (std::size_t i = size; i-- > 0;) {
-        value = (value << 8U) | static_cast<unsigned char>(bytes[static_cast<std::size_t>(at) + i]);
-    }
-    return value;
-}
-
-/// `size` bytes at `at`; empty unless all of them are there.
-std::string_view slice(std::string_view bytes, std::uint64_t at, std::uint64_t size) {
-    if (at > bytes.size() || bytes.size() - at < size) return {};
-    return bytes.substr(static_cast<std::size_t>(at), static_cast<std::size_t>(size));
 }
 
 /// A text of a note: up to its NUL, printable, so that it can go into messages.
@@ -117,7 +102,7 @@ class Elf {
         out.type = number_at(bytes_, at + 4, 4).value_or(0);
         const auto offset = number_at(bytes_, at + (is_64_bit_ ? 24 : 16), word()).value_or(0);
         const auto size = number_at(bytes_, at + (is_64_bit_ ? 32 : 20), word()).value_or(0);
-        out.contents = slice(bytes_, offset, size);
+        out.contents = slice(bytes_, offset, size).value_or("");
         return out;
     }
     [[nodiscard]] std::uint64_t section_count() const {
@@ -146,8 +131,8 @@ bool read_notes(std::string_view bytes, XenNotes& out) {
         const auto name_size = number_at(bytes, at, 4).value_or(0);
         const auto size = number_at(bytes, at + 4, 4).value_or(0);
         const auto type = number_at(bytes, at + 8, 4).value_or(0);
-        const auto name = slice(bytes, at + kHeader, name_size);
-        const auto value = slice(bytes, at + kHeader + padded(name_size), size);
+        const auto name = slice(bytes, at + kHeader, name_size).value_or("");
+        const auto value = slice(bytes, at + kHeader + padded(name_size), size).value_or("");
         at += kHeader + padded(name_size) + padded(size);
         if (name != "Xen\0"sv) continue;
         any = true;
@@ -212,7 +197,7 @@ XenNotes Elf::notes() const {
         if (number_at(bytes_, at, 4) != kProgramNote) continue;
         const auto offset = number_at(bytes_, at + (is_64_bit_ ? 8 : 4), word()).value_or(0);
         const auto size = number_at(bytes_, at + (is_64_bit_ ? 32 : 16), word()).value_or(0);
-        any = read_notes(slice(bytes_, offset, size), out) || any;
+        any = read_notes(slice(bytes_, offset, size).value_or(""), out) || any;
     }
     if (any) return out;
     for (std::uint64_t i = 0; i < section_count(); ++i) {
@@ -293,8 +278,9 @@ Result<PvKernel> parse_bz_image(std::string_view bytes, const KernelHeader& head
     const std::uint64_t setup_bytes = (std::uint64_t{setup == 0 ? 4 : setup} + 1) * 512;
     const auto offset = number_at(bytes, kPayloadOffset, 4);
     const auto length = number_at(bytes, kPayloadLength, 4);
-    const auto payload =
-        offset && length ? slice(bytes, setup_bytes + *offset, *length) : std::string_view{};
+    const auto payload = offset && length
+                             ? slice(bytes, setup_bytes + *offset, *length).value_or("")
+                             : std::string_view{};
     if (payload.empty()) {
         return refuse("the kernel's header names a payload that is not in the file",
                       "pv-kernel-damaged");
