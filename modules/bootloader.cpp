@@ -155,7 +155,7 @@ Result<> each_piece(std::span<const std::byte> area, std::uint64_t core_sector, 
 }
 
 /// The EFI system partition's id, which tells it from that of another image.
-std::uint32_t esp_volume_id(const dev::FilesystemInfo& filesystem) {
+Result<std::uint32_t> esp_volume_id(const dev::FilesystemInfo& filesystem) {
     return disk_signature(filesystem.uuid + "/esp");
 }
 
@@ -277,7 +277,8 @@ Result<std::vector<Step>> plan_grub2(const PlanContext& context, const image::Ke
                     plan_disk(context.options, context.filesystem, context.target_bytes));
         AMILIFT_TRY(const auto program,
                     build_grub2_efi(context.commands, std::string(kGrub2EfiDirectory), home));
-        AMILIFT_TRY(auto esp, make_esp(disk.esp, esp_volume_id(context.filesystem), program));
+        AMILIFT_TRY(const auto volume_id, esp_volume_id(context.filesystem));
+        AMILIFT_TRY(auto esp, make_esp(disk.esp, volume_id, program));
         steps.push_back(esp_step(disk.esp, std::move(esp), program.size()));
     }
     const auto last = area.size() / 512 - 1;
@@ -424,7 +425,8 @@ Result<std::string> prove_esp(const VerifyContext& context) {
     AMILIFT_TRY(const auto home, grub2_home(context.facts, context.filesystem));
     AMILIFT_TRY(const auto program,
                 build_grub2_efi(context.commands, std::string(kGrub2EfiDirectory), home));
-    AMILIFT_TRY(const auto wanted, make_esp(disk.esp, esp_volume_id(context.filesystem), program));
+    AMILIFT_TRY(const auto volume_id, esp_volume_id(context.filesystem));
+    AMILIFT_TRY(const auto wanted, make_esp(disk.esp, volume_id, program));
     AMILIFT_CHECK(require_same(context.target, wanted, disk.esp.start_sector * dev::kSectorBytes));
     return fmt::format("the EFI system partition at sector {} holds EFI/BOOT/BOOTX64.EFI",
                        disk.esp.start_sector);

@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 
+#include "core/sha256.hpp"
 #include "image/initramfs.hpp"
 #include "image/initramfs_modules.hpp"
 #include "image/kernel_modules.hpp"
@@ -281,7 +282,7 @@ Result<std::vector<Repair>> find_repairs(const image::SafeRoot& root,
         if (!files.empty() && image::obstacle_to_addition(contents).empty()) {
             AMILIFT_TRY(repair.addition,
                         image::make_addition(contents, bytes->size(), files, gzip_is_known));
-            repair.sha256 = image::sha256_hex(*bytes);
+            AMILIFT_TRY(repair.sha256, core::sha256_hex(*bytes));
         }
         repairs.push_back(std::move(repair));
     }
@@ -429,8 +430,9 @@ Result<std::string> prove_prefix(const VerifyContext& context, const Repair& rep
     if (entry == entries.end() || !entry->before) return std::string("nothing had to be added");
     AMILIFT_TRY(const auto bytes, context.target_root.read(path, image::kInitramfsLimit));
     const auto old_bytes = static_cast<std::size_t>(entry->before->size_bytes);
-    if (bytes.size() <= old_bytes ||
-        image::sha256_hex(std::string_view(bytes).substr(0, old_bytes)) != entry->before->sha256) {
+    AMILIFT_TRY(const auto prefix_sum,
+                core::sha256_hex(std::string_view(bytes).substr(0, old_bytes)));
+    if (bytes.size() <= old_bytes || prefix_sum != entry->before->sha256) {
         return fail(Errc::corrupt,
                     fmt::format("'{}' of the target does not begin with the {} bytes of before",
                                 path, old_bytes),

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "core/sha256.hpp"
 #include "image/hard_links.hpp"
 
 namespace amilift::modules {
@@ -57,11 +58,16 @@ Result<std::string> with_real_parent(const SafeRoot& root, std::string_view path
     return joined(directory, name);
 }
 
+Result<FileVersion> version_of(std::string_view contents) {
+    AMILIFT_TRY(auto sha256, core::sha256_hex(contents));
+    return FileVersion{std::move(sha256), contents.size()};
+}
+
 Result<FileVersion> version_of(const SafeRoot& root, std::string_view path,
                                const image::FileStatus& status) {
     if (status.kind == FileKind::symlink) {
         AMILIFT_TRY(const auto text, root.read_link(path));
-        return FileVersion{image::sha256_hex(text), text.size()};
+        return version_of(text);
     }
     AMILIFT_TRY(auto sha256, image::sha256_of(root, path));
     return FileVersion{std::move(sha256), status.size_bytes};
@@ -190,15 +196,16 @@ Result<> Manifest::append(const SafeRoot& root, std::string_view module, std::st
     AMILIFT_CHECK(require_absolute(path));
     AMILIFT_TRY(const auto real, root.resolve(path));
     AMILIFT_TRY(auto text, root.read(real, kAppendLimit));
-    if (before != FileVersion{image::sha256_hex(text), text.size()}) {
+    AMILIFT_TRY(const auto now, version_of(text));
+    if (now != before) {
         return fail(
             Errc::conflict,
             fmt::format("'{}' of the target does not hold what the plan was made from", path),
             "nothing else may write to source or target during a conversion: start again");
     }
     text += bytes;
-    AMILIFT_TRY(auto entries, entries_for(root, module, real, before,
-                                          FileVersion{image::sha256_hex(text), text.size()}));
+    AMILIFT_TRY(const auto after, version_of(text));
+    AMILIFT_TRY(auto entries, entries_for(root, module, real, before, after));
     AMILIFT_CHECK(note(root, entries));
     AMILIFT_CHECK(root.append(real, before.size_bytes, bytes));
     for (auto& entry : entries) record(std::move(entry));
@@ -210,14 +217,12 @@ Result<> Manifest::write(const SafeRoot& root, std::string_view module, std::str
     AMILIFT_CHECK(require_absolute(path));
     AMILIFT_TRY(auto status, root.status(path));
     AMILIFT_TRY(auto real, with_real_parent(root, path));
+    AMILIFT_TRY(const auto after, version_of(contents));
     std::optional<FileVersion> before;
     if (status.kind == FileKind::regular) {
         AMILIFT_TRY(real, root.resolve(path));
         AMILIFT_TRY(before, version_of(root, real, status));
-        if (before->size_bytes == contents.size() &&
-            before->sha256 == image::sha256_hex(contents)) {
-            return {};
-        }
+        if (before == after) return {};
     } else if (status.kind == FileKind::missing) {
         AMILIFT_TRY(const auto link, root.link_status(path));
         if (link.kind == FileKind::symlink) {
@@ -236,9 +241,7 @@ Result<> Manifest::write(const SafeRoot& root, std::string_view module, std::str
                         path, status.kind == FileKind::directory ? "directory" : "special file"),
             "remove it in the source image");
     }
-    AMILIFT_TRY(auto entries,
-                entries_for(root, module, real, before,
-                            FileVersion{image::sha256_hex(contents), contents.size()}));
+    AMILIFT_TRY(auto entries, entries_for(root, module, real, before, after));
     AMILIFT_CHECK(note(root, entries));
     AMILIFT_CHECK(root.write(real, contents, mode_if_new));
     for (auto& entry : entries) record(std::move(entry));
@@ -255,10 +258,10 @@ Result<> Manifest::overwrite(const SafeRoot& root, std::string_view module, std:
                                                 "overwritten from byte {}",
                                                 path, text.size(), bytes.size(), offset));
     }
-    const FileVersion before{image::sha256_hex(text), text.size()};
+    AMILIFT_TRY(const auto before, version_of(text));
     std::ranges::transform(bytes, text.begin() + static_cast<std::ptrdiff_t>(offset),
                            [](std::byte b) { return std::to_integer<char>(b); });
-    const FileVersion after{image::sha256_hex(text), text.size()};
+    AMILIFT_TRY(const auto after, version_of(text));
     if (before == after) return {};
     ManifestEntry entry{real, std::string(module), "file", before, after};
     AMILIFT_CHECK(note(root, {entry}));
@@ -315,7 +318,8 @@ Result<std::vector<Manifest::UnfinishedAppend>> Manifest::unfinished_appends(
         AMILIFT_TRY(const auto now, version_of(root, entry.path, status));
         if (now == *entry.after) continue;
         AMILIFT_TRY(const auto prefix, root.read_prefix(entry.path, old_bytes));
-        if (image::sha256_hex(prefix) != entry.before->sha256) continue;
+        AMILIFT_TRY(const auto prefix_sum, core::sha256_hex(prefix));
+        if (prefix_sum != entry.before->sha256) continue;
         // Another name of the same file is short as soon as this one is.
         AMILIFT_TRY(const auto names, image::other_names(root, entry.path));
         const bool known = std::ranges::any_of(found, [&names](const UnfinishedAppend& other) {
@@ -331,7 +335,7 @@ Result<> Manifest::add_copied(const SafeRoot& root, std::string_view module,
     FileVersion version;
     if (kind == "link") {
         AMILIFT_TRY(const auto text, root.read_link(path));
-        version = {image::sha256_hex(text), text.size()};
+        AMILIFT_TRY(version, version_of(text));
     } else if (kind == "file") {
         AMILIFT_TRY(const auto status, root.link_status(path));
         AMILIFT_TRY(version, version_of(root, path, status));
@@ -350,8 +354,8 @@ Result<> Manifest::make_link(const SafeRoot& root, std::string_view module, std:
         if (present == text) return {};
     }
     if (status.kind == FileKind::missing) AMILIFT_CHECK(make_parents(root, module, real));
-    ManifestEntry entry{real, std::string(module), "link", std::nullopt,
-                        FileVersion{image::sha256_hex(text), text.size()}};
+    AMILIFT_TRY(auto after, version_of(text));
+    ManifestEntry entry{real, std::string(module), "link", std::nullopt, std::move(after)};
     AMILIFT_CHECK(note(root, {entry}));
     AMILIFT_CHECK(root.make_link(real, text));
     record(std::move(entry));

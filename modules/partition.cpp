@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/fd.hpp"
+#include "core/sha256.hpp"
 #include "dev/byte_order.hpp"
 #include "dev/gpt.hpp"
 #include "modules/boot_area.hpp"
@@ -46,8 +47,8 @@ dev::MbrPartition root_partition(const DiskPlan& disk) {
 }
 
 /// A GUID made from the filesystem's UUID and the object's name: done again it is the same.
-dev::Guid derived_guid(std::string_view filesystem_uuid, std::string_view object) {
-    const auto digest = image::sha256_hex(fmt::format("{}/{}", filesystem_uuid, object));
+Result<dev::Guid> derived_guid(std::string_view filesystem_uuid, std::string_view object) {
+    AMILIFT_TRY(const auto digest, core::sha256_hex(fmt::format("{}/{}", filesystem_uuid, object)));
     auto guid = dev::guid_of(std::string_view(digest).substr(0, 32));
     // Version 8 (made by a rule of one's own) and variant 1: RFC 9562, 5.8.
     guid[7] = (guid[7] & std::byte{0x0f}) | std::byte{0x80};
@@ -57,27 +58,30 @@ dev::Guid derived_guid(std::string_view filesystem_uuid, std::string_view object
 
 Result<Tables> make_mbr_tables(const DiskPlan& disk, const std::string& uuid) {
     const auto partition = root_partition(disk);
-    AMILIFT_TRY(const auto sector, dev::make_mbr(partition, disk_signature(uuid)));
-    return Tables{
-        fmt::format("one active 0x83 partition, {}..{}, disk signature {:08x}",
-                    partition.start_sector, partition.start_sector + partition.sector_count - 1,
-                    disk_signature(uuid)),
-        {sector.begin(), sector.end()},
-        {}};
+    AMILIFT_TRY(const auto signature, disk_signature(uuid));
+    AMILIFT_TRY(const auto sector, dev::make_mbr(partition, signature));
+    return Tables{fmt::format("one active 0x83 partition, {}..{}, disk signature {:08x}",
+                              partition.start_sector,
+                              partition.start_sector + partition.sector_count - 1, signature),
+                  {sector.begin(), sector.end()},
+                  {}};
 }
 
 Result<Tables> make_gpt_tables(const DiskPlan& disk, const std::string& uuid) {
     const auto root_end = dev::kRootStartSector + disk.root_sectors - 1;
     const auto esp_end = disk.esp.start_sector + disk.esp.sector_count - 1;
+    AMILIFT_TRY(const auto root, derived_guid(uuid, "root"));
+    AMILIFT_TRY(const auto bios, derived_guid(uuid, "bios"));
+    AMILIFT_TRY(const auto esp, derived_guid(uuid, "esp"));
+    AMILIFT_TRY(const auto whole, derived_guid(uuid, "disk"));
     const std::array entries{
-        dev::GptEntry{kRootNumber, dev::guid_of(dev::kGptTypeLinux), derived_guid(uuid, "root"),
-                      dev::kRootStartSector, root_end, "root"},
-        dev::GptEntry{kBiosBootNumber, dev::guid_of(dev::kGptTypeBiosBoot),
-                      derived_guid(uuid, "bios"), kBiosBootSector, dev::kRootStartSector - 1,
-                      "BIOS boot"},
-        dev::GptEntry{kEspNumber, dev::guid_of(dev::kGptTypeEfiSystem), derived_guid(uuid, "esp"),
-                      disk.esp.start_sector, esp_end, "EFI system"}};
-    AMILIFT_TRY(auto tables, dev::make_gpt(derived_guid(uuid, "disk"), entries, disk.disk_sectors));
+        dev::GptEntry{kRootNumber, dev::guid_of(dev::kGptTypeLinux), root, dev::kRootStartSector,
+                      root_end, "root"},
+        dev::GptEntry{kBiosBootNumber, dev::guid_of(dev::kGptTypeBiosBoot), bios, kBiosBootSector,
+                      dev::kRootStartSector - 1, "BIOS boot"},
+        dev::GptEntry{kEspNumber, dev::guid_of(dev::kGptTypeEfiSystem), esp, disk.esp.start_sector,
+                      esp_end, "EFI system"}};
+    AMILIFT_TRY(auto tables, dev::make_gpt(whole, entries, disk.disk_sectors));
     return Tables{
         fmt::format("GPT, root {} at {}..{}, BIOS boot {} at {}..{}, EFI system {} at "
                     "{}..{}",
@@ -249,8 +253,8 @@ Result<DiskPlan> plan_disk(const job::ConversionOptions& options,
     return plan;
 }
 
-std::uint32_t disk_signature(std::string_view filesystem_uuid) {
-    const auto digest = image::sha256_hex(filesystem_uuid);
+Result<std::uint32_t> disk_signature(std::string_view filesystem_uuid) {
+    AMILIFT_TRY(const auto digest, core::sha256_hex(filesystem_uuid));
     std::uint32_t signature = 0;
     std::from_chars(digest.data(), digest.data() + 8, signature, 16);
     return signature == 0 ? 1 : signature;

@@ -47,7 +47,7 @@ struct DiskPlan {
                                                std::optional<std::uint64_t> disk_bytes);
 
 /// The disk signature, made from the filesystem's UUID: a conversion that is done again writes the
-/// same bytes, and disks of different images differ. Never 0.
-[[nodiscard]] std::uint32_t disk_signature(std::string_view filesystem_uuid);
+/// same bytes, and disks of different images differ. Never 0. Errc::internal only if OpenSSL fails.
+[[nodiscard]] core::Result<std::uint32_t> disk_signature(std::string_view filesystem_uuid);
 
 }  // namespace amilift::modules

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "core/log.hpp"
+#include "core/sha256.hpp"
 
 namespace amilift::aws {
 namespace {
@@ -143,6 +144,7 @@ core::Result<net::HttpRequest> Client::signed_request(const ServiceCall& call,
                                                       const Endpoint& endpoint,
                                                       const Credentials& keys) const {
     const auto authority = call.host_prefix + endpoint.authority;
+    AMILIFT_TRY(auto payload_hash, core::sha256_hex(call.body));
     const SigningScope scope{
         .region = endpoints_.region,
         .service = call.service,
@@ -151,7 +153,7 @@ core::Result<net::HttpRequest> Client::signed_request(const ServiceCall& call,
                        .path = call.path,
                        .query = call.query,
                        .headers = call.headers,
-                       .payload_hash = sha256_hex(call.body),
+                       .payload_hash = std::move(payload_hash),
                        .path_rule = call.path_rule};
     input.headers.push_back({"Host", authority});
     input.headers.push_back({"X-Amz-Date", amz_date(scope.time)});

@@ -13,6 +13,8 @@
 #include <map>
 #include <span>
 
+#include "core/sha256.hpp"
+
 namespace amilift::aws {
 namespace {
 
@@ -164,12 +166,6 @@ std::string canonical_query(const std::vector<QueryPair>& query) {
     return result;
 }
 
-std::string sha256_hex(std::string_view data) {
-    Digest digest{};
-    SHA256(bytes_of(data).data(), data.size(), digest.data());
-    return hex(digest);
-}
-
 std::string amz_date(std::chrono::system_clock::time_point time) {
     const auto whole = std::chrono::floor<std::chrono::seconds>(time);
     return fmt::format("{:%Y%m%dT%H%M%SZ}",
@@ -184,9 +180,11 @@ std::string canonical_request(const SigningInput& input) {
     return text + fmt::format("\n{}\n{}", signed_names(headers), input.payload_hash);
 }
 
-std::string string_to_sign(std::string_view canonical_request, const SigningScope& scope) {
+core::Result<std::string> string_to_sign(std::string_view canonical_request,
+                                         const SigningScope& scope) {
+    AMILIFT_TRY(const auto digest, core::sha256_hex(canonical_request));
     return fmt::format("{}\n{}\n{}\n{}", kAlgorithm, amz_date(scope.time), credential_scope(scope),
-                       sha256_hex(canonical_request));
+                       digest);
 }
 
 core::Result<std::string> authorization(const SigningInput& input, const SigningScope& scope,
@@ -197,7 +195,8 @@ core::Result<std::string> authorization(const SigningInput& input, const Signing
     AMILIFT_TRY(const auto region_key, hmac(date_key, scope.region));
     AMILIFT_TRY(const auto service_key, hmac(region_key, scope.service));
     AMILIFT_TRY(const auto key, hmac(service_key, "aws4_request"));
-    AMILIFT_TRY(const auto signature, hmac(key, string_to_sign(canonical_request(input), scope)));
+    AMILIFT_TRY(const auto text, string_to_sign(canonical_request(input), scope));
+    AMILIFT_TRY(const auto signature, hmac(key, text));
     return fmt::format("{} Credential={}/{}, SignedHeaders={}, Signature={}", kAlgorithm,
                        access_key_id, credential_scope(scope),
                        signed_names(canonical_headers(input.headers)), hex(signature));

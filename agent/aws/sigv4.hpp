@@ -26,9 +26,6 @@ struct QueryPair {
 /// canonical form and what is put into the URL.
 [[nodiscard]] std::string canonical_query(const std::vector<QueryPair>& query);
 
-/// Lower-case hex SHA-256 of `data`.
-[[nodiscard]] std::string sha256_hex(std::string_view data);
-
 /// How the path enters the signature.
 enum class PathRule {
     normalized,  ///< dots and empty segments removed, then encoded once more: all but S3
@@ -58,9 +55,10 @@ struct SigningInput {
 /// that proxies or libcurl may change (User-Agent, Connection, ...) are left out.
 [[nodiscard]] std::string canonical_request(const SigningInput& input);
 
-/// Step 2: algorithm, time, scope, hash of the canonical request.
-[[nodiscard]] std::string string_to_sign(std::string_view canonical_request,
-                                         const SigningScope& scope);
+/// Step 2: algorithm, time, scope, hash of the canonical request. Errc::internal only if OpenSSL
+/// fails.
+[[nodiscard]] core::Result<std::string> string_to_sign(std::string_view canonical_request,
+                                                       const SigningScope& scope);
 
 /// Steps 3 and 4: the value of the Authorization header. Errc::internal only if OpenSSL fails.
 /// The derived key is not kept: four HMACs cost microseconds, a kept key is one more secret.

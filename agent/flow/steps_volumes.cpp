@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <openssl/evp.h>
 
 #include <algorithm>
-#include <array>
 #include <set>
 
+#include "core/sha256.hpp"
 #include "flow/preflight.hpp"
 #include "flow/resources.hpp"
 #include "flow/step_parts.hpp"
@@ -30,14 +29,8 @@ const char* to_string(Role role) {
 Result<std::string> client_token(const Run& run, Role role) {
     const auto text =
         fmt::format("{}/{}/{}", run.record.instance_id, run.record.job_id, to_string(role));
-    std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-    unsigned length = 0;
-    if (EVP_Digest(text.data(), text.size(), digest.data(), &length, EVP_sha256(), nullptr) != 1) {
-        return fail(Errc::internal, "OpenSSL could not compute a SHA-256 digest");
-    }
-    std::string token = "amilift-";
-    for (unsigned i = 0; i < 20; ++i) token += fmt::format("{:02x}", digest.at(i));
-    return token;
+    AMILIFT_TRY(const auto digest, core::sha256_hex(text));
+    return "amilift-" + digest.substr(0, 40);
 }
 
 Result<aws::Volume> describe_volume(Run& run, const std::string& id) {

@@ -17,6 +17,7 @@
 #include <optional>
 
 #include "core/owned.hpp"
+#include "core/sha256.hpp"
 #include "image/safe_root_detail.hpp"
 #include "image/text_lines.hpp"
 
@@ -352,6 +353,22 @@ std::string parent_of(std::string_view path) {
 
 bool is_content_problem(const core::Error& error) noexcept {
     return error.is(Errc::corrupt) || error.is(Errc::refused) || error.is(Errc::not_found);
+}
+
+Result<std::string> sha256_of(const SafeRoot& root, std::string_view path) {
+    AMILIFT_TRY(const Fd fd, root.open_regular(path));
+    core::Sha256 sum;
+    std::string chunk(1 << 18, '\0');
+    for (;;) {
+        const auto n = ::read(fd.get(), chunk.data(), chunk.size());
+        if (n < 0) {
+            const int saved = errno;
+            if (saved == EINTR) continue;
+            return core::fail_errno(saved, fmt::format("cannot read '{}' of the image", path));
+        }
+        if (n == 0) return sum.hex();
+        sum.update(std::string_view(chunk).substr(0, static_cast<std::size_t>(n)));
+    }
 }
 
 }  // namespace amilift::image

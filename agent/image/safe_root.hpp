@@ -139,8 +139,7 @@ class SafeRoot {
 /// finding.
 [[nodiscard]] bool is_content_problem(const core::Error& error) noexcept;
 
-/// Lower-case hex SHA-256 of `bytes` / of a whole file of the image.
-[[nodiscard]] std::string sha256_hex(std::string_view bytes);
+/// Lower-case hex SHA-256 of a whole file of the image.
 [[nodiscard]] core::Result<std::string> sha256_of(const SafeRoot& root, std::string_view path);
 
 }  // namespace amilift::image

@@ -2,13 +2,11 @@
 #include "job/job_pointer.hpp"
 
 #include <fmt/format.h>
-#include <openssl/evp.h>
 
-#include <array>
-#include <span>
 #include <utility>
 #include <variant>
 
+#include "core/sha256.hpp"
 #include "job/job_yaml.hpp"
 
 namespace amilift::job {
@@ -17,17 +15,6 @@ namespace {
 using core::Errc;
 using core::fail;
 using core::Result;
-
-Result<std::string> sha256_hex(std::string_view bytes) {
-    std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-    unsigned size = 0;
-    if (EVP_Digest(bytes.data(), bytes.size(), digest.data(), &size, EVP_sha256(), nullptr) != 1) {
-        return fail(Errc::internal, "OpenSSL cannot compute SHA-256");
-    }
-    std::string hex;
-    for (const auto byte : std::span(digest).first(size)) hex += fmt::format("{:02x}", byte);
-    return hex;
-}
 
 }  // namespace
 
@@ -39,7 +26,7 @@ std::string to_string(const JobPointer& pointer) {
 
 Result<Job> read_pointed_job(const JobPointer& pointer, std::string_view bytes) {
     const auto name = to_string(pointer);
-    AMILIFT_TRY(const auto digest, sha256_hex(bytes));
+    AMILIFT_TRY(const auto digest, core::sha256_hex(bytes));
     if (digest != pointer.sha256) {
         return fail(Errc::invalid_input,
                     fmt::format("job document '{}' has {} bytes with SHA-256 {}, expected {}", name,

@@ -7,6 +7,7 @@
 
 #include <array>
 
+#include "core/sha256.hpp"
 #include "tests/modules/module_fixture.hpp"
 
 namespace amilift::modules {
@@ -36,7 +37,7 @@ TEST_F(ManifestTest, ListsAnAddedFileAndTheDirectoriesThatItNeeded) {
     EXPECT_FALSE(file.before);
     ASSERT_TRUE(file.after);
     EXPECT_EQ(file.after->size_bytes, 6U);
-    EXPECT_EQ(file.after->sha256, image::sha256_hex("set x\n"));
+    EXPECT_EQ(file.after->sha256, core::sha256_hex("set x\n").value());
     EXPECT_EQ(read_text(tree / "boot/amilift/grub.cfg"), "set x\n");
 }
 
@@ -44,8 +45,8 @@ TEST_F(ManifestTest, KeepsBothVersionsOfAChangedFile) {
     write_text(tree / "etc/fstab", "old\n");
     ASSERT_TRUE(manifest.write(root, "fstab", "/etc/fstab", "new\n"));
     ASSERT_EQ(manifest.entries().size(), 1U);
-    EXPECT_EQ(manifest.entries()[0].before->sha256, image::sha256_hex("old\n"));
-    EXPECT_EQ(manifest.entries()[0].after->sha256, image::sha256_hex("new\n"));
+    EXPECT_EQ(manifest.entries()[0].before->sha256, core::sha256_hex("old\n").value());
+    EXPECT_EQ(manifest.entries()[0].after->sha256, core::sha256_hex("new\n").value());
 }
 
 TEST_F(ManifestTest, ListsAllNamesOfAFile) {
@@ -96,8 +97,8 @@ TEST_F(ManifestTest, TwoChangesOfOnePathAreOneEntry) {
     ASSERT_TRUE(manifest.write(root, "a", "/f", "2"));
     ASSERT_TRUE(manifest.write(root, "b", "/f", "3"));
     ASSERT_EQ(manifest.entries().size(), 1U);
-    EXPECT_EQ(manifest.entries()[0].before->sha256, image::sha256_hex("1"));
-    EXPECT_EQ(manifest.entries()[0].after->sha256, image::sha256_hex("3"));
+    EXPECT_EQ(manifest.entries()[0].before->sha256, core::sha256_hex("1").value());
+    EXPECT_EQ(manifest.entries()[0].after->sha256, core::sha256_hex("3").value());
     ASSERT_TRUE(manifest.write(root, "c", "/f", "1"));
     EXPECT_TRUE(manifest.entries().empty()) << "the file is as it was before";
 }
@@ -127,7 +128,7 @@ TEST_F(ManifestTest, LinksAreMadeOnceAndRemovedAsLinks) {
     ASSERT_TRUE(manifest.make_link(root, "m", "/a/link", "../target"));
     ASSERT_EQ(manifest.entries().size(), 2U);
     EXPECT_EQ(manifest.entries()[1].kind, "link");
-    EXPECT_EQ(manifest.entries()[1].after->sha256, image::sha256_hex("../target"));
+    EXPECT_EQ(manifest.entries()[1].after->sha256, core::sha256_hex("../target").value());
     const auto other = manifest.make_link(root, "m", "/a/link", "elsewhere");
     ASSERT_FALSE(other);
     EXPECT_TRUE(other.error().is(core::Errc::already_exists));
@@ -234,7 +235,7 @@ TEST_F(ManifestTest, OverwritesAFileWhereItLies) {
     EXPECT_EQ(before.st_ino, after.st_ino);
     ASSERT_EQ(manifest.entries().size(), 1U);
     EXPECT_FALSE(manifest.entries()[0].before);
-    EXPECT_EQ(manifest.entries()[0].after->sha256, image::sha256_hex("012ab56789"));
+    EXPECT_EQ(manifest.entries()[0].after->sha256, core::sha256_hex("012ab56789").value());
     EXPECT_FALSE(manifest.overwrite(root, "m", "/core", 9, bytes)) << "a file does not grow";
     EXPECT_FALSE(root.overwrite("/core", 9, bytes));
 }

@@ -189,9 +189,9 @@ TEST_F(Partition, VerifyFindsAChangedGpt) {
 }
 
 TEST_F(Partition, SignatureComesFromTheUuid) {
-    const auto one = disk_signature("5d41402a-bc4b-4a76-b971-9d911017c592");
-    EXPECT_EQ(one, disk_signature("5d41402a-bc4b-4a76-b971-9d911017c592"));
-    EXPECT_NE(one, disk_signature("5d41402a-bc4b-4a76-b971-9d911017c593"));
+    const auto one = disk_signature("5d41402a-bc4b-4a76-b971-9d911017c592").value();
+    EXPECT_EQ(one, disk_signature("5d41402a-bc4b-4a76-b971-9d911017c592").value());
+    EXPECT_NE(one, disk_signature("5d41402a-bc4b-4a76-b971-9d911017c593").value());
     EXPECT_NE(one, 0U);
 }
 

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "core/log.hpp"
+#include "core/sha256.hpp"
 #include "tests/agent/aws/scripted_transport.hpp"
 
 namespace amilift::aws {
@@ -107,7 +108,7 @@ TEST_F(AwsClient, UrlHoldsTheCanonicalQuery) {
     EXPECT_EQ(transport.requests[0].url,
               "https://bucket.s3.eu-west-1.amazonaws.com/a%20b?a=x%20y&z=1");
     EXPECT_EQ(transport.header(0, "Host"), "bucket.s3.eu-west-1.amazonaws.com");
-    EXPECT_EQ(transport.header(0, "X-Amz-Content-Sha256"), sha256_hex(what.body));
+    EXPECT_EQ(transport.header(0, "X-Amz-Content-Sha256"), core::sha256_hex(what.body).value());
 }
 
 TEST_F(AwsClient, OverrideKeepsRegionAndServiceOfTheSignature) {

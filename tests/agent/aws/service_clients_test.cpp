@@ -5,6 +5,7 @@
 #include "aws/ec2_client.hpp"
 #include "aws/s3_client.hpp"
 #include "aws/sts_client.hpp"
+#include "core/sha256.hpp"
 #include "tests/agent/aws/golden.hpp"
 #include "tests/agent/aws/scripted_transport.hpp"
 #include "tests/agent/net/http_test_server.hpp"
@@ -187,7 +188,7 @@ TEST_F(ServiceClients, S3UsesTheBucketsHostName) {
               "https://jobs.s3.eu-west-1.amazonaws.com/web/a%20b%2B%C3%A9.yaml?versionId=v%2F1");
     EXPECT_EQ(transport.requests[0].method, net::Method::get);
     EXPECT_GE(transport.requests[0].body_limit, 1000U);
-    EXPECT_EQ(transport.header(0, "X-Amz-Content-Sha256"), sha256_hex(""));
+    EXPECT_EQ(transport.header(0, "X-Amz-Content-Sha256"), core::sha256_hex("").value());
 }
 
 TEST_F(ServiceClients, S3LimitIsForObjectsNotForErrors) {

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <set>
 
+#include "core/sha256.hpp"
 #include "image/compression.hpp"
 #include "image/initramfs.hpp"
 #include "tests/agent/image/initramfs_samples.hpp"
@@ -238,7 +239,7 @@ TEST_F(Paravirtual, MakesOneFilesystemOfThreePartitions) {
     ASSERT_NE(listed, entries.end());
     EXPECT_FALSE(listed->before);
     EXPECT_EQ(listed->after->sha256,
-              image::sha256_hex(read_text(work / "boot/vmlinuz-" + kVersion)));
+              core::sha256_hex(read_text(work / "boot/vmlinuz-" + kVersion)).value());
 }
 
 TEST_F(Paravirtual, ChangesNothingTheSecondTime) {

@@ -13,7 +13,7 @@
 #include <random>
 #include <sstream>
 
-#include "image/safe_root.hpp"
+#include "core/sha256.hpp"
 
 namespace amilift::worker::test {
 namespace {
@@ -36,7 +36,7 @@ std::string extended_attributes(const std::string& path) {
         std::string value(4096, '\0');
         const auto size = ::lgetxattr(path.c_str(), name.c_str(), value.data(), value.size());
         value.resize(size < 0 ? 0 : static_cast<std::size_t>(size));
-        found.push_back(name + "=" + image::sha256_hex(value));
+        found.push_back(name + "=" + core::sha256_hex(value).value());
     }
     std::ranges::sort(found);
     return fmt::format("{}", fmt::join(found, ","));
@@ -192,7 +192,7 @@ std::vector<std::string> describe_tree(const std::string& root) {
         struct stat status{};
         ASSERT_EQ(::lstat(path.c_str(), &status), 0) << path;
         std::string content;
-        if (S_ISREG(status.st_mode)) content = image::sha256_hex(read_text(path));
+        if (S_ISREG(status.st_mode)) content = core::sha256_hex(read_text(path)).value();
         if (S_ISLNK(status.st_mode)) content = fs::read_symlink(path).string();
         if (S_ISCHR(status.st_mode) || S_ISBLK(status.st_mode)) {
             content = fmt::format("{}", status.st_rdev);
