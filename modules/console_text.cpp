@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 
+#include "core/text.hpp"
 #include "image/kernel_arguments.hpp"
 #include "modules/console.hpp"
 
@@ -16,7 +17,7 @@ using image::split_words;
 using image::trim;
 
 bool is_digits(std::string_view text) {
-    return !text.empty() && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
+    return !text.empty() && std::ranges::all_of(text, core::is_digit);
 }
 
 /// "hvc0" or "/dev/hvc0" -> "hvc0"
@@ -85,7 +86,7 @@ std::optional<SerialPort> serial_port(const std::vector<std::string>& consoles) 
         if (!device.starts_with("ttyS") || !is_digits(device.substr(4))) continue;
         SerialPort found{std::string(device), ""};
         for (auto rest = std::string_view(console).substr(device.size());
-             rest.size() > 1 && rest[1] >= '0' && rest[1] <= '9'; rest.remove_prefix(1)) {
+             rest.size() > 1 && core::is_digit(rest[1]); rest.remove_prefix(1)) {
             found.speed += rest[1];
         }
         port = std::move(found);

@@ -44,10 +44,6 @@ std::string_view without_line_end(std::string_view text) {
     return text;
 }
 
-std::string_view first_line(std::string_view text) {
-    return without_line_end(text.substr(0, text.find('\n')));
-}
-
 std::optional<std::chrono::seconds> lifetime_of(const net::HttpResponse& reply) {
     const auto* text = net::find_header(reply.headers, kLifetimeHeader);
     if (!text) return std::nullopt;
@@ -269,7 +265,7 @@ core::Result<Credentials> Imds::role_credentials() {
     };
     AMILIFT_TRY(const auto list, get(kRoles));
     if (!list) return no_role();
-    const auto role = first_line(*list);
+    const auto role = without_line_end(std::string_view(*list).substr(0, list->find('\n')));
     if (role.empty()) return no_role();
     if (role.size() > 64 || !std::ranges::all_of(role, role_char)) {
         return fail(Errc::corrupt,

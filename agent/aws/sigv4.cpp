@@ -14,6 +14,7 @@
 #include <span>
 
 #include "core/sha256.hpp"
+#include "core/text.hpp"
 
 namespace amilift::aws {
 namespace {
@@ -26,10 +27,6 @@ constexpr std::string_view kAlgorithm = "AWS4-HMAC-SHA256";
 constexpr std::array<std::string_view, 7> kUnsignedHeaders{
     "authorization",     "connection", "expect",         "te",
     "transfer-encoding", "user-agent", "x-amzn-trace-id"};
-
-char lower(char c) noexcept {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
 
 bool unreserved(char c) noexcept {
     return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' ||
@@ -110,8 +107,7 @@ std::string collapsed(std::string_view value) {
 std::map<std::string, std::string> canonical_headers(const net::Headers& headers) {
     std::map<std::string, std::string> result;
     for (const auto& header : headers) {
-        std::string name = header.name;
-        std::ranges::transform(name, name.begin(), lower);
+        const auto name = core::lower(header.name);
         if (std::ranges::find(kUnsignedHeaders, name) != kUnsignedHeaders.end()) continue;
         const auto [it, fresh] = result.try_emplace(name, collapsed(header.value));
         if (!fresh) it->second += "," + collapsed(header.value);

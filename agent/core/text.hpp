@@ -24,6 +24,11 @@ namespace amilift::core {
 /// feed, and U+007F.
 [[nodiscard]] bool is_control(char c) noexcept;
 
+/// 0 to 9 of ASCII, whatever the locale.
+[[nodiscard]] constexpr bool is_digit(char c) noexcept {
+    return c >= '0' && c <= '9';
+}
+
 /// ASCII lower case; other bytes stay.
 [[nodiscard]] std::string lower(std::string_view text);
 

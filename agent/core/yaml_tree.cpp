@@ -274,10 +274,6 @@ std::expected<YamlNode, Problem> parse_yaml(std::string_view text) {
 
 namespace {
 
-bool is_digit(char c) {
-    return c >= '0' && c <= '9';
-}
-
 bool all_in(std::string_view text, std::string_view allowed) {
     return !text.empty() && text.find_first_not_of(allowed) == std::string_view::npos &&
            text.find_first_not_of('_') != std::string_view::npos;

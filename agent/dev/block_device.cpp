@@ -29,8 +29,8 @@ using core::Result;
 
 constexpr std::size_t kSerialLimit = 4096;
 
-std::string trimmed(std::string text) {
-    // NVMe pads the 20 bytes of a serial with blanks (NVM Express base specification, SN field).
+/// NVMe pads the 20 bytes of a serial with blanks (NVM Express base specification, SN field).
+std::string without_padding(std::string text) {
     const auto blank = [](char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\0'; };
     while (!text.empty() && blank(text.back())) text.pop_back();
     std::size_t start = 0;
@@ -211,7 +211,7 @@ Result<std::string> read_nvme_serial(const std::string& sysfs, unsigned major, u
     if (!node.filename().string().starts_with("nvme")) return std::string();
     // "device" is the controller, or with native multipath the subsystem: both have a serial.
     AMILIFT_TRY(auto serial, core::read_file((node / "device/serial").string(), kSerialLimit));
-    return trimmed(std::move(serial));
+    return without_padding(std::move(serial));
 }
 
 Result<DeviceFacts> read_device_facts(const std::string& sysfs, unsigned major, unsigned minor) {

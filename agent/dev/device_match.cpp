@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "core/text.hpp"
 #include "dev/block_device.hpp"
 
 namespace amilift::dev {
@@ -25,7 +26,7 @@ std::optional<std::string> xen_name(std::string_view requested_device) {
     }
     const auto digits = requested_device.substr(letters);
     if (letters < 1 || letters > 2 || digits.size() > 2 ||
-        !std::all_of(digits.begin(), digits.end(), [](char c) { return c >= '0' && c <= '9'; })) {
+        !std::all_of(digits.begin(), digits.end(), core::is_digit)) {
         return std::nullopt;
     }
     return "xvd" + std::string(requested_device);

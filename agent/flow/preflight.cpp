@@ -7,15 +7,14 @@
 #include <algorithm>
 #include <set>
 
+#include "core/text.hpp"
+
 namespace amilift::flow {
 namespace {
 
 using core::Errc;
 using core::fail;
-
-bool is_digit(char c) {
-    return c >= '0' && c <= '9';
-}
+using core::is_digit;
 
 /// What an HVM source cannot become: its disk stays as it is, or gets longer.
 core::Result<> check_hvm_disk(const aws::Image& source, const job::ConversionOptions& options) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cctype>
 
+#include "core/text.hpp"
 #include "image/boot_menu.hpp"
 #include "image/text_lines.hpp"
 
@@ -8,9 +9,8 @@ namespace amilift::image {
 
 namespace {
 
-bool is_digit(char c) {
-    return c >= '0' && c <= '9';
-}
+using core::is_digit;
+
 bool is_letter(char c) {
     return std::isalpha(static_cast<unsigned char>(c)) != 0;
 }

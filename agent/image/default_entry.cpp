@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/text.hpp"
 #include "image/editable_file.hpp"
 
 namespace amilift::image {
@@ -124,10 +125,10 @@ EditedText set_in_extlinux(std::string_view text, std::string_view label) {
     const auto decides = [&](const Line& line) -> std::string_view {
         const auto words = split_words(line.body);
         if (words.size() < 2) return {};
-        const auto key = lower(words[0]);
+        const auto key = core::lower(words[0]);
         if (key == "ontimeout") return words[1];
-        return key == "default" && !lower(words[1]).ends_with(".c32") ? words[1]
-                                                                      : std::string_view();
+        return key == "default" && !core::lower(words[1]).ends_with(".c32") ? words[1]
+                                                                            : std::string_view();
     };
     const bool has_one =
         std::ranges::any_of(lines, [&](const Line& line) { return !decides(line).empty(); });

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/text.hpp"
 #include "image/boot_menu.hpp"
 #include "image/efi_loader.hpp"
 #include "image/facts.hpp"
@@ -151,7 +152,7 @@ class Follower {
         if (!vendors) return {{}, {}, unreadable(vendors.error())};
         std::vector<std::string> named;
         for (const auto& vendor : *vendors) {
-            if (lower(vendor) == "boot" || named.size() > 1) continue;
+            if (core::lower(vendor) == "boot" || named.size() > 1) continue;
             const auto directory = fmt::format("/EFI/{}", vendor);
             const auto is_there = files_.read(directory, 1);
             if (!is_there) return {{}, {}, unreadable(is_there.error())};

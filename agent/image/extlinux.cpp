@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "core/text.hpp"
 #include "image/boot_menu.hpp"
 #include "image/text_lines.hpp"
 
@@ -67,10 +68,10 @@ class Extlinux {
         if (std::ranges::find(menu_.files, path) == menu_.files.end()) menu_.files.push_back(path);
         for (const auto& line : split_lines(text)) {
             auto body = trim(line.body);
-            if (lower(body.substr(0, 5)) == "menu ") body = trim(body.substr(5));
+            if (core::lower(body.substr(0, 5)) == "menu ") body = trim(body.substr(5));
             const bool was_menu = body.data() != trim(line.body).data();
             const auto end = std::min(body.find_first_of(" \t"), body.size());
-            const auto key = lower(body.substr(0, end));
+            const auto key = core::lower(body.substr(0, end));
             const auto value = trim(body.substr(end));
             const auto where = fmt::format("{}:{}", path, line.number);
             if (key == "include") {
@@ -129,7 +130,7 @@ class Extlinux {
         if (key == "linux" || key == "kernel") {
             label.kernel = std::string(value);
             label.kernel_where = where;
-            const auto name = lower(value);
+            const auto name = core::lower(value);
             label.is_linux = key == "linux" || !(name.ends_with(".c32") || name.ends_with(".0") ||
                                                  name.ends_with(".bs") || name.ends_with(".bin"));
         } else if (key == "initrd") {
@@ -202,8 +203,9 @@ class Extlinux {
     [[nodiscard]] std::optional<std::size_t> find(std::string_view command) const {
         const auto words = split_words(command);
         if (words.empty()) return std::nullopt;
-        const auto found = std::ranges::find_if(
-            labels_, [&](const Label& label) { return lower(label.name) == lower(words.front()); });
+        const auto found = std::ranges::find_if(labels_, [&](const Label& label) {
+            return core::lower(label.name) == core::lower(words.front());
+        });
         if (found == labels_.end()) return std::nullopt;
         return static_cast<std::size_t>(found - labels_.begin());
     }

@@ -7,6 +7,8 @@
 #include <array>
 #include <optional>
 
+#include "core/text.hpp"
+
 namespace amilift::image {
 
 namespace {
@@ -66,7 +68,7 @@ std::optional<std::string> wrong_root_spec(std::string_view spec, std::string_vi
         return fmt::format("the root filesystem's label is '{}'", printable(edit.root_label, 80));
     }
     if (const auto uuid = tag_value(spec, "UUID")) {
-        if (lower(*uuid) == lower(edit.root_uuid)) return std::nullopt;
+        if (core::lower(*uuid) == core::lower(edit.root_uuid)) return std::nullopt;
         return fmt::format("the root filesystem's UUID is {}", printable(edit.root_uuid, 80));
     }
     if (!spec.starts_with("/dev/") &&
@@ -199,7 +201,7 @@ class Editor {
     }
 
     [[nodiscard]] static bool is_pass_number(std::string_view text) {
-        return std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
+        return std::ranges::all_of(text, core::is_digit);
     }
 
     void replace(const Field& field, std::string_view with) {
@@ -264,9 +266,9 @@ std::string decode_hex(std::string_view text) {
 }
 
 std::optional<std::string> tag_value(std::string_view spec, std::string_view tag) {
-    const auto link = fmt::format("/dev/disk/by-{}/", lower(tag));
+    const auto link = fmt::format("/dev/disk/by-{}/", core::lower(tag));
     if (spec.starts_with(link)) return decode_hex(spec.substr(link.size()));
-    if (spec.size() <= tag.size() || lower(spec.substr(0, tag.size())) != lower(tag) ||
+    if (spec.size() <= tag.size() || core::lower(spec.substr(0, tag.size())) != core::lower(tag) ||
         spec[tag.size()] != '=') {
         return std::nullopt;
     }

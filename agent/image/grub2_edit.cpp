@@ -8,6 +8,7 @@
 #include <optional>
 #include <utility>
 
+#include "core/text.hpp"
 #include "image/grub2_edit_detail.hpp"
 
 namespace amilift::image {
@@ -19,8 +20,6 @@ using core::fail;
 using core::Result;
 
 using grub2_edit_detail::edit_entry;
-using grub2_edit_detail::is_blank;
-using grub2_edit_detail::kBlanks;
 using grub2_edit_detail::Output;
 using grub2_edit_detail::refers_to_kernelopts;
 using grub2_edit_detail::skip_blanks;
@@ -383,7 +382,7 @@ EditedText edit_extlinux(std::string_view text, const ArgumentEdit& edit) {
     std::vector<std::size_t> label_of(lines.size(), 0);
     for (std::size_t i = 0; i < lines.size(); ++i) {
         if (const auto found = bls_line(lines[i].body)) {
-            const auto key = lower(found->key);
+            const auto key = core::lower(found->key);
             const auto value = trim(lines[i].body.substr(found->value_at));
             if (key == "label") labels.emplace_back();
             if (key == "kernel" || key == "linux") labels.back().kernel = value;
@@ -411,7 +410,7 @@ EditedText edit_extlinux(std::string_view text, const ArgumentEdit& edit) {
         const bool is_linux = last_value(value, "root") || edit.knows(label.kernel) ||
                               (is_global && (is_shared || last_value(value, "console")));
         // "append -": the label has no arguments, not even those above all labels.
-        if (!found || lower(found->key) != "append" || !is_linux || trim(value) == "-") {
+        if (!found || core::lower(found->key) != "append" || !is_linux || trim(value) == "-") {
             out.keep(lines[i]);
             continue;
         }

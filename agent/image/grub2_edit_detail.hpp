@@ -15,12 +15,6 @@
 /// What the editors of grub2_edit.hpp share.
 namespace amilift::image::grub2_edit_detail {
 
-inline constexpr std::string_view kBlanks = " \t\r\v\f";
-
-inline bool is_blank(char c) {
-    return kBlanks.find(c) != std::string_view::npos;
-}
-
 inline std::size_t skip_blanks(std::string_view text, std::size_t at) {
     return std::min(text.find_first_not_of(kBlanks, at), text.size());
 }

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <map>
 
+#include "core/text.hpp"
 #include "image/boot_menu.hpp"
 #include "image/grub_commands.hpp"
 #include "image/grub_environment.hpp"
@@ -20,6 +21,7 @@ namespace amilift::image {
 namespace {
 
 using core::Errc;
+using core::lower;
 using core::Result;
 using grub_script::Block;
 using grub_script::MenuItem;

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/text.hpp"
 #include "image/grub2_edit.hpp"
 #include "image/grub2_edit_detail.hpp"
 
@@ -17,7 +18,6 @@ namespace amilift::image {
 namespace {
 
 using grub2_edit_detail::edit_entry;
-using grub2_edit_detail::is_blank;
 using grub2_edit_detail::Output;
 using grub2_edit_detail::refers_to_kernelopts;
 using grub2_edit_detail::skip_blanks;
@@ -123,7 +123,8 @@ class GrubCfgEditor {
                 out_.keep(lines_[last]);
                 continue;
             }
-            auto what = fmt::format("{}: {}", lower(changed), describe_difference(body, edited));
+            auto what =
+                fmt::format("{}: {}", core::lower(changed), describe_difference(body, edited));
             if (last > i) what += fmt::format(", join {} continued lines", last - i + 1);
             Line joined = lines_[last];
             joined.number = lines_[i].number;

@@ -7,18 +7,13 @@
 #include <charconv>
 #include <string>
 
+#include "core/text.hpp"
 #include "image/fstab.hpp"
 #include "image/text_lines.hpp"
 
 namespace amilift::image {
 
 namespace {
-
-constexpr std::string_view kBlanks = " \t\r\v\f";
-
-bool is_blank(char c) {
-    return kBlanks.find(c) != std::string_view::npos;
-}
 
 std::string_view unquoted(std::string_view text) {
     if (text.size() >= 2 && text.front() == '"' && text.back() == '"') {
@@ -118,8 +113,7 @@ bool is_pv_console(std::string_view value) {
     auto device = console_device(value);
     if (!device.starts_with("hvc") && !device.starts_with("xvc")) return false;
     device.remove_prefix(3);
-    return !device.empty() &&
-           std::ranges::all_of(device, [](char c) { return c >= '0' && c <= '9'; });
+    return !device.empty() && std::ranges::all_of(device, core::is_digit);
 }
 
 std::string replace_pv_consoles(std::string_view command_line,

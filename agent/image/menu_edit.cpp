@@ -5,6 +5,7 @@
 #include <array>
 #include <utility>
 
+#include "core/text.hpp"
 #include "image/kernel_arguments.hpp"
 #include "image/menu.hpp"
 #include "image/menu_lines.hpp"
@@ -35,7 +36,7 @@ std::optional<Template> template_of(std::string_view body) {
     const auto begin = menu_detail::next_word(body, hash + 1);
     auto end = begin;
     while (end < body.size() && (body[end] == '_' || (body[end] >= 'a' && body[end] <= 'z') ||
-                                 (body[end] >= '0' && body[end] <= '9'))) {
+                                 core::is_digit(body[end]))) {
         ++end;
     }
     if (end == begin || end == body.size() || body[end] != '=') return std::nullopt;
@@ -47,10 +48,6 @@ bool is_options_template(std::string_view key) {
            key == "altoptions" || key == "xenhopt";
 }
 
-char lower(char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
-
 /// Each "(hd0)", also with blanks inside or in capitals, becomes "(hd0,0)".
 std::string name_first_partition(std::string_view text) {
     std::string out;
@@ -59,8 +56,8 @@ std::string name_first_partition(std::string_view text) {
         if (text[at] == '(') {
             const auto name = menu_detail::next_word(text, at + 1);
             const auto close = menu_detail::next_word(text, std::min(name + 3, text.size()));
-            if (close < text.size() && text[close] == ')' && lower(text[name]) == 'h' &&
-                lower(text[name + 1]) == 'd' && text[name + 2] == '0') {
+            if (close < text.size() && text[close] == ')' &&
+                core::lower(text.substr(name, 3)) == "hd0") {
                 out += "(hd0,0)";
                 at = close + 1;
                 continue;

@@ -8,12 +8,6 @@
 
 namespace amilift::image::menu_detail {
 
-namespace {
-bool is_blank(char c) {
-    return c == ' ' || c == '\t' || c == '\r' || c == '\v' || c == '\f';
-}
-}  // namespace
-
 std::vector<MenuLine> split_menu(std::string_view text) {
     std::vector<MenuLine> lines;
     bool joined = false;

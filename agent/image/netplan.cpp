@@ -399,7 +399,7 @@ class EntryEditor {
     bool turn_on(const PairLines& dhcp) {
         const auto& value = *dhcp.pair.value;
         if (is_replaceable(dhcp.pair)) {
-            const auto word = lower(value.value);
+            const auto word = core::lower(value.value);
             // The words of netplan.
             if (word == "true" || word == "yes" || word == "on" || word == "y") return true;
             const auto body = file_.body(dhcp.begin);

@@ -7,6 +7,7 @@
 #include <array>
 #include <charconv>
 
+#include "core/text.hpp"
 #include "image/line_editor.hpp"
 #include "image/os_facts.hpp"
 
@@ -108,7 +109,7 @@ NetworkEdit edit_ifcfg(std::string_view text) {
         if (protocol) {
             const auto body = lines[*protocol].body;
             const auto found = key_value(body);
-            if (!lower(found->value).starts_with("dhcp")) {
+            if (!core::lower(found->value).starts_with("dhcp")) {
                 editor.replace(*protocol, with_value(body, *found, "dhcp"));
             }
         } else {

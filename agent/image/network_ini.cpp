@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "core/text.hpp"
 #include "image/line_editor.hpp"
 #include "image/network_files.hpp"
 
@@ -107,7 +108,7 @@ NetworkEdit edit_networkd(std::string_view text, NetworkdFile kind) {
         }
     }
     if (has_address && dhcp) {
-        const auto value = lower(ini[*dhcp].assignment->value);
+        const auto value = core::lower(ini[*dhcp].assignment->value);
         if (value == "no" || value == "false" || value == "ipv6" || value == "none" ||
             value.empty()) {
             editor.replace(*dhcp, with_value(lines[*dhcp].body, *ini[*dhcp].assignment, "yes"));

@@ -3,10 +3,10 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <optional>
 #include <utility>
 
+#include "core/text.hpp"
 #include "image/text_lines.hpp"
 
 namespace amilift::image {
@@ -32,7 +32,7 @@ Result<std::optional<std::string>> text_of(const SafeRoot& root, std::string_vie
     return text;
 }
 
-std::string first_line(std::string_view text) {
+std::string printable_first_line(std::string_view text) {
     const auto lines = split_lines(text);
     return lines.empty() ? std::string() : printable(trim(lines.front().body));
 }
@@ -83,14 +83,12 @@ Result<OsFacts> identity_of(const SafeRoot& root) {
          {"/etc/system-release", "/etc/redhat-release", "/etc/SuSE-release"}) {
         AMILIFT_TRY(const auto text, text_of(root, path));
         if (!text) continue;
-        facts = parse_release_line(first_line(*text));
+        facts = parse_release_line(printable_first_line(*text));
         if (!facts.id.empty()) return facts;
     }
     AMILIFT_TRY(const auto lsb, text_of(root, "/etc/lsb-release"));
     if (lsb && !assignment(*lsb, "DISTRIB_ID").empty()) {
-        for (const char c : assignment(*lsb, "DISTRIB_ID")) {
-            facts.id += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-        }
+        facts.id = core::lower(assignment(*lsb, "DISTRIB_ID"));
         facts.version = assignment(*lsb, "DISTRIB_RELEASE");
         facts.pretty_name = assignment(*lsb, "DISTRIB_DESCRIPTION");
         return facts;
@@ -98,7 +96,7 @@ Result<OsFacts> identity_of(const SafeRoot& root) {
     AMILIFT_TRY(const auto debian, text_of(root, "/etc/debian_version"));
     if (debian) {
         facts.id = "debian";
-        facts.version = first_line(*debian);
+        facts.version = printable_first_line(*debian);
         facts.pretty_name = "Debian " + facts.version;
     }
     return facts;
@@ -158,7 +156,7 @@ OsFacts parse_release_line(std::string_view line) {
     facts.id = name->second;
     facts.pretty_name = printable(line);
     for (const auto word : split_words(line)) {
-        if (word.front() >= '0' && word.front() <= '9') {
+        if (core::is_digit(word.front())) {
             facts.version = printable(word, 40);
             break;
         }

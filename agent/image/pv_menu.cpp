@@ -7,12 +7,14 @@
 #include <array>
 #include <utility>
 
+#include "core/text.hpp"
 #include "image/menu_lines.hpp"
 
 namespace amilift::image {
 
 namespace {
 
+using core::is_digit;
 using menu_detail::Command;
 using menu_detail::MenuLine;
 
@@ -34,13 +36,9 @@ std::size_t device_length(std::string_view text) {
     const auto close = text.find(')');
     const auto inside = text.substr(3, close == std::string_view::npos ? 0 : close - 3);
     const bool fine = !inside.empty() && std::ranges::all_of(inside, [](char c) {
-        return (c >= '0' && c <= '9') || c == ',' || (c >= 'a' && c <= 'h');
+        return is_digit(c) || c == ',' || (c >= 'a' && c <= 'h');
     });
     return fine ? close + 1 : 0;
-}
-
-bool is_digit(char c) {
-    return c >= '0' && c <= '9';
 }
 
 /// Where the value of "# kopt=..." begins, if the comment is such a template of update-grub.

@@ -8,6 +8,7 @@
 #include <optional>
 #include <utility>
 
+#include "core/text.hpp"
 #include "image/fstab.hpp"
 #include "image/guest_findings.hpp"
 #include "image/kernel_arguments.hpp"
@@ -82,7 +83,7 @@ std::array<unsigned, 3> version_numbers(std::string_view text) {
     std::array<unsigned, 3> numbers{};
     std::size_t part = 0;
     for (const char c : text) {
-        if (c >= '0' && c <= '9') {
+        if (core::is_digit(c)) {
             if (numbers[part] < 100000) {
                 numbers[part] = numbers[part] * 10 + static_cast<unsigned>(c - '0');
             }

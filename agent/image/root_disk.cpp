@@ -7,6 +7,7 @@
 #include <array>
 #include <charconv>
 
+#include "core/text.hpp"
 #include "image/fstab.hpp"
 #include "image/text_lines.hpp"
 
@@ -19,12 +20,10 @@ constexpr std::array<std::string_view, 5> kFirstDisks{"/dev/xvda", "/dev/sda", "
                                                       "/dev/vda", "/dev/nvme0n1"};
 constexpr std::string_view kShiftedDisk = "/dev/xvde";
 
+using core::is_digit;
+
 bool is_letter(char c) {
     return c >= 'a' && c <= 'z';
-}
-
-bool is_digit(char c) {
-    return c >= '0' && c <= '9';
 }
 
 /// Absent: no number from 1 on.
@@ -158,7 +157,7 @@ std::optional<int> find_partition(std::span<const NamedPartition> partitions,
                                   std::span<const std::string> disks, std::string_view spec) {
     if (const auto uuid = tag_value(spec, "UUID")) {
         return number_where(partitions, [&](const NamedPartition& p) {
-            return !p.uuid.empty() && lower(p.uuid) == lower(*uuid);
+            return !p.uuid.empty() && core::lower(p.uuid) == core::lower(*uuid);
         });
     }
     if (const auto label = tag_value(spec, "LABEL")) {
@@ -168,7 +167,7 @@ std::optional<int> find_partition(std::span<const NamedPartition> partitions,
     }
     if (const auto uuid = tag_value(spec, "PARTUUID")) {
         return number_where(partitions, [&](const NamedPartition& p) {
-            return !p.partuuid.empty() && p.partuuid == lower(*uuid);
+            return !p.partuuid.empty() && p.partuuid == core::lower(*uuid);
         });
     }
     const auto device = parse_device_name(spec);

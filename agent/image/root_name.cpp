@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "core/text.hpp"
 #include "image/fstab.hpp"
 #include "image/kernel_arguments.hpp"
 
@@ -30,8 +31,7 @@ std::optional<std::string_view> value_behind(std::string_view root, std::string_
 
 /// UUIDs are hexadecimal digits, in whatever case.
 bool same_uuid(std::string_view a, std::string_view b) {
-    const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
-    return !a.empty() && std::ranges::equal(a, b, {}, lower, lower);
+    return !a.empty() && core::lower(a) == core::lower(b);
 }
 
 bool is_plain_word(std::string_view text) {

@@ -7,10 +7,6 @@
 
 namespace amilift::image {
 
-namespace {
-constexpr std::string_view kBlanks = " \t\r\v\f";
-}
-
 std::vector<Line> split_lines(std::string_view text) {
     std::vector<Line> lines;
     int number = 0;
@@ -41,14 +37,6 @@ std::vector<std::string_view> split_words(std::string_view text) {
         at = text.find_first_not_of(kBlanks, end);
     }
     return words;
-}
-
-std::string lower(std::string_view text) {
-    std::string out(text);
-    for (char& c : out) {
-        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-    }
-    return out;
 }
 
 std::string_view trim(std::string_view text) {

@@ -32,11 +32,14 @@ struct Line {
 /// `text` for a message: as core::printable() shows it, cut to `limit` bytes with "...".
 [[nodiscard]] std::string printable(std::string_view text, std::size_t limit = 200);
 
-/// Words between blanks (space, tab, CR, VT, FF); they point into `text`.
-[[nodiscard]] std::vector<std::string_view> split_words(std::string_view text);
+/// What stands between the words of a line: space, tab, CR, VT, FF.
+inline constexpr std::string_view kBlanks = " \t\r\v\f";
+[[nodiscard]] constexpr bool is_blank(char c) noexcept {
+    return kBlanks.find(c) != std::string_view::npos;
+}
 
-/// In lower case, ASCII only.
-[[nodiscard]] std::string lower(std::string_view text);
+/// Words between blanks; they point into `text`.
+[[nodiscard]] std::vector<std::string_view> split_words(std::string_view text);
 
 /// Without blanks at both ends.
 [[nodiscard]] std::string_view trim(std::string_view text);

@@ -11,11 +11,9 @@ namespace amilift::job {
 namespace {
 
 using core::count_characters;
+using core::is_digit;
 using core::lower;
 
-bool is_digit(char c) {
-    return c >= '0' && c <= '9';
-}
 bool is_lower_hex(char c) {
     return is_digit(c) || (c >= 'a' && c <= 'f');
 }

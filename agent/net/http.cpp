@@ -14,12 +14,15 @@
 #include <utility>
 
 #include "core/owned.hpp"
+#include "core/text.hpp"
 
 namespace amilift::net {
 namespace {
 
 using core::Duration;
 using core::Errc;
+using core::lower;
+using core::trimmed;
 using SteadyClock = std::chrono::steady_clock;
 using EasyHandle = core::Owned<CURL, curl_easy_cleanup>;
 using HeaderList = core::Owned<curl_slist, curl_slist_free_all>;
@@ -28,21 +31,6 @@ using CurlString = core::Owned<char, curl_free>;
 
 constexpr std::size_t kHeaderLimit = 64 << 10;  // AWS replies stay below 8 KiB
 constexpr std::size_t kIdleHandles = 4;         // more threads than that never send at once
-
-char lower(char c) noexcept {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
-
-bool equal_ignoring_case(std::string_view a, std::string_view b) {
-    return std::ranges::equal(a, b, [](char x, char y) { return lower(x) == lower(y); });
-}
-
-std::string_view trimmed(std::string_view text) {
-    constexpr std::string_view kBlank = " \t\r\n";
-    const auto first = text.find_first_not_of(kBlank);
-    if (first == std::string_view::npos) return {};
-    return text.substr(first, text.find_last_not_of(kBlank) - first + 1);
-}
 
 /// Keeps SIGPIPE from killing the process when a peer closes while OpenSSL writes. libcurl is told
 /// not to touch signals, because what it does about them is process-wide and races with threads.
@@ -348,7 +336,7 @@ std::string_view to_string(TransportFailure failure) noexcept {
 
 const std::string* find_header(const Headers& headers, std::string_view name) {
     const auto it = std::ranges::find_if(
-        headers, [&](const Header& header) { return equal_ignoring_case(header.name, name); });
+        headers, [&](const Header& header) { return lower(header.name) == lower(name); });
     return it == headers.end() ? nullptr : &it->value;
 }
 

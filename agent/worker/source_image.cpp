@@ -12,6 +12,7 @@
 #include <iterator>
 #include <limits>
 
+#include "core/text.hpp"
 #include "image/fstab.hpp"
 #include "image/os_facts.hpp"
 #include "image/root_disk.hpp"
@@ -27,11 +28,6 @@ using core::Errc;
 using core::fail;
 using core::Result;
 
-std::string first_line(std::string text) {
-    if (const auto end = text.find('\n'); end != std::string::npos) text.resize(end);
-    return text;
-}
-
 /// The loop device through which somebody can write to the file, or empty.
 std::string writable_loop_of(const std::string& file) {
     namespace fs = std::filesystem;
@@ -42,7 +38,7 @@ std::string writable_loop_of(const std::string& file) {
         const auto name = entry.path().filename().string();
         if (!name.starts_with("loop")) continue;
         const auto read_only = core::read_file(entry.path().string() + "/ro", std::size_t{64});
-        if (!read_only || first_line(*read_only) != "0") continue;
+        if (!read_only || core::first_line(*read_only) != "0") continue;
         // The file is compared, not its name: it may have several.
         const auto identity = dev::identity_of("/dev/" + name);
         if (identity && *identity == *wanted) return "/dev/" + name;

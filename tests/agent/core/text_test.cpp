@@ -57,6 +57,22 @@ TEST(Text, NormalizesByteOrderMarkAndLineEnds) {
     EXPECT_EQ(normalized("later \xEF\xBB\xBF"), "later \xEF\xBB\xBF");
 }
 
+TEST(Text, LowersAsciiAlone) {
+    EXPECT_EQ(lower("UUID=AZ-09 Ärger\xC3\x84"), "uuid=az-09 Ärger\xC3\x84");
+    EXPECT_EQ(lower(""), "");
+}
+
+TEST(Text, TrimsBlanksAndLineEnds) {
+    EXPECT_EQ(trimmed(" \t a b\r\n"), "a b");
+    EXPECT_EQ(trimmed("a"), "a");
+    EXPECT_EQ(trimmed(" \r\n"), "");
+}
+
+TEST(Text, DigitsAreThoseOfAscii) {
+    for (const char c : std::string_view("0123456789")) EXPECT_TRUE(is_digit(c)) << c;
+    for (const char c : std::string_view("/:aF\xB2 ")) EXPECT_FALSE(is_digit(c)) << c;
+}
+
 TEST(Text, FirstLineSkipsBlankLinesAndKeepsIndentation) {
     EXPECT_EQ(first_line(""), "");
     EXPECT_EQ(first_line(" \n\t\r\n"), "");

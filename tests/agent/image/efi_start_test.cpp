@@ -8,6 +8,7 @@
 #include <map>
 #include <set>
 
+#include "core/text.hpp"
 #include "image/efi_loader.hpp"
 #include "image/facts.hpp"
 #include "image/text_lines.hpp"
@@ -29,7 +30,7 @@ class FilesInMemory final : public EfiFiles {
 
     core::Result<EfiFile> read(std::string_view path, std::size_t limit) override {
         if (is_broken) return core::fail(core::Errc::io_error, "GRUB cannot read it: a ring");
-        return find(files, lower(path), limit);
+        return find(files, core::lower(path), limit);
     }
     core::Result<EfiFile> read_inside(std::string_view archive, std::string_view path,
                                       std::size_t limit) override {
@@ -38,7 +39,7 @@ class FilesInMemory final : public EfiFiles {
     }
     core::Result<std::vector<std::string>> list(std::string_view path) override {
         std::set<std::string> names;
-        const auto start = lower(path) + "/";
+        const auto start = core::lower(path) + "/";
         for (const auto& [name, text] : files) {
             if (!name.starts_with(start)) continue;
             names.insert(name.substr(start.size(), name.find('/', start.size()) - start.size()));
