@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <utility>
 
 #include "app/account.hpp"
@@ -64,14 +63,6 @@ std::string setting(std::string_view name, const std::string& value) {
 }
 
 }  // namespace
-
-bool is_ami_id(std::string_view text) {
-    if (!text.starts_with("ami-")) return false;
-    text.remove_prefix(4);
-    return (text.size() == 8 || text.size() == 17) && std::ranges::all_of(text, [](char c) {
-               return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-           });
-}
 
 Result<AmiInspection> inspect_ami(const InspectOptions& options, const core::Cancel& cancel) {
     core::SystemClock clock;

@@ -11,12 +11,12 @@
 #include "core/result.hpp"
 #include "image/facts.hpp"
 #include "image/readiness.hpp"
+#include "job/job_yaml_values.hpp"
 #include "worker/conversion.hpp"
 
 namespace amilift::app {
 
-/// "ami-" and 8 or 17 hexadecimal digits.
-[[nodiscard]] bool is_ami_id(std::string_view text);
+using job::is_ami_id;
 
 struct AmiInspection {
     aws::Image ami;

@@ -6,7 +6,7 @@
 #include "app/account.hpp"
 #include "app/commands.hpp"
 #include "app/output.hpp"
-#include "app/signals.hpp"
+#include "app/with_signals.hpp"
 #include "flow/resources.hpp"
 
 namespace amilift::app {
@@ -22,12 +22,11 @@ core::Result<> clean_up(const CleanupOptions& options, core::Clock& clock,
         AMILIFT_CHECK(flow::remove(account.ec2(), clock, cancel, {}, leftovers));
     }
     if (options.json) {
-        const nlohmann::ordered_json document{{"version", 1},
-                                              {"ok", true},
-                                              {"job", options.job_id},
-                                              {"removed", !options.dry_run},
-                                              {"resources", lines}};
-        fmt::print("{}\n", document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+        print_json({{"version", 1},
+                    {"ok", true},
+                    {"job", options.job_id},
+                    {"removed", !options.dry_run},
+                    {"resources", lines}});
         return {};
     }
     if (lines.empty()) fmt::print("nothing is left of job '{}'\n", printable(options.job_id));
@@ -40,13 +39,11 @@ core::Result<> clean_up(const CleanupOptions& options, core::Clock& clock,
 }  // namespace
 
 ExitCode run_cleanup(const CleanupOptions& options) {
-    core::SystemClock clock;
-    core::Cancel cancel;
-    const auto signals = SignalWatcher::start(
-        [&cancel](int number) { cancel.request(fmt::format("stopped by signal {}", number)); });
-    if (!signals) return tell_error(signals.error(), options.json);
-    const auto done = clean_up(options, clock, cancel);
-    return done ? ExitCode::ok : tell_error(done.error(), options.json);
+    return with_signals(options.json, [&](const core::Cancel& cancel) {
+        core::SystemClock clock;
+        const auto done = clean_up(options, clock, cancel);
+        return done ? ExitCode::ok : tell_error(done.error(), options.json);
+    });
 }
 
 }  // namespace amilift::app

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "app/image_json.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -174,10 +172,6 @@ Json header() {
 }
 
 }  // namespace
-
-void print_json(const Json& document) {
-    fmt::print("{}\n", document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
-}
 
 Json to_json(const InspectionReport& report) {
     auto document = header();

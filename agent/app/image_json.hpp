@@ -14,7 +14,4 @@ namespace amilift::app {
 [[nodiscard]] nlohmann::ordered_json to_json(const worker::PlanText& plan);
 [[nodiscard]] nlohmann::ordered_json to_json(const worker::ConversionResult& result);
 
-/// One document on standard output; what is no UTF-8 is replaced.
-void print_json(const nlohmann::ordered_json& document);
-
 }  // namespace amilift::app

@@ -14,19 +14,22 @@ namespace amilift::app {
 ExitCode tell_error(const core::Error& error, bool json) {
     const auto code = exit_code_of(error.code);
     if (json) {
-        const nlohmann::ordered_json document{{"version", 1},
-                                              {"ok", false},
-                                              {"error",
-                                               {{"code", core::to_string(error.code)},
-                                                {"id", error.id},
-                                                {"message", error.what},
-                                                {"hint", error.hint}}}};
-        fmt::print("{}\n", document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+        print_json({{"version", 1},
+                    {"ok", false},
+                    {"error",
+                     {{"code", core::to_string(error.code)},
+                      {"id", error.id},
+                      {"message", error.what},
+                      {"hint", error.hint}}}});
     } else {
         fmt::print(stderr, "amilift: {}\n", printable_lines(error.what));
         if (!error.hint.empty()) fmt::print(stderr, "hint: {}\n", printable(error.hint));
     }
     return code;
+}
+
+void print_json(const nlohmann::ordered_json& document) {
+    fmt::print("{}\n", document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
 std::string printable_lines(std::string_view text) {

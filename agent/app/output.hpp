@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 
@@ -15,6 +16,9 @@ namespace amilift::app {
 /// Tells an error on standard error ("amilift: what", "hint: ..."), or with `json` as one JSON
 /// object on standard output, and gives its exit code.
 [[nodiscard]] ExitCode tell_error(const core::Error& error, bool json);
+
+/// One document on standard output; what is no UTF-8 is replaced.
+void print_json(const nlohmann::ordered_json& document);
 
 using core::format_bytes;
 using core::printable;

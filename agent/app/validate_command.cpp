@@ -41,9 +41,8 @@ ExitCode run_validate(const ValidateOptions& options) {
     if (!parsed) return tell_error(parsed.error(), options.json);
     const auto* pointer = std::get_if<job::JobPointer>(&*parsed);
     if (options.json) {
-        const nlohmann::ordered_json document{
-            {"version", 1}, {"ok", true}, {"kind", pointer != nullptr ? "pointer" : "job"}};
-        fmt::print("{}\n", document.dump(2));
+        print_json(
+            {{"version", 1}, {"ok", true}, {"kind", pointer != nullptr ? "pointer" : "job"}});
     } else if (pointer != nullptr) {
         fmt::print("{}: a valid pointer to the job {}\n", options.job, job::to_string(*pointer));
     } else {

@@ -28,20 +28,6 @@ namespace {
 /// How often a running command's cancel is looked at.
 constexpr Duration kCancelEvery = std::chrono::milliseconds(100);
 
-struct Pipe {
-    Fd read;
-    Fd write;
-};
-
-Result<Pipe> make_pipe() {
-    std::array<int, 2> ends{};
-    if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
-        const int saved = errno;
-        return fail_errno(saved, "cannot make a pipe");
-    }
-    return Pipe{Fd(ends[0]), Fd(ends[1])};
-}
-
 /// The child's environment: what tools need, and nothing that changes their language or leaks a
 /// secret.
 std::vector<std::string> child_environment() {

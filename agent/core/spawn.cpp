@@ -2,7 +2,10 @@
 #include "core/spawn.hpp"
 
 #include <fcntl.h>
+#include <unistd.h>
 
+#include <array>
+#include <cerrno>
 #include <csignal>
 
 namespace amilift::core {
@@ -18,6 +21,15 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
 }
 
 }  // namespace
+
+Result<Pipe> make_pipe() {
+    std::array<int, 2> ends{};
+    if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
+        const int saved = errno;
+        return fail_errno(saved, "cannot make a pipe");
+    }
+    return Pipe{Fd(ends[0]), Fd(ends[1])};
+}
 
 Spawn::Spawn() {
     posix_spawn_file_actions_init(&actions_);

@@ -7,7 +7,19 @@
 #include <string>
 #include <vector>
 
+#include "core/fd.hpp"
+#include "core/result.hpp"
+
 namespace amilift::core {
+
+/// What is written to one end is read from the other.
+struct Pipe {
+    Fd read;
+    Fd write;
+};
+
+/// pipe2(2) with O_CLOEXEC: a program gets an end by Spawn::give() alone.
+[[nodiscard]] Result<Pipe> make_pipe();
 
 /// What a child process gets: descriptors, in the order of the calls, a process group of its own,
 /// so that all it started can be ended with it, and default signals, none of them blocked, whatever

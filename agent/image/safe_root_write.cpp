@@ -13,6 +13,7 @@
 
 #include "image/safe_root.hpp"
 #include "image/safe_root_detail.hpp"
+#include "image/xattrs.hpp"
 
 namespace amilift::image {
 
@@ -21,9 +22,12 @@ using core::Fd;
 using core::Result;
 using detail::check_path;
 using detail::components_of;
+using detail::copy_xattrs;
 using detail::not_regular;
 using detail::quoted;
+using detail::read_xattr;
 using detail::stat_fd;
+using detail::write_xattr;
 
 namespace {
 
@@ -96,51 +100,6 @@ std::string temporary_name(const struct stat& st) {
 
 std::string fd_path(const Fd& fd) {
     return fmt::format("/proc/self/fd/{}", fd.get());
-}
-
-/// One extended attribute; empty optional when it is not there or the filesystem has none.
-Result<std::optional<std::string>> read_xattr(const Fd& fd, const char* name,
-                                              std::string_view path) {
-    std::string value(65536, '\0');  // XATTR_SIZE_MAX of linux/limits.h
-    const auto n = ::fgetxattr(fd.get(), name, value.data(), value.size());
-    if (n < 0) {
-        const int saved = errno;
-        if (saved == ENODATA || saved == EOPNOTSUPP) return std::nullopt;
-        return core::fail_errno(saved,
-                                fmt::format("cannot read attribute {} of {}", name, quoted(path)));
-    }
-    value.resize(static_cast<std::size_t>(n));
-    return value;
-}
-
-Result<> write_xattr(const Fd& fd, const char* name, const std::string& value,
-                     std::string_view path) {
-    if (::fsetxattr(fd.get(), name, value.data(), value.size(), 0) != 0) {
-        const int saved = errno;
-        return core::fail_errno(
-            saved, fmt::format("cannot set attribute {} of the new {}", name, quoted(path)));
-    }
-    return {};
-}
-
-Result<> copy_xattrs(const Fd& from, const Fd& to, std::string_view path) {
-    std::string names(65536, '\0');  // XATTR_LIST_MAX of linux/limits.h
-    const auto n = ::flistxattr(from.get(), names.data(), names.size());
-    if (n < 0) {
-        const int saved = errno;
-        if (saved == EOPNOTSUPP) return {};
-        return core::fail_errno(saved, fmt::format("cannot list attributes of {}", quoted(path)));
-    }
-    names.resize(static_cast<std::size_t>(n));
-    std::size_t at = 0;
-    while (at < names.size()) {
-        const std::string name(names.c_str() + at);
-        at += name.size() + 1;
-        if (name.empty()) continue;
-        AMILIFT_TRY(const auto value, read_xattr(from, name.c_str(), path));
-        if (value) AMILIFT_CHECK(write_xattr(to, name.c_str(), *value, path));
-    }
-    return {};
 }
 
 constexpr const char* kSelinuxLabel = "security.selinux";

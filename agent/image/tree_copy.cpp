@@ -19,6 +19,7 @@
 
 #include "core/owned.hpp"
 #include "image/text_lines.hpp"
+#include "image/xattrs.hpp"
 
 namespace amilift::image {
 
@@ -30,8 +31,6 @@ using core::Fd;
 using core::Result;
 
 constexpr std::size_t kPiece = std::size_t{256} << 10;
-/// Linux allows no longer list of names and no longer value (XATTR_LIST_MAX, XATTR_SIZE_MAX).
-constexpr std::size_t kMaxXattr = std::size_t{64} << 10;
 
 std::unexpected<core::Error> failed(int saved, std::string_view call, const std::string& path) {
     return core::fail_errno(saved, fmt::format("{} '{}' of the image", call, printable(path)));
@@ -173,27 +172,6 @@ struct FirstFile {
     }
 };
 
-Result<> copy_xattrs(const Fd& from, const Fd& to, const std::string& path) {
-    std::string names(kMaxXattr, '\0');
-    const auto length = ::flistxattr(from.get(), names.data(), names.size());
-    if (length < 0) {
-        if (errno == ENOTSUP) return {};
-        return failed(errno, "cannot list the attributes of", path);
-    }
-    std::string value(kMaxXattr, '\0');
-    for (std::size_t at = 0; at < static_cast<std::size_t>(length);) {
-        const std::string name(names.c_str() + at);
-        at += name.size() + 1;
-        const auto size = ::fgetxattr(from.get(), name.c_str(), value.data(), value.size());
-        if (size < 0) return failed(errno, "cannot read the attributes of", path);
-        if (::fsetxattr(to.get(), name.c_str(), value.data(), static_cast<std::size_t>(size), 0) !=
-            0) {
-            return failed(errno, "cannot write the attributes of", path);
-        }
-    }
-    return {};
-}
-
 /// Owner first: a change of it takes the set-user-id bit away. Times last.
 Result<> copy_attributes(const Fd& from, const Fd& to, const std::string& path,
                          const struct stat& status) {
@@ -201,7 +179,7 @@ Result<> copy_attributes(const Fd& from, const Fd& to, const std::string& path,
         ::fchmod(to.get(), status.st_mode & 07777U) != 0) {
         return failed(errno, "cannot set owner and mode of", path);
     }
-    AMILIFT_CHECK(copy_xattrs(from, to, path));
+    AMILIFT_CHECK(detail::copy_xattrs(from, to, path));
     const std::array<timespec, 2> times{status.st_atim, status.st_mtim};
     if (::futimens(to.get(), times.data()) != 0) return failed(errno, "cannot set times of", path);
     return {};
@@ -320,7 +298,7 @@ class Copier {
     static Result<> copy_link_label(const Fd& from, const Fd& to, const std::string& name,
                                     const std::string& path) {
         constexpr const char* kLabel = "security.selinux";
-        std::string label(kMaxXattr, '\0');
+        std::string label(65536, '\0');  // XATTR_SIZE_MAX of linux/limits.h
         const auto read_from = fmt::format("/proc/self/fd/{}/{}", from.get(), name);
         const auto size = ::lgetxattr(read_from.c_str(), kLabel, label.data(), label.size());
         if (size < 0) {

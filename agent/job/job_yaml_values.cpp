@@ -33,10 +33,6 @@ bool is_id(std::string_view v, std::string_view prefix) {
     return (v.size() == 8 || v.size() == 17) && std::ranges::all_of(v, is_lower_hex);
 }
 
-bool is_ami_id(std::string_view v) {
-    return is_id(v, "ami-");
-}
-
 bool is_aki(std::string_view v) {
     return v == "auto" || is_id(v, "aki-");
 }
@@ -148,6 +144,10 @@ bool is_bucket(std::string_view v) {
 }
 
 }  // namespace
+
+bool is_ami_id(std::string_view text) {
+    return is_id(text, "ami-");
+}
 
 const TextRule kJobIdRule{is_job_id, "1 to 64 letters, digits, '.', '_' or '-'"};
 const TextRule kAmiIdRule{is_ami_id,

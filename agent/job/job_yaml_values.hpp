@@ -19,6 +19,7 @@ struct TextRule {
 /// [A-Za-z0-9._-]{1,64}
 extern const TextRule kJobIdRule;
 /// "ami-" and 8 or 17 lower-case hexadecimal digits.
+[[nodiscard]] bool is_ami_id(std::string_view text);
 extern const TextRule kAmiIdRule;
 /// "auto", or "aki-" and 8 or 17 lower-case hexadecimal digits.
 extern const TextRule kAkiRule;

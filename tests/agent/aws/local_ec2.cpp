@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/agent/aws/local_ec2.hpp"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -14,22 +13,13 @@
 #include <thread>
 #include <utility>
 
+#include "core/spawn.hpp"
+
 namespace amilift::aws::tests {
 namespace {
 
 using core::Errc;
 using SteadyClock = std::chrono::steady_clock;
-
-struct Pipe {
-    core::Fd read;
-    core::Fd write;
-};
-
-core::Result<Pipe> make_pipe() {
-    std::array<int, 2> ends{};
-    if (::pipe2(ends.data(), O_CLOEXEC) != 0) return core::fail_errno(errno, "pipe2");
-    return Pipe{core::Fd(ends[0]), core::Fd(ends[1])};
-}
 
 core::Result<std::string> read_line(const core::Fd& fd, std::chrono::seconds at_most) {
     const auto end = SteadyClock::now() + at_most;
@@ -67,8 +57,8 @@ core::Result<LocalEc2> LocalEc2::start(const std::vector<std::string>& arguments
     for (auto& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
 
-    AMILIFT_TRY(auto input, make_pipe());
-    AMILIFT_TRY(auto output, make_pipe());
+    AMILIFT_TRY(auto input, core::make_pipe());
+    AMILIFT_TRY(auto output, core::make_pipe());
     posix_spawn_file_actions_t actions{};
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, input.read.get(), STDIN_FILENO);

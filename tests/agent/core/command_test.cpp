@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/command.hpp"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -8,6 +9,9 @@
 #include <csignal>
 #include <cstdlib>
 #include <thread>
+
+#include "core/fd.hpp"
+#include "core/spawn.hpp"
 
 namespace amilift::core {
 namespace {
@@ -138,6 +142,16 @@ TEST(Command, AnEndBySignalIsAnError) {
     const auto done = runner.run(shell("kill -SEGV $$"));
     ASSERT_FALSE(done);
     EXPECT_NE(done.error().what.find("signal 11"), std::string::npos) << done.error().what;
+}
+
+TEST(Pipe, WhatIsWrittenIsRead) {
+    auto pipe = make_pipe();
+    ASSERT_TRUE(pipe) << pipe.error().message();
+    ASSERT_TRUE(write_all(pipe->write, "through", "pipe"));
+    pipe->write.reset();
+    EXPECT_EQ(read_all(pipe->read, 100, "pipe").value(), "through");
+    // A program that is started must not inherit it.
+    EXPECT_EQ(::fcntl(pipe->read.get(), F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
 }
 
 }  // namespace
