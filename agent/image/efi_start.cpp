@@ -39,15 +39,35 @@ std::string place_of(std::string_view path) {
     return fmt::format("{}{}", kEfiMount, printable(path));
 }
 
-/// Do both entries start the same system? Consoles and time-outs may differ: a conversion sets them
-/// in the image's menu, and in no file of an EFI system partition.
-bool starts_the_same(const BootEntry& a, const BootEntry& b) {
+/// How what `chosen` starts differs from what `by_bios` starts, for people; empty: it is the same
+/// system. Consoles and time-outs may differ: a conversion sets them in the image's menu, and in no
+/// file of an EFI system partition.
+std::string difference(const BootEntry& chosen, const BootEntry& by_bios) {
     constexpr std::array<std::string_view, 6> kKeys{"root", "rootflags",   "rootfstype",
                                                     "init", "net.ifnames", "biosdevname"};
-    return !a.kernel.empty() && a.other_disk.empty() && a.kernel == b.kernel &&
-           a.initrds == b.initrds && std::ranges::all_of(kKeys, [&](std::string_view key) {
-               return last_value(a.arguments, key) == last_value(b.arguments, key);
-           });
+    const auto quoted = [](std::string_view text) {
+        return fmt::format("'{}'", printable(text, 200));
+    };
+    const auto both = [&](std::string_view part, std::string_view one, std::string_view other) {
+        return fmt::format(
+            "where {} starts by itself; a BIOS starts {}, and the {} differ: {} and {}",
+            quoted(chosen.title), quoted(by_bios.title), part, quoted(one), quoted(other));
+    };
+    if (!chosen.other_disk.empty()) {
+        return fmt::format("where {} starts by itself, which is on another disk: {}",
+                           quoted(chosen.title), quoted(chosen.other_disk));
+    }
+    if (chosen.kernel != by_bios.kernel || chosen.kernel.empty()) {
+        return both("kernels", chosen.kernel, by_bios.kernel);
+    }
+    if (chosen.initrds != by_bios.initrds) {
+        return both("initrds", fmt::format("{}", fmt::join(chosen.initrds, " ")),
+                    fmt::format("{}", fmt::join(by_bios.initrds, " ")));
+    }
+    const bool same_arguments = std::ranges::all_of(kKeys, [&](std::string_view key) {
+        return last_value(chosen.arguments, key) == last_value(by_bios.arguments, key);
+    });
+    return same_arguments ? std::string() : both("arguments", chosen.arguments, by_bios.arguments);
 }
 
 std::string directory_of(std::string_view path) {
@@ -227,7 +247,7 @@ class Follower {
         if (!starts_linux(*menu)) return without_menu(program, *menu);
         const auto& last = menu->legacy_menu.empty() ? menu->path : menu->legacy_menu;
         return refuse("efi-menu-differs", place_of(program.path),
-                      fmt::format("GRUB reads '{}', {}", printable(last), difference(*menu)),
+                      fmt::format("GRUB reads '{}', {}", printable(last), difference_of(*menu)),
                       "make the two the same, or register the AMI with the boot mode legacy-bios");
     }
 
@@ -290,42 +310,21 @@ class Follower {
         if (menu.order.empty()) return false;
         const auto& chosen = menu.entries[menu.order.front()];
         const auto is_same = [&](std::size_t index) {
-            return starts_the_same(chosen, facts_.boot_entries[index]);
+            return difference(chosen, facts_.boot_entries[index]).empty();
         };
         return (facts_.boot_entry && is_same(*facts_.boot_entry)) ||
                (!facts_.boot_order.empty() && is_same(facts_.boot_order.front()));
     }
 
     /// For a menu that is not that of the image.
-    [[nodiscard]] std::string difference(const BootMenu& menu) const {
-        const auto quoted = [](std::string_view text) {
-            return fmt::format("'{}'", printable(text, 200));
-        };
+    [[nodiscard]] std::string difference_of(const BootMenu& menu) const {
         const auto index = facts_.boot_entry           ? *facts_.boot_entry
                            : facts_.boot_order.empty() ? facts_.boot_entries.size()
                                                        : facts_.boot_order.front();
         if (!menu.legacy_menu.empty() || index >= facts_.boot_entries.size()) {
             return "which is another menu than that which a BIOS comes to";
         }
-        const auto& by_bios = facts_.boot_entries[index];
-        const auto& chosen = menu.entries[menu.order.front()];
-        const auto both = [&](std::string_view part, std::string_view one, std::string_view other) {
-            return fmt::format(
-                "where {} starts by itself; a BIOS starts {}, and the {} differ: {} and {}",
-                quoted(chosen.title), quoted(by_bios.title), part, quoted(one), quoted(other));
-        };
-        if (!chosen.other_disk.empty()) {
-            return fmt::format("where {} starts by itself, which is on another disk: {}",
-                               quoted(chosen.title), quoted(chosen.other_disk));
-        }
-        if (chosen.kernel != by_bios.kernel || chosen.kernel.empty()) {
-            return both("kernels", chosen.kernel, by_bios.kernel);
-        }
-        if (chosen.initrds != by_bios.initrds) {
-            return both("initrds", fmt::format("{}", fmt::join(chosen.initrds, " ")),
-                        fmt::format("{}", fmt::join(by_bios.initrds, " ")));
-        }
-        return both("arguments", chosen.arguments, by_bios.arguments);
+        return difference(menu.entries[menu.order.front()], facts_.boot_entries[index]);
     }
 
     EfiFiles& files_;

@@ -1,19 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Systems on btrfs: on a partition with their own GRUB 2, and bare, as PV-GRUB boots them. Needs
 // root and mkfs.btrfs.
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <gmock/gmock.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <iterator>
 
-#include "modules/boot_area.hpp"
-#include "modules/grub2_image.hpp"
 #include "modules/partition.hpp"
-#include "tests/agent/worker/conversion_fixture.hpp"
+#include "tests/agent/worker/partitioned_disk.hpp"
 
 namespace amilift::worker {
 namespace {
@@ -26,38 +22,30 @@ using test::TestMount;
 using test::write_text;
 using testing::HasSubstr;
 
-constexpr std::uint64_t kFilesystemBytes = 192 * kMiB;
+constexpr unsigned kFilesystemMib = 192;
 constexpr const char* kUuid = "0b5e7a52-6d3c-4f0a-9a35-0d9d3f1a7c31";
 
-class BtrfsSystem : public test::ConversionFixture {
+class BtrfsSystem : public test::disk::PartitionedDisk {
   protected:
-    void run_program(const std::vector<std::string>& argv, const std::string& input = {}) {
-        const auto done = commands.run_ok({.argv = argv, .input = input});
+    void run_program(const std::vector<std::string>& argv) {
+        const auto done = commands.run_ok({.argv = argv});
         ASSERT_TRUE(done) << done.error().message();
     }
     void make_bare() {
-        modules::test::make_file(source, kFilesystemBytes);
+        modules::test::make_file(source, kFilesystemMib * kMiB);
         run_program({"mkfs.btrfs", "-q", "-U", kUuid, source});
     }
     /// An MBR disk of one partition at 1 MiB, started by GRUB 2.
     void make_partitioned() {
         const auto part = work / "part.img";
-        modules::test::make_file(part, kFilesystemBytes);
+        modules::test::make_file(part, kFilesystemMib * kMiB);
         run_program({"mkfs.btrfs", "-q", "-f", "-U", kUuid, part});
-        modules::test::make_file(source, kMiB + kFilesystemBytes);
-        run_program({"sfdisk", "-q", "--no-tell-kernel", source},
-                    "label: dos\nlabel-id: 0x11223344\nstart=1MiB, type=83, bootable\n");
+        make_disk(1 + kFilesystemMib,
+                  "label: dos\nlabel-id: 0x11223344\nstart=1MiB, type=83, bootable\n");
         run_program({"dd", "if=" + part, "of=" + source, "bs=1M", "seek=1", "conv=notrunc,sparse",
                      "status=none"});
         fs::remove(part);
-        const auto image = modules::build_grub2_image(commands);
-        ASSERT_TRUE(image) << image.error().message();
-        const core::Fd disk(::open(source.c_str(), O_RDWR | O_CLOEXEC));
-        modules::Sector old{};
-        ASSERT_TRUE(core::read_exactly_at(disk, old, 0, source));
-        const auto area = modules::make_grub2_boot_area(*image, old);
-        ASSERT_TRUE(area) << area.error().message();
-        ASSERT_TRUE(core::write_all_at(disk, *area, 0, source));
+        add_grub2();
     }
     /// Calls `change` with the top level mounted.
     template <class Change>
@@ -73,18 +61,13 @@ class BtrfsSystem : public test::ConversionFixture {
     static void write_system(const std::string& root, const std::string& fstab,
                              const std::string& boot, const std::string& arguments,
                              const std::string& head = {}) {
-        write_text(root + "/sbin/init", "#!/bin/sh\n");
-        write_text(root + "/etc/os-release", "ID=debian\nPRETTY_NAME=\"Debian 12\"\n");
-        write_text(root + "/etc/fstab", fstab);
-        write_text(root + "/boot/vmlinuz-6.1", test::bz_image("6.1 (builder@host) #1", 300000));
-        write_text(root + "/boot/initrd-6.1", std::string(100000, 'i'));
-        write_text(root + "/boot/config-6.1", "CONFIG_XEN=y\n");
+        write_root(root, fstab);
+        write_kernel(root + "/boot", "CONFIG_XEN=y\n");
         write_text(root + "/boot/grub/grub.cfg",
                    fmt::format("{}search --no-floppy --fs-uuid --set=root {}\n"
                                "menuentry 'Linux' {{\n linux {}/vmlinuz-6.1 root=/dev/sda1 {} "
                                "console=tty0\n initrd {}/initrd-6.1\n}}\n",
                                head, kUuid, boot, arguments, boot));
-        fs::create_directories(root + "/var/lib");
         fs::create_directories(root + "/home");
     }
     core::Result<ConversionResult> run(job::ConversionOptions options = {}) {

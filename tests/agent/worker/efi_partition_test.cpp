@@ -28,11 +28,8 @@ class EfiPartitionTest : public PartitionedDisk {
         make_disk(128, "label: dos\nlabel-id: 0x11223344\nstart=1MiB, size=64MiB, type=" +
                            esp_type + "\nstart=66MiB, size=48MiB, type=83, bootable\n");
         const auto tree = work / "root";
-        write_root(tree);
-        write_text(tree + "/etc/fstab", "LABEL=root / ext4 defaults 0 1\n");
-        write_text(tree + "/boot/vmlinuz-6.1", test::bz_image("6.1 (builder@host) #1", 300000));
-        write_text(tree + "/boot/initrd-6.1", std::string(100000, 'i'));
-        write_text(tree + "/boot/config-6.1", "CONFIG_EFI=y\n");
+        write_root(tree, "LABEL=root / ext4 defaults 0 1\n");
+        write_kernel(tree + "/boot", "CONFIG_EFI=y\n");
         write_text(tree + "/boot/grub/grub.cfg",
                    fmt::format("search --no-floppy --fs-uuid --set=root {0}\n"
                                "menuentry 'Linux' {{\n linux /boot/vmlinuz-6.1 root=UUID={0} ro\n"

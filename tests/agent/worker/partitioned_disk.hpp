@@ -58,11 +58,15 @@ class PartitionedDisk : public ConversionFixture {
                                [](std::byte b) { return static_cast<char>(b); });
         put(source, 0, text);
     }
-    /// A root with its kernels apart: `boot` gets them, `root` the rest.
-    void write_trees(const std::string& root, const std::string& boot) {
+    /// A kernel, its initrd and what `config` says of it.
+    static void write_kernel(const std::string& boot, const std::string& config) {
         write_text(boot + "/vmlinuz-6.1", test::bz_image("6.1 (builder@host) #1", 300000));
         write_text(boot + "/initrd-6.1", std::string(100000, 'i'));
-        write_text(boot + "/config-6.1", "CONFIG_XEN=y\n");
+        write_text(boot + "/config-6.1", config);
+    }
+    /// A root with its kernels apart: `boot` gets them, `root` the rest.
+    void write_trees(const std::string& root, const std::string& boot) {
+        write_kernel(boot, "CONFIG_XEN=y\n");
         write_text(boot + "/grub/grub.cfg",
                    fmt::format("search --no-floppy --fs-uuid --set=root {}\n"
                                "menuentry 'Linux' {{\n linux /vmlinuz-6.1 root=/dev/sda2 ro "
@@ -72,12 +76,15 @@ class PartitionedDisk : public ConversionFixture {
         fs::create_directories(root + "/boot");
     }
     static void write_root(const std::string& root) {
+        write_root(root, fmt::format("/dev/sda2 / ext4 errors=remount-ro 0 1\n"
+                                     "UUID={} /boot ext2 defaults 0 2\n"
+                                     "/dev/sda3 none swap sw 0 0\n",
+                                     kBootUuid));
+    }
+    static void write_root(const std::string& root, const std::string& fstab) {
         write_text(root + "/sbin/init", "#!/bin/sh\n");
         write_text(root + "/etc/os-release", "ID=debian\nPRETTY_NAME=\"Debian 12\"\n");
-        write_text(root + "/etc/fstab", fmt::format("/dev/sda2 / ext4 errors=remount-ro 0 1\n"
-                                                    "UUID={} /boot ext2 defaults 0 2\n"
-                                                    "/dev/sda3 none swap sw 0 0\n",
-                                                    kBootUuid));
+        write_text(root + "/etc/fstab", fstab);
         fs::create_directories(root + "/var/lib");
     }
     /// MBR: /boot (ext2), / (ext4), swap, an extended one with a logical partition of raw bytes.
