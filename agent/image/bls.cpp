@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "image/bls.hpp"
+
+#include <algorithm>
 #include <cctype>
 
 #include "core/text.hpp"
-#include "image/boot_menu.hpp"
 #include "image/text_lines.hpp"
 
 namespace amilift::image {
 
 namespace {
+
+constexpr std::size_t kMaxFiles = 512;
 
 using core::is_digit;
 
@@ -45,6 +49,16 @@ bool is_newer_version(std::string_view a, std::string_view b) {
         }
         if (left != right) return left > right;
     }
+}
+
+std::vector<std::string> bls_files(std::vector<std::string> names) {
+    std::erase_if(names, [](const std::string& name) { return !name.ends_with(".conf"); });
+    std::ranges::sort(names, [](const std::string& a, const std::string& b) {
+        if (is_newer_version(a, b)) return true;
+        return !is_newer_version(b, a) && a > b;
+    });
+    if (names.size() > kMaxFiles) names.resize(kMaxFiles);
+    return names;
 }
 
 BlsEntry parse_bls_entry(std::string_view id, std::string_view text) {

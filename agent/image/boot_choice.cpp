@@ -7,6 +7,7 @@
 #include <map>
 #include <utility>
 
+#include "image/bls.hpp"
 #include "image/boot_menu.hpp"
 #include "image/default_entry.hpp"
 #include "image/drivers.hpp"

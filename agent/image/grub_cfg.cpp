@@ -3,17 +3,19 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
-#include <map>
+#include <memory>
 
 #include "core/text.hpp"
+#include "image/bls.hpp"
 #include "image/boot_menu.hpp"
 #include "image/grub_commands.hpp"
 #include "image/grub_environment.hpp"
 #include "image/grub_files.hpp"
 #include "image/grub_items.hpp"
 #include "image/grub_modules.hpp"
+#include "image/grub_runner.hpp"
 #include "image/grub_script.hpp"
+#include "image/grub_start.hpp"
 #include "image/text_lines.hpp"
 
 namespace amilift::image {
@@ -26,18 +28,13 @@ using core::Result;
 using grub_script::Block;
 using grub_script::MenuItem;
 using grub_script::Node;
-using grub_script::NodeKind;
 using grub_script::SearchFor;
 
-constexpr std::size_t kNodeWork = 256;
 /// Of each question to the filesystem, so that a script can ask some thousand times, not for hours.
 constexpr std::size_t kFileWork = std::size_t{8} << 10;
 constexpr std::size_t kNameWork = 64;
 constexpr std::size_t kRegexpWork = std::size_t{64} << 10;
-constexpr std::size_t kArgumentBytes = std::size_t{16} << 10;
-constexpr int kMaxDepth = 32;
 constexpr int kMaxFiles = 64;
-constexpr std::size_t kMaxBlsFiles = 512;
 constexpr std::size_t kEnvBlockBytes = 65536;
 
 class Grub2 {
@@ -52,12 +49,14 @@ class Grub2 {
           program_(&program) {
         modules_.emplace(disk_, tree_, program.contents.modules);
     }
+    Grub2(const Grub2&) = delete;
+    Grub2& operator=(const Grub2&) = delete;
 
     Result<BootMenu> run(std::string_view path) {
         menu_.kind = BootMenuKind::grub2;
         menu_.path = std::string(path);
         AMILIFT_TRY(menu_.text, tree_.read(menu_.path, kTextLimit));
-        start(path);
+        grub_script::set_start_variables(env_, disk_, menu_.path, menu_.text);
         AMILIFT_CHECK(run_text(menu_.path, menu_.text));
         return finish();
     }
@@ -68,10 +67,10 @@ class Grub2 {
         menu_.kind = BootMenuKind::grub2;
         menu_.path = fmt::format("{}{}", kEfiMount, program_->path);
         menu_.text = grub_script::rescue_commands(contents.config);
-        start(menu_.path);
-        start_program();
+        grub_script::set_start_variables(env_, disk_, menu_.path, menu_.text);
+        grub_script::set_program_variables(env_, *program_);
         AMILIFT_CHECK(run_text(menu_.path, menu_.text));
-        if (is_over_ || !items_.empty() || !menu_.legacy_menu.empty()) return finish();
+        if (runner_.is_over() || !items_.empty() || !menu_.legacy_menu.empty()) return finish();
         // What GRUB loads of itself when those commands are done.
         file_ = menu_.path;
         line_ = 0;
@@ -96,71 +95,7 @@ class Grub2 {
         return std::move(menu_);
     }
 
-    // --- variables ---------------------------------------------------------------------------
-
-    /// SUSE's GRUB has this in its core image, and repeats it in the configuration.
-    void find_view() {
-        if (menu_.text.find("btrfs_relative_path=\"y") != std::string::npos ||
-            menu_.text.find("btrfs_relative_path=y") != std::string::npos) {
-            env_.set("btrfs_relative_path", "y");
-        }
-    }
-
-    [[nodiscard]] SubvolumeView view() const {
-        const auto& wanted = env_.get("btrfs_relative_path");
-        return wanted.starts_with('y') || wanted.starts_with('1') ? SubvolumeView::default_subvolume
-                                                                  : SubvolumeView::top_level;
-    }
-
-    void start(std::string_view path) {
-        find_view();
-        const auto* volume = disk_.holder_of(path);
-        const auto device = volume == nullptr ? std::string("hd0") : grub2_device(disk_, *volume);
-        const auto inside =
-            volume == nullptr ? std::string(path) : path_on_volume(*volume, path, view());
-        const auto directory = inside.substr(0, inside.rfind('/'));
-        env_.set("root", device);
-        env_.set("prefix", fmt::format("({}){}", device, directory));
-        env_.set("grub_cpu", "i386");
-        env_.set("grub_platform", "pc");
-        env_.set("cmdpath", "(hd0)");
-        for (const char* name :
-             {"chainloader_bpb", "default_font_path", "menuentry_id", "menuentry_options",
-              "nativedisk_cmd", "ntldr", "platform_search_hint", "timeout_style",
-              "all_video_module", "200_final"}) {
-            env_.set(fmt::format("feature_{}", name), "y");
-        }
-        set_config_place(device, inside);
-        env_.export_all();
-    }
-
-    /// The prefix may lack its device, or its path, or both: what the firmware says it started
-    /// fills them in.
-    void start_program() {
-        const auto own_device = env_.get("root");
-        const auto directory = program_->path.substr(0, program_->path.rfind('/'));
-        std::string device;
-        std::string path = program_->contents.prefix;
-        if (const auto end = path.rfind(')'); path.starts_with('(') && end != std::string::npos) {
-            device = path.substr(1, end - 1);
-            path.erase(0, end + 1);
-        }
-        if (device.empty()) device = own_device;
-        if (device.starts_with(',')) device = own_device.substr(0, own_device.find(',')) + device;
-        if (path.empty()) path = directory;
-        env_.set("root", device);
-        env_.set("prefix", fmt::format("({}){}", device, path));
-        env_.set("cmdpath", fmt::format("({}){}", own_device, directory));
-        env_.set("grub_cpu", "x86_64");
-        env_.set("grub_platform", "efi");
-        env_.export_all();
-    }
-
-    void set_config_place(const std::string& device, const std::string& inside) {
-        env_.set("config_file", fmt::format("({}){}", device, inside));
-        env_.set("config_directory",
-                 fmt::format("({}){}", device, inside.substr(0, inside.rfind('/'))));
-    }
+    [[nodiscard]] SubvolumeView view() const { return grub_script::view_of(env_); }
 
     // --- files -------------------------------------------------------------------------------
 
@@ -255,144 +190,33 @@ class Grub2 {
     }
 
     Result<> run_text(const std::string& path, std::string_view text) {
-        if (++files_ > kMaxFiles || depth_ >= kMaxDepth) {
+        if (++files_ > kMaxFiles || runner_.is_too_deep()) {
             env_.give_up();
             return {};
         }
         if (std::ranges::find(menu_.files, path) == menu_.files.end()) menu_.files.push_back(path);
-        const auto script = std::make_shared<const grub_script::Script>(grub_script::parse(text));
-        scripts_.push_back(script);
+        auto script = std::make_shared<const grub_script::Script>(grub_script::parse(text));
         if (script->bad_line != 0) {
             note(Severity::warning, "grub-cfg-syntax", fmt::format("{}:{}", path, script->bad_line),
                  script->bad_because, "GRUB stops to read here; what follows is not known",
                  "make the configuration anew with grub-mkconfig");
         }
         const auto outer = std::exchange(file_, path);
-        auto done = run_block(script->block);
+        auto done = runner_.run(std::move(script));
         file_ = outer;
         return done;
     }
 
-    // --- statements --------------------------------------------------------------------------
+    // --- commands ----------------------------------------------------------------------------
 
-    Result<> run_block(const Block& block) {
-        if (depth_ >= kMaxDepth) env_.give_up();
-        ++depth_;
-        for (const auto& node : block) {
-            if (env_.is_spent() || is_leaving()) break;
-            if (auto done = run_node(node); !done) {
-                --depth_;
-                return done;
-            }
-        }
-        --depth_;
-        return {};
-    }
-
-    Result<> run_node(const Node& node) {
-        if (!env_.spend(kNodeWork)) return {};
-        switch (node.kind) {
-            case NodeKind::command:
-                return run_command(node);
-            case NodeKind::condition:
-                for (const auto& [question, answer] : node.branches) {
-                    AMILIFT_CHECK(run_block(question));
-                    if (is_leaving()) return {};
-                    if (env_.status()) return run_block(answer);
-                }
-                env_.set_status(true);
-                return run_block(node.otherwise);
-            case NodeKind::loop_for:
-                return run_for(node);
-            case NodeKind::loop_while:
-                return run_while(node);
-            case NodeKind::function: {
-                std::vector<std::string> names;
-                env_.expand(node.words[0], names);
-                if (!names.empty()) functions_[names[0]] = node.body;
-                return {};
-            }
-        }
-        return {};
-    }
-
-    Result<> run_for(const Node& node) {
-        std::vector<std::string> items;
-        for (std::size_t i = 1; i < node.words.size(); ++i) env_.expand(node.words[i], items);
-        std::vector<std::string> names;
-        env_.expand(node.words[0], names);
-        ++loops_;
-        Result<> done;
-        for (const auto& item : items) {
-            if (env_.is_spent() || names.empty()) break;
-            env_.set(names[0], item);
-            done = run_block(*node.body);
-            if (!done || leaves_loop()) break;
-        }
-        --loops_;
-        return done;
-    }
-
-    Result<> run_while(const Node& node) {
-        ++loops_;
-        Result<> done;
-        while (!env_.is_spent()) {
-            done = run_block(node.branches.front().first);
-            if (!done || leaves_loop()) break;
-            if (env_.status() == node.negated || !env_.spend(kNodeWork)) break;
-            done = run_block(*node.body);
-            if (!done || leaves_loop()) break;
-        }
-        --loops_;
-        return done;
-    }
-
-    /// What follows is not run: a function returns, or a loop is left or begun anew.
-    [[nodiscard]] bool is_leaving() const { return returns_ || breaks_ > 0 || is_over_; }
-
-    /// Asked by a loop when it has run a part: does it end here?
-    bool leaves_loop() {
-        if (returns_ || is_over_) return true;
-        if (breaks_ == 0) return false;
-        --breaks_;
-        return breaks_ > 0 || !is_continue_;
-    }
-
-    /// break and continue, with the number of loops that they are about.
-    void leave_loops(const std::vector<std::string>& words) {
-        std::size_t count = 1;
-        if (words.size() > 1) {
-            const auto& text = words[1];
-            const auto read = std::from_chars(text.data(), text.data() + text.size(), count);
-            if (read.ec != std::errc()) count = 0;
-        }
-        if (count == 0) {
-            env_.set_status(false);
-            return;
-        }
-        is_continue_ = words[0] == "continue";
-        breaks_ = std::min(count, loops_);
-    }
-
-    Result<> run_command(const Node& node) {
-        std::vector<std::string> words;
-        for (const auto& word : node.words) env_.expand(word, words);
-        if (words.empty() || env_.is_spent()) return {};
+    Result<> run_command(const Node& node, std::vector<std::string> words) {
         line_ = node.line;
         const auto name = words[0];
-        if (node.words.size() == 1 && !node.words[0].empty() && is_assignment(name)) {
-            words.insert(words.begin(), "set");
-            assign(words);
-            return {};
-        }
-        if (const auto function = functions_.find(name); function != functions_.end()) {
-            return call(function->second, {words.begin() + 1, words.end()});
-        }
         if (name == "menuentry" || name == "submenu") return add_item(node, words);
         env_.set_status(has_command(name));
         if (!env_.status()) return {};
         if (name == "set") {
-            assign(words);
+            for (std::size_t i = 1; i < words.size(); ++i) env_.assign(words[i]);
         } else if (name == "unset") {
             for (std::size_t i = 1; i < words.size(); ++i) env_.unset(words[i]);
         } else if (name == "export") {
@@ -405,11 +229,6 @@ class Grub2 {
                         grub_script::run_test(
                             words, [this](std::string_view file) { return status_of(file); }));
             env_.set_status(holds);
-        } else if (name == "return") {
-            returns_ = calls_ > 0 || entry_ != nullptr;
-            if (!returns_) env_.set_status(false);
-        } else if (name == "break" || name == "continue") {
-            leave_loops(words);
         } else if (name.starts_with("search")) {
             AMILIFT_CHECK(search(words));
         } else if (name == "regexp") {
@@ -449,41 +268,13 @@ class Grub2 {
                             (name == "fwsetup" && program_ != nullptr);
         // What a submenu says happens when it is chosen.
         if (!is_end || menu_depth_ > 0) return;
-        is_over_ = true;
+        runner_.end();
         // A configuration that was handed over to has shown its menu already.
         if (is_handed_over_ || !menu_.legacy_menu.empty()) return;
         shows_menu_ = false;
         note(Severity::warning, "grub-cfg-ends", here(),
              fmt::format("'{}' outside of an entry ends GRUB before it shows its menu", name),
              "no entry is started by itself", "take the command out");
-    }
-
-    static bool is_assignment(std::string_view word) {
-        const auto equals = word.find('=');
-        return equals != std::string_view::npos && equals > 0 &&
-               word.substr(0, equals).find_first_not_of(
-                   "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") ==
-                   std::string_view::npos;
-    }
-
-    void assign(const std::vector<std::string>& words) {
-        for (std::size_t i = 1; i < words.size(); ++i) {
-            const auto equals = words[i].find('=');
-            if (equals == std::string::npos) continue;
-            env_.set(words[i].substr(0, equals), std::string_view(words[i]).substr(equals + 1));
-        }
-    }
-
-    Result<> call(const std::shared_ptr<const Block>& body, std::vector<std::string> arguments) {
-        env_.enter_function(std::move(arguments));
-        const auto loops = std::exchange(loops_, 0);
-        ++calls_;
-        auto done = run_block(*body);
-        --calls_;
-        loops_ = loops;
-        env_.leave_function();
-        returns_ = false;
-        return done;
     }
 
     Result<> run_file(const std::vector<std::string>& words, bool new_context) {
@@ -502,7 +293,8 @@ class Grub2 {
         auto outer = env_.save();
         env_.keep_exported();
         if (const auto* volume = disk_.holder_of(path)) {
-            set_config_place(grub2_device(disk_, *volume), path_on_volume(*volume, path, view()));
+            grub_script::set_config_place(env_, grub2_device(disk_, *volume),
+                                          path_on_volume(*volume, path, view()));
         }
         // A menu without entries of its own hands over to the other file for good, and that perhaps
         // to a third one.
@@ -579,22 +371,11 @@ class Grub2 {
             env_.give_up();
             return {};
         }
-        MenuItem item;
-        bool has_title = false;
-        for (std::size_t i = 1; i < words.size(); ++i) {
-            const std::string_view word = words[i];
-            if (word == "--class" || word == "--users" || word == "--hotkey" ||
-                word == "--source") {
-                ++i;
-            } else if (word == "--id" && i + 1 < words.size()) {
-                item.id = words[++i];
-            } else if (word.starts_with("--id=")) {
-                item.id = words[i].substr(5);
-            } else if (!word.starts_with("--") && !has_title) {
-                item.title = words[i];
-                has_title = true;
-            }
-        }
+        auto options = grub_script::parse_item(words);
+        MenuItem item{.title = std::move(options.title),
+                      .id = std::move(options.id),
+                      .entry = {},
+                      .items = {}};
         if (words[0] == "submenu") return add_submenu(node, std::move(item));
         BootEntry entry;
         entry.title = item.title;
@@ -622,9 +403,8 @@ class Grub2 {
         std::set<std::string, std::less<>> modules;
         if (modules_) modules = modules_->loaded();
         entry_ = &entry;
-        auto done = run_block(body);
+        auto done = runner_.run_body(body);
         entry_ = nullptr;
-        returns_ = false;
         env_.restore(std::move(outer));
         if (modules_) modules_->restore(std::move(modules));
         return done;
@@ -636,7 +416,7 @@ class Grub2 {
         auto outer = env_.save();
         env_.keep_exported();
         ++menu_depth_;
-        auto done = run_block(*node.body);
+        auto done = runner_.run(*node.body);
         --menu_depth_;
         env_.restore(std::move(outer));
         return done;
@@ -652,7 +432,9 @@ class Grub2 {
             entry_->kernel_where = where;
             entry_->kernel = boot_file(words[1]);
             entry_->arguments.clear();
-            for (std::size_t i = 2; i < words.size(); ++i) add_argument(words[i]);
+            for (std::size_t i = 2; i < words.size(); ++i) {
+                grub_script::append_argument(entry_->arguments, words[i]);
+            }
         } else if (name == "initrd" || name == "initrd16" || name == "initrdefi") {
             entry_->initrd_where = where;
             entry_->initrds.clear();
@@ -676,17 +458,6 @@ class Grub2 {
         return name;
     }
 
-    /// GRUB quotes an argument with blanks again before the kernel sees it.
-    void add_argument(const std::string& word) {
-        auto& line = entry_->arguments;
-        if (line.size() + word.size() > kArgumentBytes) return;
-        if (!line.empty()) line += ' ';
-        const bool quote = word.find(' ') != std::string::npos;
-        if (quote) line += '"';
-        line += word;
-        if (quote) line += '"';
-    }
-
     Result<> load_bls() {
         if (entry_ != nullptr) return {};
         std::string directory;
@@ -706,11 +477,9 @@ class Grub2 {
                 continue;
             }
             if (!env_.spend(list->size() * kNameWork)) return {};
-            std::erase_if(*list, [](const std::string& n) { return !n.ends_with(".conf"); });
-            if (list->empty()) continue;
+            names = bls_files(*std::move(list));
             directory = *path;
-            names = *std::move(list);
-            break;
+            if (!names.empty()) break;
         }
         if (names.empty()) {
             note(Severity::warning, "bls-no-entry", here(),
@@ -718,11 +487,6 @@ class Grub2 {
                  "install a kernel again");
             return {};
         }
-        std::ranges::sort(names, [](const std::string& a, const std::string& b) {
-            if (is_newer_version(a, b)) return true;
-            return !is_newer_version(b, a) && a > b;
-        });
-        if (names.size() > kMaxBlsFiles) names.resize(kMaxBlsFiles);
         for (const auto& name : names) AMILIFT_CHECK(add_bls(directory, name));
         return {};
     }
@@ -748,11 +512,13 @@ class Grub2 {
             entry.kernel = boot_file(on_boot(parsed.kernel));
         }
         for (const auto& initrd : parsed.initrds) {
-            for (const auto& file : with_variables(initrd)) {
+            for (const auto& file : env_.expand_line(initrd)) {
                 entry.initrds.push_back(boot_file(on_boot(file)));
             }
         }
-        for (const auto& word : with_variables(parsed.options)) add_argument(word);
+        for (const auto& word : env_.expand_line(parsed.options)) {
+            grub_script::append_argument(entry.arguments, word);
+        }
         entry_ = nullptr;
         from_bls_ = true;
         MenuItem item{
@@ -765,24 +531,6 @@ class Grub2 {
     [[nodiscard]] std::string on_boot(const std::string& name) const {
         const auto boot = env_.get("boot");
         return boot.empty() || name.starts_with('(') ? name : fmt::format("({}){}", boot, name);
-    }
-
-    /// Words of a BLS line with GRUB's variables put in.
-    std::vector<std::string> with_variables(std::string_view text) {
-        std::vector<std::string> out;
-        for (const auto word : split_words(text)) {
-            if (!word.starts_with('$')) {
-                out.emplace_back(word);
-                continue;
-            }
-            auto name = word.substr(1);
-            if (name.starts_with('{') && name.ends_with('}')) {
-                name.remove_prefix(1);
-                name.remove_suffix(1);
-            }
-            for (const auto part : split_words(env_.get(name))) out.emplace_back(part);
-        }
-        return out;
     }
 
     // --- the choice --------------------------------------------------------------------------
@@ -821,23 +569,16 @@ class Grub2 {
     Result<> failed_;  ///< the first failure to look for a module
     BootMenu menu_;
     grub_script::Environment env_;
-    std::map<std::string, std::shared_ptr<const Block>, std::less<>> functions_;
-    /// Functions point into them.
-    std::vector<std::shared_ptr<const grub_script::Script>> scripts_;
+    grub_script::Runner runner_{env_, [this](const Node& node, std::vector<std::string> words) {
+                                    return run_command(node, std::move(words));
+                                }};
     std::vector<MenuItem> items_;
     std::size_t menu_depth_ = 0;
     BootEntry* entry_ = nullptr;  ///< whose commands run; null: the menu is being made
     std::string file_;
     int line_ = 0;
-    int depth_ = 0;
     int files_ = 0;
-    int calls_ = 0;           ///< functions that run
-    std::size_t loops_ = 0;   ///< loops that run in the innermost function
-    std::size_t breaks_ = 0;  ///< of them that are to be left
-    bool is_continue_ = false;
-    bool returns_ = false;
-    bool is_over_ = false;     ///< nothing more is run
-    bool shows_menu_ = true;   ///< false: it was over before
+    bool shows_menu_ = true;   ///< false: GRUB ended before
     bool has_kernel_ = false;  ///< a command outside of entries has loaded what `boot` starts
     bool from_bls_ = false;
     bool is_handed_over_ = false;  ///< menu_.path is that of the last configuration

@@ -16,6 +16,7 @@ namespace {
 using core::Result;
 
 constexpr int kMaxDepth = 32;
+constexpr std::size_t kArgumentBytes = std::size_t{16} << 10;
 
 class Test {
   public:
@@ -245,6 +246,34 @@ std::string rescue_commands(std::string_view text) {
         out += '\n';
     }
     return out;
+}
+
+ItemOptions parse_item(const std::vector<std::string>& words) {
+    ItemOptions item;
+    bool has_title = false;
+    for (std::size_t i = 1; i < words.size(); ++i) {
+        const std::string_view word = words[i];
+        if (word == "--class" || word == "--users" || word == "--hotkey" || word == "--source") {
+            ++i;
+        } else if (word == "--id" && i + 1 < words.size()) {
+            item.id = words[++i];
+        } else if (word.starts_with("--id=")) {
+            item.id = words[i].substr(5);
+        } else if (!word.starts_with("--") && !has_title) {
+            item.title = words[i];
+            has_title = true;
+        }
+    }
+    return item;
+}
+
+void append_argument(std::string& arguments, const std::string& word) {
+    if (arguments.size() + word.size() > kArgumentBytes) return;
+    if (!arguments.empty()) arguments += ' ';
+    const bool quote = word.find(' ') != std::string::npos;
+    if (quote) arguments += '"';
+    arguments += word;
+    if (quote) arguments += '"';
 }
 
 LoadEnv parse_load_env(const std::vector<std::string>& words, std::string default_file) {

@@ -46,6 +46,16 @@ struct Match {
 /// single commands and variables only.
 [[nodiscard]] std::string rescue_commands(std::string_view text);
 
+struct ItemOptions {
+    std::string title;
+    std::string id;
+};
+/// `menuentry` and `submenu`.
+[[nodiscard]] ItemOptions parse_item(const std::vector<std::string>& words);
+
+/// Appends an argument to a kernel's. GRUB quotes one with blanks again before the kernel sees it.
+void append_argument(std::string& arguments, const std::string& word);
+
 struct LoadEnv {
     std::string file;
     std::vector<std::string> names;  ///< that may be set; empty: all

@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "image/text_lines.hpp"
+
 namespace amilift::image::grub_script {
 namespace {
 
@@ -50,6 +52,12 @@ void Environment::set(const std::string& name, std::string_view value) {
     variables_.values[name] = std::string(value);
 }
 
+void Environment::assign(std::string_view assignment) {
+    const auto equals = assignment.find('=');
+    if (equals == std::string_view::npos) return;
+    set(std::string(assignment.substr(0, equals)), assignment.substr(equals + 1));
+}
+
 void Environment::export_all() {
     for (const auto& [name, value] : variables_.values) variables_.exported.insert(name);
 }
@@ -80,6 +88,23 @@ void Environment::expand(const Word& word, std::vector<std::string>& out) {
         is_word = is_word || piece.is_quoted || !value.empty();
     }
     if (is_word) out.push_back(std::move(text));
+}
+
+std::vector<std::string> Environment::expand_line(std::string_view line) const {
+    std::vector<std::string> out;
+    for (const auto word : split_words(line)) {
+        if (!word.starts_with('$')) {
+            out.emplace_back(word);
+            continue;
+        }
+        auto name = word.substr(1);
+        if (name.starts_with('{') && name.ends_with('}')) {
+            name.remove_prefix(1);
+            name.remove_suffix(1);
+        }
+        for (const auto part : split_words(get(name))) out.emplace_back(part);
+    }
+    return out;
 }
 
 std::string Environment::value_of(const std::string& name) const {

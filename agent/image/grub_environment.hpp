@@ -34,6 +34,8 @@ class Environment {
     /// Empty for a variable that is not set. Valid until that variable is set again.
     [[nodiscard]] const std::string& get(std::string_view name) const;
     void set(const std::string& name, std::string_view value);
+    /// "name=value"; anything else sets nothing.
+    void assign(std::string_view assignment);
     void unset(const std::string& name) { variables_.values.erase(name); }
     void export_name(const std::string& name) { variables_.exported.insert(name); }
     void export_all();
@@ -52,6 +54,9 @@ class Environment {
     /// Appends the words that `word` is when its variables are put in: none, one, or, for a
     /// variable outside of quotes, several.
     void expand(const Word& word, std::vector<std::string>& out);
+    /// The words of a line of a boot loader specification entry, with variables put in: a variable
+    /// is a word of its own there, "$name" or "${name}".
+    [[nodiscard]] std::vector<std::string> expand_line(std::string_view line) const;
 
   private:
     [[nodiscard]] std::string value_of(const std::string& name) const;

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "image/bls.hpp"
 #include "image_builder.hpp"
 
 namespace amilift::image {
