@@ -64,56 +64,11 @@ Result<> require_whole(const dev::BlockDevice& disk) {
         "copy the image again, in full", "truncated");
 }
 
-/// Why no partition is a root that amilift can work on.
-Result<> refuse_partitions(const dev::BlockDevice& disk,
-                           const std::vector<dev::Partition>& partitions) {
-    using dev::PartitionContent;
-    struct Obstacle {
-        PartitionContent content;
-        const char* id;
-        const char* hint;
-    };
-    for (const auto& reason :
-         {Obstacle{PartitionContent::luks, "luks-root",
-                   "copy the decrypted files to a plain partition; EBS encrypts volumes by itself"},
-          Obstacle{PartitionContent::lvm, "lvm-root",
-                   "copy the files of the root volume to a plain ext4 or XFS partition"},
-          Obstacle{PartitionContent::raid, "raid-root",
-                   "copy the files to a plain ext4 or XFS partition; EBS keeps copies by itself"},
-          Obstacle{PartitionContent::btrfs_member, "btrfs-several-devices",
-                   "move all of it to one device with 'btrfs device remove'"},
-          Obstacle{PartitionContent::broken_filesystem, "filesystem-has-errors",
-                   "repair it with fsck, on a copy if you need the original as it is"}}) {
-        const auto found = std::ranges::find(partitions, reason.content, &dev::Partition::content);
-        if (found == partitions.end()) continue;
-        return refuse(fmt::format("no partition of '{}' holds a root filesystem that amilift "
-                                  "reads; partition {} holds {}{}{}",
-                                  disk.path(), found->number, dev::to_string(found->content),
-                                  found->problem.empty() ? "" : ": ", found->problem),
-                      reason.hint, reason.id);
-    }
-    return refuse(fmt::format("no partition of '{}' holds a root filesystem: /etc/fstab or "
-                              "/etc/os-release, and an init, on ext2, ext3, ext4, XFS or btrfs",
-                              disk.path()),
-                  "check that this is the disk that the system boots from", "no-root-partition");
-}
-
 Result<> refuse_filesystem(const std::string& path) {
     return refuse(fmt::format("the filesystem on '{}' is no root: it needs /etc/fstab or "
                               "/etc/os-release, and an init",
                               path),
                   "check that this is the disk that the system boots from", "no-root-partition");
-}
-
-/// Nothing tells which of the systems on one btrfs is the one that boots.
-Result<> refuse_subvolumes(const std::string& name, const std::vector<dev::BtrfsSubvolume>& roots) {
-    return refuse(
-        fmt::format("subvolumes '{}' and '{}' of the btrfs on {} hold a root filesystem "
-                    "each",
-                    image::printable(roots[0].path, 80), image::printable(roots[1].path, 80), name),
-        "make the one that boots the default with 'btrfs subvolume set-default', then "
-        "make the image again",
-        "several-roots");
 }
 
 image::BootCode boot_code(dev::BootCodeKind kind) {
@@ -130,10 +85,6 @@ image::BootCode boot_code(dev::BootCodeKind kind) {
             break;
     }
     return image::BootCode::unknown;
-}
-
-VolumePlace place_of(const dev::Partition& partition, std::string mount_point) {
-    return {partition.number, std::move(mount_point), partition.offset_bytes, partition.filesystem};
 }
 
 constexpr auto kNotInUse = "unmount it, or convert a copy or a snapshot of it";
@@ -251,7 +202,7 @@ Result<> SourceImage::look_at_filesystem(JournalReplay replay) {
     AMILIFT_TRY(auto subvolumes, subvolumes_at(disk_, place));
     AMILIFT_TRY(const auto roots, find_root_subvolumes(disk_, place, subvolumes));
     if (roots.empty()) return refuse_filesystem(path);
-    if (roots.size() > 1) AMILIFT_CHECK(refuse_subvolumes(fmt::format("'{}'", path), roots));
+    if (roots.size() > 1) return several_roots(fmt::format("'{}'", path), roots);
     place = with_subvolume(std::move(place), roots.front());
     subvolumes_.emplace(0, std::move(subvolumes));
     AMILIFT_CHECK(take_volumes({whole}, whole, std::move(place), replay));
@@ -263,97 +214,17 @@ Result<> SourceImage::look_at_filesystem(JournalReplay replay) {
     return {};
 }
 
-/// What of the partition may be the root: one place, or several subvolumes of a btrfs.
-Result<std::vector<VolumePlace>> SourceImage::roots_on(const dev::Partition& partition) {
-    auto place = place_of(partition, "/");
-    if (partition.filesystem.type != dev::Filesystem::btrfs) return std::vector{std::move(place)};
-    AMILIFT_TRY(auto subvolumes, subvolumes_at(disk_, place));
-    AMILIFT_TRY(const auto found, find_root_subvolumes(disk_, place, subvolumes));
-    subvolumes_.insert_or_assign(partition.number, std::move(subvolumes));
-    if (found.size() > 1) {
-        AMILIFT_CHECK(refuse_subvolumes(
-            fmt::format("partition {} of '{}'", partition.number, disk_.path()), found));
-    }
-    std::vector<VolumePlace> places;
-    for (const auto& subvolume : found) places.push_back(with_subvolume(place, subvolume));
-    return places;
-}
-
-Result<std::optional<SourceImage::Candidate>> SourceImage::look_for_root(
-    const dev::Partition& partition) {
-    AMILIFT_TRY(const auto places, roots_on(partition));
-    if (places.empty()) return std::nullopt;
-    AMILIFT_TRY(auto tree, MountedTree::mount(disk_, places.front(), dev::Access::read_only));
-    AMILIFT_TRY(const bool is_root, looks_like_root(tree.root()));
-    std::optional<Candidate> found;
-    if (is_root) {
-        AMILIFT_TRY(const auto fstab, fstab_of(tree.root()));
-        const auto entries = image::parse_fstab(fstab);
-        const auto entry = std::ranges::find(entries, "/", &image::FstabEntry::file);
-        const auto names = image::root_disk_names({}, {.fstab = fstab, .root_argument = {}});
-        const bool is_named =
-            entry != entries.end() && find_partition(partitions_, names, entry->spec) == &partition;
-        found = Candidate{places.front(), is_named};
-    }
-    AMILIFT_CHECK(tree.unmount());
-    return found;
-}
-
-/// What is out of order on the disk may be whole in the journal.
-Result<std::optional<SourceImage::Candidate>> SourceImage::look_after_replay(
-    const dev::Partition& partition) {
-    auto place = place_of(partition, "/");
-    AMILIFT_CHECK(prepare(place, JournalReplay::allowed));
-    return look_for_root(partition);
-}
-
-Result<SourceImage::Root> SourceImage::find_root(JournalReplay replay) {
-    std::vector<Root> roots;
-    std::vector<Root> named;
-    std::optional<core::Error> unreadable;
-    const auto take = [&](const dev::Partition& partition, Result<std::optional<Candidate>> found) {
-        if (!found) {
-            if (!unreadable) unreadable = std::move(found).error();
-            return;
-        }
-        if (!*found) return;
-        roots.push_back({&partition, (*found)->place});
-        if ((*found)->is_named) named.push_back(roots.back());
-    };
-    const auto may_replay = [&](const dev::Partition& partition) {
-        return replay == JournalReplay::allowed && partition.filesystem.needs_recovery;
-    };
-    for (const auto& partition : partitions_) {
-        if (partition.content != dev::PartitionContent::filesystem) continue;
-        auto found = look_for_root(partition);
-        if (!found && found.error().is(Errc::refused)) {
-            return std::unexpected(std::move(found).error());
-        }
-        if (!found && may_replay(partition)) found = look_after_replay(partition);
-        take(partition, std::move(found));
-    }
-    for (const auto& partition : partitions_) {
-        if (!roots.empty() || partition.content != dev::PartitionContent::filesystem) continue;
-        if (may_replay(partition)) take(partition, look_after_replay(partition));
-    }
-    if (roots.size() == 1) return roots.front();
-    // Of several systems, the one that says itself that it lies where it lies.
-    if (named.size() == 1) return named.front();
-    if (roots.size() > 1) {
-        AMILIFT_CHECK(refuse(
-            fmt::format("partitions {} and {} of '{}' hold a root filesystem each",
-                        roots[0].partition->number, roots[1].partition->number, disk_.path()),
-            "remove the system that is not meant to boot, then make the image again",
-            "several-roots"));
-    }
-    if (unreadable) return std::unexpected(*std::move(unreadable));
-    AMILIFT_CHECK(refuse_partitions(disk_, partitions_));
-    return fail(Errc::internal, "a disk without a root was not refused");
-}
-
 Result<> SourceImage::mount_partitions(JournalReplay replay) {
     AMILIFT_TRY(partitions_, dev::read_partitions(disk_, contents_.layout));
-    AMILIFT_TRY(auto root, find_root(replay));
+    MakeWhole make_whole;
+    if (replay == JournalReplay::allowed) {
+        make_whole = [this](const dev::Partition& partition) {
+            auto place = place_of(partition, "/");
+            return prepare(place, JournalReplay::allowed);
+        };
+    }
+    AMILIFT_TRY(auto root, find_root(disk_, partitions_, make_whole));
+    subvolumes_ = std::move(root.subvolumes);
     AMILIFT_CHECK(prepare(root.place, replay));
     AMILIFT_CHECK(take_volumes(partitions_, *root.partition, std::move(root.place), replay));
     AMILIFT_TRY(const auto code, dev::read_boot_code(disk_, partitions_));

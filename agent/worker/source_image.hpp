@@ -91,18 +91,6 @@ class SourceImage {
     explicit SourceImage(dev::BlockDevice disk) : disk_(std::move(disk)) {}
     core::Result<> look_at_disk();
     core::Result<> look_at_filesystem(JournalReplay replay);
-    struct Root {
-        const dev::Partition* partition = nullptr;
-        VolumePlace place;
-    };
-    core::Result<Root> find_root(JournalReplay replay);
-    struct Candidate {
-        VolumePlace place;
-        bool is_named = false;  ///< by its own fstab, as "/"
-    };
-    core::Result<std::optional<Candidate>> look_for_root(const dev::Partition& partition);
-    core::Result<std::optional<Candidate>> look_after_replay(const dev::Partition& partition);
-    core::Result<std::vector<VolumePlace>> roots_on(const dev::Partition& partition);
     core::Result<> mount_partitions(JournalReplay replay);
     core::Result<> look_below_boot(const image::SafeRoot& root);
     core::Result<> take_volumes(const std::vector<dev::Partition>& partitions,
