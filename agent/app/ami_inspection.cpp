@@ -126,8 +126,7 @@ std::vector<AmiFinding> ami_findings(const aws::Image& ami, const image::ImageFa
     const std::vector<Platform> nitro{Platform::nitro, Platform::nitro_uefi};
     const std::vector<Platform> hvm{Platform::xen, Platform::nitro, Platform::nitro_uefi};
     const auto* kernel = facts.boot_kernel();
-    const bool has_ena =
-        kernel != nullptr && kernel->ena.exists() && kernel->ena.blocked_by.empty();
+    const bool has_ena = kernel != nullptr && kernel->ena.is_usable();
     const bool is_hvm = ami.virtualization_type == "hvm";
     if (is_hvm) {
         add(Verdict::repairable, {Platform::pv}, Severity::info, "ami-is-hvm",

@@ -22,9 +22,11 @@ struct Driver {
 
     [[nodiscard]] bool exists() const { return !place.empty(); }
     [[nodiscard]] bool is_built_in() const { return place == "built in"; }
+    /// Has the kernel it, with nothing that keeps it from loading?
+    [[nodiscard]] bool is_usable() const { return exists() && blocked_by.empty(); }
     /// Has the kernel the driver when it looks for its root filesystem?
     [[nodiscard]] bool is_there_for_root() const {
-        return is_built_in() || (exists() && in_initramfs && blocked_by.empty());
+        return is_built_in() || (is_usable() && in_initramfs);
     }
 };
 

@@ -485,7 +485,7 @@ class Assessor {
         std::string_view not_in_initramfs;  ///< id: it has, and cannot reach it
     };
     static bool is_usable(const Driver& driver) {
-        return driver.is_built_in() || (driver.exists() && driver.blocked_by.empty());
+        return driver.is_built_in() || driver.is_usable();
     }
     static Reason without_driver(const BootEntry& entry, const Kernel& kernel, const Driver& driver,
                                  const DriverNames& about) {

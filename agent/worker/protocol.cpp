@@ -306,7 +306,7 @@ WorkerOutcome outcome_of(const ConversionResult& result) {
     if (const auto* kernel = facts.boot_kernel(); kernel != nullptr) {
         outcome.kernel_version = kernel->version;
         const auto& ena = kernel->ena;
-        if (ena.exists() && ena.blocked_by.empty()) outcome.ena_driver = ena.place;
+        if (ena.is_usable()) outcome.ena_driver = ena.place;
     }
     outcome.boots_by_uefi = result.boots_by_uefi;
     outcome.steps = result.plan.steps;

@@ -8,6 +8,7 @@
 
 #include "image/initramfs.hpp"
 #include "image/initramfs_modules.hpp"
+#include "modules/platform_check.hpp"
 #include "tests/agent/image/image_builder.hpp"
 #include "tests/agent/image/initramfs_samples.hpp"
 #include "text_module_fixture.hpp"
