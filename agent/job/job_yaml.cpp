@@ -18,6 +18,7 @@
 
 #include "core/text.hpp"
 #include "core/yaml_tree.hpp"
+#include "job/field_reader.hpp"
 #include "job/job_yaml_values.hpp"
 #include "job/template.hpp"
 
@@ -27,11 +28,9 @@ namespace {
 using core::Errc;
 using core::first_line;
 using core::in_quotes;
-using core::is_control;
 using core::nearest;
 using core::normalized;
 using core::parse_yaml;
-using core::Position;
 using core::Problem;
 using core::scalar_type;
 using core::ScalarType;
@@ -76,32 +75,6 @@ const std::array<Section, 5> kSections{{{"", kJobKeys},
                                         {"conversion", kConversionKeys},
                                         {"finish", kFinishKeys}}};
 
-std::string describe(const YamlNode& node) {
-    switch (node.kind) {
-        case YamlNode::Kind::sequence:
-            return "a list";
-        case YamlNode::Kind::mapping:
-            return "a mapping";
-        case YamlNode::Kind::alias:
-            return "an alias";
-        case YamlNode::Kind::scalar:
-            break;
-    }
-    switch (scalar_type(node)) {
-        case ScalarType::null:
-            return "empty";
-        case ScalarType::boolean:
-            return fmt::format("the truth value {}", in_quotes(node.value));
-        case ScalarType::number:
-            return fmt::format("the number {}", in_quotes(node.value));
-        case ScalarType::timestamp:
-            return fmt::format("the date {}", in_quotes(node.value));
-        case ScalarType::text:
-            break;
-    }
-    return fmt::format("the text {}", in_quotes(node.value));
-}
-
 /// Where the problem with an unknown key lies.
 std::string advise(std::string_view key, std::string_view path,
                    std::span<const std::string_view> valid) {
@@ -119,19 +92,14 @@ std::string advise(std::string_view key, std::string_view path,
 }
 
 /// Reads the tree into the model and collects what is wrong with it.
-class Reader {
+class Reader : public FieldReader {
   public:
     [[nodiscard]] ParsedJob read(const YamlNode& document, bool wrapped);
-    [[nodiscard]] std::vector<Problem> take_problems() && { return std::move(problems_); }
 
   private:
     /// Reads the value of the key `index` of a mapping's valid keys.
     using ReadField =
         std::function<void(std::size_t index, const std::string& path, const YamlNode& value)>;
-
-    void add(const YamlNode& node, std::string what) {
-        problems_.push_back({node.at, std::move(what)});
-    }
 
     Job read_job(const YamlNode& top);
     JobPointer read_pointer(const YamlNode& top);
@@ -148,26 +116,9 @@ class Reader {
     void read_tags(const YamlNode& node, std::map<std::string, std::string>& out);
     void read_consoles(const YamlNode& node, std::vector<std::string>& out);
 
-    /// Says no to what is not of `kind`, an alias or a tagged value.
-    bool is(const YamlNode& node, YamlNode::Kind kind, std::string_view path,
-            std::string_view expected);
-    /// The distinct keys of a mapping that are texts; others are problems.
-    std::vector<std::pair<const YamlNode*, const YamlNode*>> members(const YamlNode& node,
-                                                                     std::string_view path);
     void read_mapping(const YamlNode& node, std::string_view path,
                       std::span<const std::string_view> valid,
                       std::initializer_list<std::string_view> required, const ReadField& read);
-    bool read_text(const YamlNode& node, std::string_view path, std::string& out);
-    void read_text(const YamlNode& node, std::string_view path, const TextRule& rule,
-                   std::string& out);
-    void read_template(const YamlNode& node, std::string_view path,
-                       core::Result<> (*check)(std::string_view), std::string& out);
-    void read_boolean(const YamlNode& node, std::string_view path, bool& out);
-    template <class T>
-    void read_choice(const YamlNode& node, std::string_view path,
-                     std::initializer_list<std::pair<std::string_view, T>> choices, T& out);
-
-    std::vector<Problem> problems_;
 };
 
 const YamlNode* find(const YamlNode& mapping, std::string_view key) {
@@ -467,59 +418,6 @@ void Reader::read_consoles(const YamlNode& node, std::vector<std::string>& out) 
     }
 }
 
-bool Reader::is(const YamlNode& node, YamlNode::Kind kind, std::string_view path,
-                std::string_view expected) {
-    const auto subject =
-        path.empty() ? std::string("the document") : fmt::format("{}", in_quotes(path));
-    if (node.kind == YamlNode::Kind::alias) {
-        add(node, fmt::format("{} is an alias (*name), which a job cannot have: write the value "
-                              "itself",
-                              subject));
-        return false;
-    }
-    if (node.tagged) {
-        add(node, fmt::format("{} has a YAML tag (!...), which a job cannot have; a text goes in "
-                              "quotes",
-                              subject));
-        return false;
-    }
-    if (node.kind == YamlNode::Kind::scalar && scalar_type(node) == ScalarType::null) {
-        add(node, fmt::format("{} has no value, expected {}; an optional key can be left out",
-                              subject, expected));
-        return false;
-    }
-    if (node.kind != kind) {
-        add(node, fmt::format("{} is {}, expected {}", subject, describe(node), expected));
-        return false;
-    }
-    return true;
-}
-
-std::vector<std::pair<const YamlNode*, const YamlNode*>> Reader::members(const YamlNode& node,
-                                                                         std::string_view path) {
-    std::vector<std::pair<const YamlNode*, const YamlNode*>> out;
-    std::map<std::string_view, Position> seen;
-    for (std::size_t i = 0; i + 1 < node.items.size(); i += 2) {
-        const auto& key = node.items[i];
-        if (key.kind != YamlNode::Kind::scalar || key.tagged ||
-            scalar_type(key) != ScalarType::text) {
-            add(key, fmt::format("a key{} is {}, expected a text{}",
-                                 path.empty() ? "" : fmt::format(" of '{}'", path),
-                                 key.tagged ? "tagged" : describe(key),
-                                 key.kind == YamlNode::Kind::scalar ? ": put it in quotes" : ""));
-            continue;
-        }
-        const auto [first, is_new] = seen.emplace(key.value, key.at);
-        if (!is_new) {
-            add(key, fmt::format("key {} is here a second time, the first is at {}:{}",
-                                 in_quotes(key.value), first->second.line, first->second.column));
-            continue;
-        }
-        out.emplace_back(&key, &node.items[i + 1]);
-    }
-    return out;
-}
-
 void Reader::read_mapping(const YamlNode& node, std::string_view path,
                           std::span<const std::string_view> valid,
                           std::initializer_list<std::string_view> required, const ReadField& read) {
@@ -544,77 +442,6 @@ void Reader::read_mapping(const YamlNode& node, std::string_view path,
             add(node, fmt::format("'{}{}{}' is missing", path, path.empty() ? "" : ".", key));
         }
     }
-}
-
-bool Reader::read_text(const YamlNode& node, std::string_view path, std::string& out) {
-    if (!is(node, YamlNode::Kind::scalar, path,
-            node.kind == YamlNode::Kind::mapping ? "a text (one that begins with '{' goes in "
-                                                   "quotes)"
-                                                 : "a text")) {
-        return false;
-    }
-    if (scalar_type(node) != ScalarType::text) {
-        add(node,
-            fmt::format("'{}' is {}, expected a text: put it in quotes", path, describe(node)));
-        return false;
-    }
-    // A quoted YAML scalar can make a control character out of an escape.
-    if (std::ranges::any_of(node.value, is_control)) {
-        add(node, fmt::format("'{}' is {}, expected a text without control characters", path,
-                              in_quotes(node.value)));
-        return false;
-    }
-    out = node.value;
-    return true;
-}
-
-void Reader::read_text(const YamlNode& node, std::string_view path, const TextRule& rule,
-                       std::string& out) {
-    std::string text;
-    if (!read_text(node, path, text)) return;
-    if (!rule.accepts(text)) {
-        add(node, fmt::format("'{}' is {}, expected {}", path, in_quotes(text), rule.expected));
-        return;
-    }
-    out = std::move(text);
-}
-
-void Reader::read_template(const YamlNode& node, std::string_view path,
-                           core::Result<> (*check)(std::string_view), std::string& out) {
-    if (!read_text(node, path, out)) return;
-    if (auto ok = check(out); !ok) {
-        add(node, fmt::format("'{}': {}", path, ok.error().message()));
-    } else if (out.find_first_of("\n\t") != std::string::npos) {
-        add(node, fmt::format("'{}' has a tab or more than one line, expected one line", path));
-    }
-}
-
-void Reader::read_boolean(const YamlNode& node, std::string_view path, bool& out) {
-    if (!is(node, YamlNode::Kind::scalar, path, "true or false")) return;
-    if (node.quoted || (node.value != "true" && node.value != "false")) {
-        add(node, fmt::format("'{}' is {}, expected true or false", path, describe(node)));
-        return;
-    }
-    out = node.value == "true";
-}
-
-template <class T>
-void Reader::read_choice(const YamlNode& node, std::string_view path,
-                         std::initializer_list<std::pair<std::string_view, T>> choices, T& out) {
-    std::string text;
-    if (!read_text(node, path, text)) return;
-    std::vector<std::string_view> names;
-    for (const auto& [name, value] : choices) {
-        if (name == text) {
-            out = value;
-            return;
-        }
-        names.push_back(name);
-    }
-    const auto near = nearest(text, names);
-    add(node, fmt::format("'{}' is {}, expected {}{}{}", path, in_quotes(text),
-                          names.size() > 1 ? "one of " : "", fmt::join(names, ", "),
-                          near.empty() ? "" : fmt::format(" (did you mean '{}'?)", near)));
 }
 
 /// Whether the job is the value of `amilift` in `document`.
