@@ -1,28 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// Conversions of real filesystems on loop devices. Needs root.
+// Conversions of real filesystems on loop devices: what comes of them. Needs root.
 #include "worker/conversion.hpp"
 
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <sys/file.h>
-#include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
-#include <cerrno>
 #include <csignal>
-#include <functional>
+#include <fstream>
 #include <set>
 
 #include "core/fd.hpp"
-#include "dev/loop_device.hpp"
 #include "dev/mount.hpp"
 #include "modules/partition.hpp"
-#include "tests/agent/worker/conversion_fixture.hpp"
-#include "tests/agent/worker/interrupted.hpp"
+#include "tests/agent/worker/bare_conversion.hpp"
 
 namespace amilift::worker {
 namespace {
@@ -30,45 +25,12 @@ namespace {
 namespace fs = std::filesystem;
 using core::Errc;
 using modules::kRootOffset;
+using test::Conversion;
 using test::describe_tree;
-using test::make_ext_image;
 using test::Notes;
 using test::read_text;
 using test::TestMount;
 using test::write_text;
-
-class Conversion : public test::ConversionFixture {
-  protected:
-    void make_source(const std::string& type = "ext3",
-                     const std::vector<std::string>& options = {"-b", "4096", "-I", "128"}) {
-        if (!fs::exists(work / "tree")) test::write_pv_tree(work / "tree");
-        make_ext_image(source, work / "tree", 48, type, options);
-    }
-    ConversionRequest request() {
-        ConversionRequest r;
-        r.source.path = source;
-        r.target.path = output;
-        return r;
-    }
-    core::Result<ConversionResult> run() { return run(request()); }
-    core::Result<ConversionResult> run(const ConversionRequest& r) {
-        return convert(r, commands, notes, cancel);
-    }
-    /// Runs a conversion that must fail, and checks that it left nothing behind.
-    core::Error failure(const ConversionRequest& r) {
-        const bool had_output = fs::exists(r.target.path);
-        const auto before = fs::exists(source) ? read_text(source) : "";
-        const auto result = run(r);
-        EXPECT_FALSE(result);
-        EXPECT_EQ(fs::exists(r.target.path), had_output);
-        if (fs::exists(source)) {
-            EXPECT_TRUE(before == read_text(source)) << "source changed";
-        }
-        EXPECT_EQ(test::loops_on(work.path()), std::vector<std::string>{});
-        return result ? core::Error{} : result.error();
-    }
-    core::Error failure() { return failure(request()); }
-};
 
 /// What the manifest says must be exactly what differs between the two trees.
 void expect_only_manifest_differs(const std::string& before_image, const std::string& after_image,
@@ -344,38 +306,6 @@ TEST_F(Conversion, RootIsGrownToTheWantedSize) {
     }
 }
 
-TEST_F(Conversion, SizeThatIsTooSmallIsRefusedBeforeTheCopy) {
-    test::write_pv_tree(work / "tree");
-    make_ext_image(source, work / "tree", 1023, "ext4", {});
-    auto r = request();
-    r.options.size_gib = 1;
-    EXPECT_TRUE(run(r)) << "1 GiB is just enough";
-    fs::remove(output);
-    notes.steps.clear();
-    r.options.layout = job::Layout::gpt;
-    const auto error = failure(r);
-    EXPECT_EQ(error.id, "size-too-small") << error.message();
-    EXPECT_TRUE(notes.steps.empty());
-}
-
-TEST_F(Conversion, Grub097CannotStartFromGpt) {
-    make_source();
-    auto r = request();
-    r.options.layout = job::Layout::gpt;
-    r.options.bootloader = job::Bootloader::grub_legacy;
-    EXPECT_EQ(failure(r).id, "grub-legacy-needs-mbr");
-}
-
-// --- refusals: each leaves the source as it is and nothing behind ---
-
-TEST_F(Conversion, OutputThatExistsIsNotTouched) {
-    make_source();
-    write_text(output, "precious");
-    const auto error = failure();
-    EXPECT_TRUE(error.is(Errc::already_exists)) << error.message();
-    EXPECT_EQ(read_text(output), "precious");
-}
-
 TEST_F(Conversion, KilledHalfwayHasNoOutputAndCanBeRepeated) {
     make_source();
     const auto runtime = [] {
@@ -419,155 +349,6 @@ TEST_F(Conversion, KilledHalfwayHasNoOutputAndCanBeRepeated) {
     EXPECT_FALSE(fs::exists(output + ".amilift-partial"));
 }
 
-TEST_F(Conversion, SourceAsTargetIsRefused) {
-    make_source();
-    auto r = request();
-    r.target.path = source;
-    EXPECT_TRUE(failure(r).is(Errc::invalid_input));
-    fs::create_symlink(source, work / "alias");
-    r.target.path = work / "alias";
-    EXPECT_TRUE(failure(r).is(Errc::invalid_input));
-    fs::create_hard_link(source, work / "second name");
-    r.target.path = work / "second name";
-    EXPECT_TRUE(failure(r).is(Errc::invalid_input));
-    r.target.path.clear();
-    EXPECT_TRUE(failure(r).is(Errc::invalid_input));
-}
-
-TEST_F(Conversion, MissingSourceAndMissingDirectoryAreNotFound) {
-    EXPECT_TRUE(failure().is(Errc::not_found));
-    make_source();
-    auto r = request();
-    r.target.path = work / "no/such/directory/out.img";
-    const auto error = failure(r);
-    EXPECT_TRUE(error.is(Errc::not_found)) << error.message();
-}
-
-TEST_F(Conversion, MountedSourceIsAConflict) {
-    make_source();
-    const TestMount mounted(source, 0, "rw");
-    const auto result = run();
-    ASSERT_FALSE(result);
-    EXPECT_TRUE(result.error().is(Errc::conflict)) << result.error().message();
-    EXPECT_FALSE(fs::exists(output));
-}
-
-TEST_F(Conversion, MountedSourceDeviceIsAConflict) {
-    make_source();
-    const TestMount mounted(source, 0, "rw");
-    auto r = request();
-    r.source.path = "/dev/" + test::loops_on(work.path()).at(0);
-    const auto result = run(r);
-    ASSERT_FALSE(result);
-    EXPECT_TRUE(result.error().is(Errc::conflict)) << result.error().message();
-}
-
-TEST_F(Conversion, SourceDeviceThatAnotherConversionHoldsIsAConflict) {
-    make_source();
-    auto loop = dev::LoopDevice::attach(source, 0, fs::file_size(source), dev::Access::read_only);
-    ASSERT_TRUE(loop) << loop.error().message();
-    {
-        const auto claim = core::open_file(loop->path(), O_RDONLY | O_EXCL);
-        ASSERT_TRUE(claim) << claim.error().message();
-        auto r = request();
-        r.source.path = loop->path();
-        const auto converted = run(r);
-        const auto seen = inspect(r.source, commands, notes, cancel);
-        ASSERT_FALSE(converted);
-        ASSERT_FALSE(seen);
-        for (const auto& error : {converted.error(), seen.error()}) {
-            EXPECT_TRUE(error.is(Errc::conflict)) << error.message();
-            EXPECT_NE(error.what.find("another amilift"), std::string::npos) << error.message();
-        }
-    }
-    EXPECT_TRUE(loop->detach());
-}
-
-TEST_F(Conversion, ReadOnlyLoopOnTheSourceIsNoConflict) {
-    make_source();
-    const TestMount mounted(source, 0);
-    const auto result = run();
-    EXPECT_TRUE(result) << result.error().message();
-}
-
-TEST_F(Conversion, TruncatedImageIsRefused) {
-    make_source();
-    fs::resize_file(source, 40U << 20);
-    const auto error = failure();
-    EXPECT_EQ(error.id, "truncated") << error.message();
-    EXPECT_NE(error.what.find("41943040"), std::string::npos) << error.what;
-}
-
-TEST_F(Conversion, EmptyAndUnknownDisksAreRefused) {
-    modules::test::make_file(source, 16U << 20);
-    EXPECT_EQ(failure().id, "empty-disk");
-    std::string text(16U << 20, '\0');
-    for (std::size_t i = 0; i < text.size(); i += 7) text[i] = static_cast<char>(i);
-    write_text(source, text);
-    EXPECT_EQ(failure().id, "unknown-filesystem");
-    ASSERT_TRUE(commands.run_ok({.argv = {"mkswap", source}}));
-    EXPECT_EQ(failure().id, "unknown-filesystem");
-}
-
-TEST_F(Conversion, DirtyJournalIsRefusedOnAUsersImageAndReplayedOnOurOwn) {
-    make_source();
-    // Pulling the plug: the image as it is on the disk while it is mounted and has been written.
-    {
-        const TestMount mounted(source, 0, "rw");
-        write_text(mounted.path() + "/written", "before the crash");
-        ::sync();
-        fs::copy_file(source, work / "crashed.img");
-    }
-    fs::rename(work / "crashed.img", source);
-    const auto error = failure();
-    EXPECT_EQ(error.id, "dirty-filesystem") << error.message();
-
-    auto r = request();
-    r.may_replay_source_journal = true;
-    const auto result = run(r);
-    ASSERT_TRUE(result) << result.error().message();
-    const TestMount after(output, kRootOffset);
-    EXPECT_EQ(read_text(after.path() + "/written"), "before the crash");
-}
-
-TEST_F(Conversion, FilesystemWithErrorsIsRefused) {
-    make_source();
-    ASSERT_TRUE(commands.run_ok({.argv = {"debugfs", "-w", "-R", "ssv state 2", source}}));
-    EXPECT_EQ(failure().id, "filesystem-has-errors");
-}
-
-TEST_F(Conversion, FeaturesThatGrubCannotReadAreRefusedBeforeAnyByteIsWritten) {
-    make_source("ext4", {"-O", "inline_data"});
-    EXPECT_EQ(failure().id, "grub-cannot-read");
-    EXPECT_TRUE(notes.steps.empty());
-}
-
-TEST_F(Conversion, ContentThatCannotBootIsRefusedWithAllFindings) {
-    test::write_pv_tree(work / "tree");
-    fs::remove_all(work / "tree/boot");
-    fs::create_directories(work / "tree/boot");
-    make_source();
-    const auto error = failure();
-    EXPECT_EQ(error.id, "no-menu") << error.message();
-    EXPECT_NE(std::ranges::find(notes.findings, "no-menu"), notes.findings.end());
-    // inspect() shows the same as a finding.
-    const auto seen = inspect({source, {}}, commands, notes);
-    ASSERT_TRUE(seen) << seen.error().message();
-    ASSERT_NE(seen->facts.first_refusal(), nullptr);
-    EXPECT_EQ(seen->facts.first_refusal()->id, "no-menu");
-}
-
-TEST_F(Conversion, FilesystemWithoutASystemIsRefusedBeforeAnyByteIsWritten) {
-    test::write_pv_tree(work / "tree");
-    for (const char* init : {"sbin/init", "usr/sbin/init", "lib/systemd", "usr/lib/systemd"}) {
-        fs::remove_all(work / fmt::format("tree/{}", init));
-    }
-    make_source();
-    const auto error = failure();
-    EXPECT_EQ(error.id, "no-root-partition") << error.message();
-    EXPECT_TRUE(notes.steps.empty());
-}
-
 TEST_F(Conversion, StopsInspectingAndPlanningWhenToldTo) {
     make_source();
     cancel.request("the test says so");
@@ -578,107 +359,6 @@ TEST_F(Conversion, StopsInspectingAndPlanningWhenToldTo) {
     ASSERT_FALSE(planned);
     EXPECT_EQ(planned.error().code, Errc::cancelled);
     EXPECT_FALSE(fs::exists(output));
-}
-
-TEST_F(Conversion, PlacesThatAreTakenAreRefusedBeforeAnyByteIsWritten) {
-    for (const char* path : {"boot/amilift", "var/lib/amilift", "boot/amilift/grubenv/x"}) {
-        fs::remove_all(work / "tree");
-        test::write_pv_tree(work / "tree");
-        write_text(work / (std::string("tree/") + path), "somebody's file");
-        make_source();
-        EXPECT_EQ(failure().id, "path-taken") << path;
-        EXPECT_TRUE(notes.steps.empty());
-    }
-}
-
-TEST_F(Conversion, ProtectedFilesAreRefusedBeforeAnyByteIsWritten) {
-    const std::pair<const char*, const char*> protections[] = {{"+i", "etc/securetty"},
-                                                               {"+i", "etc/fstab"},
-                                                               {"+a", "boot/grub/grub.conf"},
-                                                               {"+i", "boot"},
-                                                               {"+a", "boot/grub"}};
-    for (const auto& [flag, path] : protections) {
-        make_source();
-        {
-            const TestMount mounted(source, 0, "rw");
-            // Which has to be edited for that.
-            std::ofstream(mounted.path() + "/etc/fstab", std::ios::app)
-                << "/dev/sdb /mnt ext3 defaults 0 2\n";
-            ASSERT_TRUE(commands.run_ok({.argv = {"chattr", flag, mounted.path() + "/" + path}}));
-        }
-        const auto error = failure();
-        EXPECT_EQ(error.id, "protected-file") << path;
-        const auto named = std::string("'/") + path + "' is immutable";
-        EXPECT_NE(error.message().find(named), std::string::npos) << error.message();
-        EXPECT_TRUE(notes.steps.empty());
-    }
-}
-
-TEST_F(Conversion, FullFilesystemIsRefusedBeforeAnyByteIsWritten) {
-    make_source();
-    {
-        const TestMount mounted(source, 0, "rw");
-        std::ofstream(mounted.path() + "/filler", std::ios::binary) << std::string(47U << 20, 'x');
-    }
-    const auto error = failure();
-    EXPECT_EQ(error.id, "filesystem-full") << error.message();
-    EXPECT_TRUE(notes.steps.empty());
-}
-
-/// Without a journal, the maps of free space of a machine that runs are older than its files: what
-/// is written by them would overwrite these.
-TEST_F(Conversion, FilesystemInUseIsCheckedBeforeItsMapsAreTrusted) {
-    for (const auto& [type, options] :
-         {std::pair{"ext2", std::vector<std::string>{"-b", "4096", "-I", "128"}},
-          std::pair{"ext4", std::vector<std::string>{"-O", "^has_journal"}}}) {
-        for (const bool own : {false, true}) {
-            SCOPED_TRACE(fmt::format("{}, {}", type, own ? "own volume" : "user's image"));
-            fs::remove_all(work / "tree");
-            fs::remove(output);
-            test::write_pv_tree(work / "tree");
-            write_text(work / "tree/boot/newest", test::noise(28U << 20, 7));
-            make_source(type, options);
-            const auto wanted = test::tree_of(source);
-            test::make_older_maps(source, 0, "/boot/newest");
-            const auto before = read_text(source);
-            auto r = request();
-            r.may_replay_source_journal = own;
-            notes.findings.clear();
-            const auto result = run(r);
-            ASSERT_TRUE(result) << result.error().message();
-            EXPECT_NE(std::ranges::find(notes.findings, "filesystem-not-clean"),
-                      notes.findings.end());
-            EXPECT_EQ(before == read_text(source), !own) << "only a volume of ours is mended";
-            // Once its maps are right, it is copied as far as it is in use.
-            EXPECT_EQ(result->plan.used_bytes == 48U << 20, !own) << result->plan.used_bytes;
-            EXPECT_EQ(test::differing_paths(wanted, test::tree_of(output, kRootOffset)),
-                      test::listed_paths(result->manifest));
-            const auto fsck = commands.run({.argv = {"e2fsck", "-fn", output + "?offset=1048576"}});
-            ASSERT_TRUE(fsck);
-            EXPECT_EQ(fsck->exit_code, 0) << fsck->out;
-        }
-    }
-}
-
-/// What e2fsck would have to ask about is somebody's to decide.
-TEST_F(Conversion, FilesystemInUseThatNeedsMoreThanAnUnattendedCheckIsRefused) {
-    test::write_pv_tree(work / "tree");
-    write_text(work / "tree/srv/file", "somebody's");
-    make_source("ext2", {"-b", "4096", "-I", "128"});
-    for (const auto* command : {"sif /srv/file block[0] 4000000", "ssv state 0"}) {
-        ASSERT_TRUE(commands.run_ok({.argv = {"debugfs", "-w", "-R", command, source}}));
-    }
-    for (const bool own : {false, true}) {
-        auto r = request();
-        r.may_replay_source_journal = own;
-        const auto result = run(r);
-        ASSERT_FALSE(result);
-        const auto& error = result.error();
-        EXPECT_EQ(error.id, "filesystem-has-errors") << error.message();
-        EXPECT_NE(error.message().find("UNEXPECTED INCONSISTENCY"), std::string::npos)
-            << error.message();
-        EXPECT_FALSE(fs::exists(output));
-    }
 }
 
 /// A bitmap that calls the kernel's blocks free makes the copy leave them out. Linux and GRUB then
@@ -721,137 +401,6 @@ TEST_F(Conversion, CancelAtAnyStepLeavesNothing) {
         EXPECT_FALSE(fs::exists(output)) << step;
         EXPECT_EQ(test::loops_on(work.path()), std::vector<std::string>{});
     }
-}
-
-// --- a target that exists: a block device ---
-
-class LoopTarget {
-  public:
-    LoopTarget(const std::string& file, core::CommandRunner& runner) : runner_(runner) {
-        const auto made = runner.run_ok({.argv = {"losetup", "--find", "--show", file}});
-        EXPECT_TRUE(made) << made.error().message();
-        if (made) path_ = made->out.substr(0, made->out.find('\n'));
-    }
-    LoopTarget(const LoopTarget&) = delete;
-    LoopTarget& operator=(const LoopTarget&) = delete;
-    ~LoopTarget() { EXPECT_TRUE(runner_.run_ok({.argv = {"losetup", "-d", path_}})); }
-    [[nodiscard]] const std::string& path() const { return path_; }
-
-  private:
-    core::CommandRunner& runner_;
-    std::string path_;
-};
-
-TEST_F(Conversion, BlockDeviceThatHeldSomethingElseIsOverwritten) {
-    make_source();
-    const auto disk = work / "disk";
-    write_text(disk, std::string(52U << 20, '\xff'));
-    {
-        const LoopTarget target(disk, commands);
-        auto r = request();
-        r.target.path = target.path();
-        const auto result = run(r);
-        ASSERT_TRUE(result) << result.error().message();
-    }
-    const auto fsck = commands.run({.argv = {"e2fsck", "-fn", disk + "?offset=1048576"}});
-    ASSERT_TRUE(fsck);
-    EXPECT_EQ(fsck->exit_code, 0) << fsck->out;
-}
-
-/// Calls a function when the copy begins.
-class AtTheCopy final : public ConversionObserver {
-  public:
-    explicit AtTheCopy(std::function<void()> look) : look_(std::move(look)) {}
-    void on_step(std::size_t /*index*/, std::size_t /*count*/, const std::string& text) override {
-        if (text.starts_with("copy: ")) look_();
-    }
-
-  private:
-    std::function<void()> look_;
-};
-
-/// Notes of the copy say that what came before it is done: it must not be in memory only.
-TEST_F(Conversion, TargetIsWipedDurablyBeforeTheCopyBegins) {
-    make_source();
-    const auto disk = work / "disk";
-    write_text(disk, std::string(52U << 20, '\xff'));
-    const LoopTarget target(disk, commands);
-    auto r = request();
-    r.target.path = target.path();
-    std::string start;
-    AtTheCopy observer([&] {
-        const core::Fd file(::open(disk.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT));
-        alignas(4096) std::array<char, 64U << 10> bytes{};
-        ASSERT_EQ(::pread(file.get(), bytes.data(), bytes.size(), 0), ssize_t{bytes.size()});
-        start.assign(bytes.data(), bytes.size());
-    });
-    const auto result = convert(r, commands, observer, cancel);
-    ASSERT_TRUE(result) << result.error().message();
-    ASSERT_EQ(start.size(), 64U << 10);
-    // Sector 0 may have its table by then: that is written at each start.
-    EXPECT_EQ(start.find_first_not_of('\0', 512), std::string::npos);
-}
-
-TEST_F(Conversion, NobodyCanMountTheSourceDuringTheCopy) {
-    make_source();
-    const LoopTarget device(source, commands);
-    auto r = request();
-    r.source.path = device.path();
-    int claim_error = 0;
-    AtTheCopy observer([&] {
-        const core::Fd other(::open(device.path().c_str(), O_RDONLY | O_CLOEXEC | O_EXCL));
-        claim_error = other ? 0 : errno;
-    });
-    const auto result = convert(r, commands, observer, cancel);
-    ASSERT_TRUE(result) << result.error().message();
-    EXPECT_EQ(claim_error, EBUSY);
-}
-
-TEST_F(Conversion, LoopDeviceOfTheSourceIsNoTarget) {
-    make_source();
-    const auto before = read_text(source);
-    {
-        const LoopTarget target(source, commands);
-        auto r = request();
-        r.target.path = target.path();
-        const auto result = run(r);
-        ASSERT_FALSE(result);
-        EXPECT_TRUE(result.error().is(Errc::invalid_input)) << result.error().message();
-    }
-    EXPECT_TRUE(before == read_text(source));
-}
-
-TEST_F(Conversion, SmallTargetIsRefusedBeforeAnyByteIsWritten) {
-    make_source();
-    const auto disk = work / "disk";
-    write_text(disk, std::string(48U << 20, '\xff'));
-    {
-        const LoopTarget target(disk, commands);
-        auto r = request();
-        r.target.path = target.path();
-        const auto result = run(r);
-        ASSERT_FALSE(result);
-        EXPECT_TRUE(result.error().is(Errc::no_space)) << result.error().message();
-    }
-    EXPECT_EQ(read_text(disk).find_first_not_of('\xff'), std::string::npos);
-}
-
-TEST_F(Conversion, TargetThatIsNotTheVolumeIsRefusedBeforeAnyByteIsWritten) {
-    make_source();
-    const auto disk = work / "disk";
-    write_text(disk, std::string(52U << 20, '\xff'));
-    {
-        const LoopTarget target(disk, commands);
-        auto r = request();
-        // Neither an NVMe disk of that serial nor the Xen disk of that name.
-        for (const auto* requested : {"", "/dev/sdf", "/dev/xvdf"}) {
-            r.target = {target.path(), "vol-0123456789abcdef0", requested};
-            const auto result = run(r);
-            ASSERT_FALSE(result);
-            EXPECT_TRUE(result.error().is(Errc::conflict)) << result.error().message();
-        }
-    }
-    EXPECT_EQ(read_text(disk).find_first_not_of('\xff'), std::string::npos);
 }
 
 }  // namespace
