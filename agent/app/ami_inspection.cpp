@@ -13,7 +13,7 @@
 #include "app/output.hpp"
 #include "app/version.hpp"
 #include "core/command.hpp"
-#include "flow/look.hpp"
+#include "flow/attached_root.hpp"
 #include "flow/preflight.hpp"
 #include "image/pv_boot.hpp"
 #include "worker/client.hpp"
@@ -44,7 +44,7 @@ Result<flow::HelperIdentity> this_instance(aws::Imds& imds, const std::string& a
         "helper policy, or inspect a copy of the disk");
 }
 
-std::string look_id(const std::string& instance, const core::Clock& clock) {
+std::string inspection_id(const std::string& instance, const core::Clock& clock) {
     const auto now =
         std::chrono::duration_cast<std::chrono::seconds>(clock.wall().time_since_epoch());
     return fmt::format("inspect-{}-{}-{}", instance, now.count(), ::getpid());
@@ -94,10 +94,10 @@ Result<AmiInspection> inspect_ami(const InspectOptions& options, const core::Can
         std::string(kVersion),
         false,
         {}};
-    const auto id = look_id(helper.instance_id, clock);
+    const auto id = inspection_id(helper.instance_id, clock);
     fmt::print(stderr, "amilift: its volume has the tag amilift:job={}\n", id);
     std::optional<AmiInspection> seen;
-    AMILIFT_CHECK(flow::look_at_root(
+    AMILIFT_CHECK(flow::with_attached_root(
         services, options.source, id, [&](const flow::AttachedRoot& root) -> Result<> {
             worker::ConversionObserver silent;
             worker::WorkerClient client;

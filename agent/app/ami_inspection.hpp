@@ -26,7 +26,7 @@ struct AmiInspection {
 /// Inspects the root of an AMI on a volume of its snapshot, which is attached to this instance and
 /// removed again, also after `cancel`. The disk is read by a sandboxed child. What happens is told
 /// on standard error. Errors: invalid_input when this is no EC2 instance; those of
-/// flow::look_at_root() and worker::inspect().
+/// flow::with_attached_root() and worker::inspect().
 [[nodiscard]] core::Result<AmiInspection> inspect_ami(const InspectOptions& options,
                                                       const core::Cancel& cancel);
 

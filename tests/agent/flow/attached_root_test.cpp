@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "flow/look.hpp"
+#include "flow/attached_root.hpp"
 
 #include <fmt/format.h>
 
@@ -10,11 +10,11 @@ namespace {
 
 using core::Errc;
 
-class LookTest : public FlowTest {
+class AttachedRootTest : public FlowTest {
   protected:
-    core::Result<> look(const std::function<core::Result<>(const flow::AttachedRoot&)>& see) {
+    core::Result<> inspect(const std::function<core::Result<>(const flow::AttachedRoot&)>& use) {
         auto s = services();
-        return flow::look_at_root(s, kSource, fmt::format("inspect-{}", ++looks_), see);
+        return flow::with_attached_root(s, kSource, fmt::format("inspect-{}", ++inspections_), use);
     }
     void expect_nothing_left() {
         EXPECT_EQ(ec2.volumes.size(), 0U);
@@ -24,12 +24,12 @@ class LookTest : public FlowTest {
         EXPECT_EQ(control.powered_off, 0);
         EXPECT_TRUE(worker.orders.empty());
     }
-    int looks_ = 0;
+    int inspections_ = 0;
 };
 
-TEST_F(LookTest, SeesTheRootOnAVolumeThatGoesAgain) {
+TEST_F(AttachedRootTest, SeesTheRootOnAVolumeThatGoesAgain) {
     std::string seen;
-    const auto done = look([&](const flow::AttachedRoot& root) -> core::Result<> {
+    const auto done = inspect([&](const flow::AttachedRoot& root) -> core::Result<> {
         seen = root.path;
         EXPECT_EQ(root.image.id, kSource);
         EXPECT_EQ(root.path, "/dev/fake-" + root.volume);
@@ -48,13 +48,13 @@ TEST_F(LookTest, SeesTheRootOnAVolumeThatGoesAgain) {
     expect_nothing_left();
 }
 
-TEST_F(LookTest, TakesHvmAndLicensedAmisButNoMarketplaceOnes) {
+TEST_F(AttachedRootTest, TakesHvmAndLicensedAmisButNoMarketplaceOnes) {
     auto& source = ec2.images.at(kSource);
     source.virtualization_type = "hvm";
     source.usage_operation = "RunInstances:0010";
-    EXPECT_TRUE(look([](const flow::AttachedRoot&) -> core::Result<> { return {}; }));
+    EXPECT_TRUE(inspect([](const flow::AttachedRoot&) -> core::Result<> { return {}; }));
     source.product_codes = {"abc123"};
-    const auto refused = look([](const flow::AttachedRoot&) -> core::Result<> {
+    const auto refused = inspect([](const flow::AttachedRoot&) -> core::Result<> {
         ADD_FAILURE() << "nothing is to be looked at";
         return {};
     });
@@ -64,14 +64,14 @@ TEST_F(LookTest, TakesHvmAndLicensedAmisButNoMarketplaceOnes) {
     expect_nothing_left();
 }
 
-TEST_F(LookTest, RemovesTheVolumeAfterAFailureAndAfterCtrlC) {
-    const auto failed = look([](const flow::AttachedRoot&) -> core::Result<> {
+TEST_F(AttachedRootTest, RemovesTheVolumeAfterAFailureAndAfterCtrlC) {
+    const auto failed = inspect([](const flow::AttachedRoot&) -> core::Result<> {
         return core::fail(Errc::refused, "an empty disk", "", "empty-disk");
     });
     ASSERT_FALSE(failed);
     EXPECT_EQ(failed.error().id, "empty-disk");
     expect_nothing_left();
-    const auto stopped = look([this](const flow::AttachedRoot&) -> core::Result<> {
+    const auto stopped = inspect([this](const flow::AttachedRoot&) -> core::Result<> {
         job_cancel.request("stopped by signal 2");
         return job_cancel.check();
     });
@@ -80,9 +80,9 @@ TEST_F(LookTest, RemovesTheVolumeAfterAFailureAndAfterCtrlC) {
     expect_nothing_left();
 }
 
-TEST_F(LookTest, LeavesNothingWhicheverCallIsRefusedOrGetsNoAnswer) {
+TEST_F(AttachedRootTest, LeavesNothingWhicheverCallIsRefusedOrGetsNoAnswer) {
     const auto nothing = [](const flow::AttachedRoot&) -> core::Result<> { return {}; };
-    ASSERT_TRUE(look(nothing));
+    ASSERT_TRUE(inspect(nothing));
     const auto total = static_cast<int>(ec2.calls.size());
     ASSERT_GT(total, 6);
     for (const bool before : {true, false}) {
@@ -99,7 +99,7 @@ TEST_F(LookTest, LeavesNothingWhicheverCallIsRefusedOrGetsNoAnswer) {
                 return core::fail(Errc::permission_denied, "UnauthorizedOperation: " + action, "",
                                   "UnauthorizedOperation");
             };
-            const auto done = look(nothing);
+            const auto done = inspect(nothing);
             ec2.hook = nullptr;
             if (ec2.volumes.empty()) {
                 expect_nothing_left();
