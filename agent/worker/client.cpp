@@ -91,15 +91,6 @@ Result<Ends> make_socket_pair() {
     return Ends{core::Fd(ends[0]), core::Fd(ends[1])};
 }
 
-Result<Ends> make_pipe() {
-    std::array<int, 2> ends{};
-    if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
-        const int saved = errno;
-        return core::fail_errno(saved, "cannot make a pipe for the disk worker");
-    }
-    return Ends{core::Fd(ends[0]), core::Fd(ends[1])};
-}
-
 /// The same open file under a number above `number`; nothing for nothing.
 Result<core::Fd> duplicate_above(const core::Fd& fd, int number) {
     if (!fd) return core::Fd();
@@ -112,10 +103,10 @@ Result<core::Fd> duplicate_above(const core::Fd& fd, int number) {
 Result<Child> Child::start(const std::vector<std::string>& argv, const core::Fd& journal) {
     if (argv.empty()) return fail(Errc::internal, "the disk worker has no program");
     AMILIFT_TRY(auto talk, make_socket_pair());
-    AMILIFT_TRY(auto errors, make_pipe());
+    AMILIFT_TRY(auto errors, core::make_pipe());
     core::Spawn spawn;
     spawn.give_null(STDIN_FILENO);
-    spawn.give(errors.theirs.get(), STDERR_FILENO);
+    spawn.give(errors.write.get(), STDERR_FILENO);
     spawn.give(STDERR_FILENO, STDOUT_FILENO);
     // Last, because they may take the place of one of the others; each other's, they must not.
     AMILIFT_TRY(const auto socket, duplicate_above(talk.theirs, kWorkerJournal));
@@ -134,7 +125,7 @@ Result<Child> Child::start(const std::vector<std::string>& argv, const core::Fd&
     if (rc != 0) {
         return core::fail_errno(rc, fmt::format("cannot start the disk worker '{}'", argv.front()));
     }
-    return Child(std::move(talk.ours), std::move(errors.ours), pid);
+    return Child(std::move(talk.ours), std::move(errors.read), pid);
 }
 
 std::string explain(std::optional<int> status) {
