@@ -15,8 +15,8 @@
 #include <mutex>
 #include <thread>
 
-#include "worker/alive_commands.hpp"
 #include "worker/conversion.hpp"
+#include "worker/heartbeat_commands.hpp"
 #include "worker/protocol.hpp"
 #include "worker/sandbox.hpp"
 
@@ -31,7 +31,7 @@ using core::Result;
 constexpr core::Duration kRequestTimeout = std::chrono::seconds(30);
 
 /// A fraction of what the agent bears in silence, WorkerProgram::silence.
-constexpr core::Duration kAliveEvery = std::chrono::seconds(30);
+constexpr core::Duration kHeartbeatEvery = std::chrono::seconds(30);
 
 /// Asks for cancellation on SIGTERM and when the agent has gone, from a thread of its own: the
 /// thread that converts is in system calls most of the time.
@@ -94,7 +94,7 @@ class Relay final : public ConversionObserver {
     }
     void on_progress(const dev::CopyProgress& progress) override { send(progress); }
     /// From any thread.
-    void alive() { send(AliveMessage{}); }
+    void beat() { send(AliveMessage{}); }
 
   private:
     void send(const WorkerMessage& message) {
@@ -117,8 +117,8 @@ Result<WorkerMessage> serve(const core::Fd& socket, core::Fd journal) {
     AMILIFT_TRY(const auto watcher, Watcher::start(socket, cancel));
     Relay relay(socket, cancel);
     core::ProcessRunner processes;
-    const std::function<void()> alive = [&relay] { relay.alive(); };
-    AliveCommands commands(processes, kAliveEvery, alive);
+    const std::function<void()> beat = [&relay] { relay.beat(); };
+    HeartbeatCommands commands(processes, kHeartbeatEvery, beat);
     if (const auto* look = std::get_if<InspectionRequest>(&request)) {
         AMILIFT_TRY(auto inspection,
                     inspect(look->disk, commands, relay, cancel, look->may_replay_journal));

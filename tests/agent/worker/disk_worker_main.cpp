@@ -9,7 +9,7 @@
 #include <string>
 
 #include "core/command.hpp"
-#include "worker/alive_commands.hpp"
+#include "worker/heartbeat_commands.hpp"
 #include "worker/protocol.hpp"
 #include "worker/server.hpp"
 
@@ -38,7 +38,7 @@ int command(const core::Fd& socket, core::CommandRunner& inner, core::Duration t
     const std::function<void()> tell = [&socket] {
         (void)worker::send_message(socket, worker::encode(worker::AliveMessage{}));
     };
-    worker::AliveCommands commands(inner, std::chrono::milliseconds(50), tell);
+    worker::HeartbeatCommands commands(inner, std::chrono::milliseconds(50), tell);
     core::Command sleep;
     sleep.argv = {"sleep", "1"};
     sleep.timeout = timeout;
