@@ -178,7 +178,6 @@ std::vector<VolumePlace> new_places(const SourceImage& source, job::Layout layou
     for (auto& place : places) {
         place.partition = layout == job::Layout::in_place ? 0 : 1;
         place.offset_bytes = modules::root_offset(layout);
-        place.always_by_loop = true;
         place.filesystem.size_bytes = root_bytes;
     }
     return places;
@@ -547,8 +546,6 @@ Result<ConversionResult> convert(const ConversionRequest& request, core::Command
                           may_replay ? JournalReplay::allowed : JournalReplay::never, forget_copy));
     AMILIFT_TRY(auto plan, make_plan(request, source, target_bytes, commands, observer, cancel));
     AMILIFT_CHECK(source.unmount());
-    // An automounter must not change it while it is copied. What is edited is claimed as target.
-    AMILIFT_TRY(const auto claim, own ? Result<core::Fd>() : source.claim());
     AMILIFT_CHECK(cancel.check());
     // The look at kernels and initramfs takes memory that the allocator keeps, and the copy is
     // long.
@@ -556,7 +553,8 @@ Result<ConversionResult> convert(const ConversionRequest& request, core::Command
 
     auto content = request.target_content;
     if (own) {
-        // Opened for nobody else only now: the look at it needed a mount.
+        // Claimed once more, as the target.
+        source.release_claim();
         AMILIFT_TRY(auto opened, TargetDisk::open_device(request.target));
         target.emplace(std::move(opened));
     } else if (!target) {

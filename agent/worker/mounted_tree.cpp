@@ -23,22 +23,25 @@ Result<image::SafeRoot> open_root(const dev::Mount& mount) {
     return image::SafeRoot(std::move(copy));
 }
 
-/// Nothing where the disk is a block device that is the filesystem: that is mounted itself.
-Result<std::optional<dev::LoopDevice>> attach(const dev::BlockDevice& disk,
-                                              const VolumePlace& place, dev::Access access) {
-    if (!place.always_by_loop && place.partition == 0 && place.offset_bytes == 0 &&
-        disk.is_block_device()) {
-        return std::nullopt;
-    }
+/// A mount is always of a loop device, of a disk that is all filesystem, too: ext4 deletes orphaned
+/// inodes of a disk that it mounts read-only, unless the device itself takes no writes
+/// (ext4_orphan_cleanup() in fs/ext4/orphan.c of the kernel).
+Result<dev::LoopDevice> attach(const dev::BlockDevice& disk, const VolumePlace& place,
+                               dev::Access access) {
     // A journal is replayed on a source that was opened for reading: that very disk, whatever its
     // name means by now.
-    auto loop = access == dev::Access::read_write && disk.access() == dev::Access::read_only
-                    ? dev::LoopDevice::attach(disk.self_path(), place.offset_bytes,
-                                              place.filesystem.size_bytes, access)
-                    : dev::LoopDevice::attach(disk, place.offset_bytes, place.filesystem.size_bytes,
-                                              access);
-    if (!loop) return std::unexpected(std::move(loop).error());
-    return std::optional<dev::LoopDevice>(*std::move(loop));
+    if (access == dev::Access::read_write && disk.access() == dev::Access::read_only) {
+        return dev::LoopDevice::attach(disk.self_path(), place.offset_bytes,
+                                       place.filesystem.size_bytes, access);
+    }
+    return dev::LoopDevice::attach(disk, place.offset_bytes, place.filesystem.size_bytes, access);
+}
+
+/// A loop device's name says nothing once it is gone.
+core::Error with_place(core::Error error, const dev::BlockDevice& disk, const VolumePlace& place) {
+    return std::move(error).with_context(
+        place.partition == 0 ? disk.path()
+                             : fmt::format("partition {} of {}", place.partition, disk.path()));
 }
 
 }  // namespace
@@ -48,10 +51,12 @@ Result<MountedTree> MountedTree::mount(const dev::BlockDevice& disk, const Volum
     MountedTree tree;
     auto& volume = tree.volumes_.emplace_back();
     AMILIFT_TRY(volume.loop, attach(disk, root, access));
-    volume.device = volume.loop ? volume.loop->path() : disk.path();
+    volume.device = volume.loop->path();
     volume.offset_bytes = root.offset_bytes;
-    AMILIFT_TRY(volume.mount,
-                dev::Mount::mount(volume.device, root.filesystem.type, access, root.subvolume_id));
+    auto mounted =
+        dev::Mount::mount(volume.device, root.filesystem.type, access, root.subvolume_id);
+    if (!mounted) return std::unexpected(with_place(std::move(mounted).error(), disk, root));
+    volume.mount = *std::move(mounted);
     AMILIFT_TRY(tree.root_, open_root(*volume.mount));
     return tree;
 }
@@ -75,12 +80,13 @@ Result<> MountedTree::add(const dev::BlockDevice& disk, const VolumePlace& place
         volume.device = same->device;
     } else {
         AMILIFT_TRY(volume.loop, attach(disk, place, access));
-        volume.device = volume.loop ? volume.loop->path() : disk.path();
+        volume.device = volume.loop->path();
     }
-    AMILIFT_TRY(
-        volume.mount,
+    auto mounted =
         dev::Mount::mount_below(*volumes_.front().mount, place.mount_point.substr(1), volume.device,
-                                place.filesystem.type, access, place.subvolume_id));
+                                place.filesystem.type, access, place.subvolume_id);
+    if (!mounted) return std::unexpected(with_place(std::move(mounted).error(), disk, place));
+    volume.mount = *std::move(mounted);
     volumes_.push_back(std::move(volume));
     return {};
 }

@@ -19,9 +19,6 @@ struct VolumePlace {
     std::string mount_point = "/";
     std::uint64_t offset_bytes = 0;
     dev::FilesystemInfo filesystem{};
-    /// Through a loop device even where the disk is the filesystem: the disk itself is held open
-    /// for nobody else.
-    bool always_by_loop = false;
     std::uint64_t subvolume_id = 0;  ///< of btrfs; 0: the default one
     std::string subvolume{};         ///< its path from the top level
 };
@@ -49,8 +46,8 @@ class MountedTree {
     [[nodiscard]] const dev::Mount& mount_at(std::size_t index) const {
         return *volumes_.at(index).mount;
     }
-    /// The loop device of that filesystem; null where the disk itself is mounted, and for all but
-    /// the first of several subvolumes: they share one.
+    /// The loop device of that filesystem; null for all but the first of several subvolumes: they
+    /// share one.
     [[nodiscard]] const dev::LoopDevice* loop_at(std::size_t index) const {
         const auto& loop = volumes_.at(index).loop;
         return loop ? &*loop : nullptr;

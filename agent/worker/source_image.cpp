@@ -103,9 +103,10 @@ bool has_partitions(const dev::DiskContents& contents) {
     return contents.layout == dev::DiskLayout::mbr || contents.layout == dev::DiskLayout::gpt;
 }
 
-}  // namespace
-
-Result<> require_not_in_use(const dev::BlockDevice& disk) {
+/// A claim on a disk that is a block device: as long as it is held, nobody else can mount it or a
+/// partition of it. Empty for a file. Errc::conflict if the disk is mounted, claimed, or (a file)
+/// behind a writable loop device.
+Result<core::Fd> claim(const dev::BlockDevice& disk) {
     if (!disk.is_block_device()) {
         if (const auto loop = writable_loop_of(disk.path()); !loop.empty()) {
             return fail(Errc::conflict,
@@ -114,14 +115,15 @@ Result<> require_not_in_use(const dev::BlockDevice& disk) {
                                     disk.path(), loop),
                         kNotInUse);
         }
-        return {};
+        return core::Fd();
     }
-    // O_EXCL on a block device asks whether somebody has claimed it: a mount, RAID, LVM, swap.
-    const auto probe = core::open_file(disk.path(), O_RDONLY | O_EXCL);
-    if (!probe && probe.error().sys_errno == EBUSY) return std::unexpected(in_use(disk));
-    if (!probe) return std::unexpected(probe.error());
-    return {};
+    // O_EXCL on a block device fails when somebody has claimed it: a mount, RAID, LVM, swap.
+    auto held = disk.reopen(O_RDONLY | O_EXCL);
+    if (!held && held.error().sys_errno == EBUSY) return std::unexpected(in_use(disk));
+    return held;
 }
+
+}  // namespace
 
 Result<SourceImage> SourceImage::open(const DiskRef& ref, core::CommandRunner& commands,
                                       ConversionObserver& observer, JournalReplay replay,
@@ -133,7 +135,7 @@ Result<SourceImage> SourceImage::open(const DiskRef& ref, core::CommandRunner& c
     image.observer_ = &observer;
     if (!ref.volume_id.empty())
         AMILIFT_CHECK(image.disk_.require_volume(ref.volume_id, ref.requested_device));
-    AMILIFT_CHECK(require_not_in_use(image.disk_));
+    AMILIFT_TRY(image.claim_, claim(image.disk_));
     AMILIFT_CHECK(image.look_at_disk());
     if (has_partitions(image.contents_)) {
         AMILIFT_CHECK(image.mount_partitions(replay));
@@ -517,7 +519,10 @@ Result<dev::ExtentMap> SourceImage::used_of(const dev::Partition& partition) con
         const auto index = static_cast<std::size_t>(place - places_.begin());
         AMILIFT_TRY(const auto device,
                     dev::BlockDevice::open(tree_->loop_at(index)->path(), dev::Access::read_only));
-        return dev::map_used_extents(device, place->filesystem, &tree_->mount_at(index).root());
+        auto map = dev::map_used_extents(device, place->filesystem, &tree_->mount_at(index).root());
+        if (map) return map;
+        return std::unexpected(std::move(map).error().with_context(
+            fmt::format("partition {} of {}", partition.number, disk_.path())));
     }
     // Nothing of this one is edited; a map that cannot be had costs time only.
     auto tree = MountedTree::mount(disk_, place_of(partition, "/"), dev::Access::read_only);
@@ -530,13 +535,6 @@ Result<dev::ExtentMap> SourceImage::used_of(const dev::Partition& partition) con
     }
     AMILIFT_CHECK(tree->unmount());
     return whole;
-}
-
-Result<core::Fd> SourceImage::claim() const {
-    if (!disk_.is_block_device()) return core::Fd();
-    auto held = disk_.reopen(O_RDONLY | O_EXCL);
-    if (!held && held.error().sys_errno == EBUSY) return std::unexpected(in_use(disk_));
-    return held;
 }
 
 Result<> SourceImage::unmount() {

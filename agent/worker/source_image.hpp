@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/fd.hpp"
 #include "core/result.hpp"
 #include "dev/block_device.hpp"
 #include "dev/btrfs.hpp"
@@ -33,10 +34,8 @@ enum class JournalReplay { never, allowed };
 /// all of it to the root, which takes /boot in.
 enum class RoomIn { each_filesystem, root };
 
-/// Errc::conflict if the disk is mounted, claimed, or (a file) behind a writable loop device.
-[[nodiscard]] core::Result<> require_not_in_use(const dev::BlockDevice& disk);
-
-/// The source: open, known to be a root disk that can be read as it is, mounted read-only.
+/// The source: open, known to be a root disk that can be read as it is, mounted read-only. A block
+/// device is claimed: nobody else can mount it or a partition of it.
 class SourceImage {
   public:
     /// Errors: see convert(). `before_replay` is called before a journal is replayed, or e2fsck
@@ -83,9 +82,8 @@ class SourceImage {
 
     /// Nothing of the source is mounted while it is copied.
     [[nodiscard]] core::Result<> unmount();
-    /// A claim on a source that is a block device: as long as it is held, nobody can mount it or a
-    /// partition of it. Empty for a file. Errc::conflict when somebody was faster.
-    [[nodiscard]] core::Result<core::Fd> claim() const;
+    /// Lets somebody else claim the disk: who edits it where it lies.
+    void release_claim() { claim_.reset(); }
 
   private:
     explicit SourceImage(dev::BlockDevice disk) : disk_(std::move(disk)) {}
@@ -111,6 +109,7 @@ class SourceImage {
     core::Result<dev::ExtentMap> used_of(const dev::Partition& partition) const;
 
     dev::BlockDevice disk_;
+    core::Fd claim_;
     dev::DiskContents contents_;
     std::vector<dev::Partition> partitions_;
     std::vector<VolumePlace> places_;
