@@ -24,6 +24,7 @@ struct Options {
     std::string target;
     std::string journal;
     dev::CopyPlan plan;
+    dev::CopyQueue queue;
 };
 
 core::Result<> copy(Options options) {
@@ -71,13 +72,14 @@ int main(int argc, char** argv) {
     app.add_option("source", options.source, "device with an ext or XFS filesystem")->required();
     app.add_option("target", options.target, "device or file of at least that size")->required();
     app.add_option("--offset", options.plan.target_offset, "on the target, bytes");
-    app.add_option("--queue-depth", options.plan.queue_depth, "chunks under way at once");
-    app.add_option("--block-bytes", options.plan.block_bytes, "size of a chunk, bytes");
+    auto* depth = app.add_option("--queue-depth", options.queue.depth, "chunks under way at once");
+    auto* block = app.add_option("--block-bytes", options.queue.block_bytes, "size of a chunk");
     app.add_flag("--verify", options.plan.verify, "read the target back and compare");
     app.add_option("--journal", options.journal, "file in which the copy notes how far it is");
     app.add_flag("--threads", threads, "threads instead of io_uring");
     app.add_flag("--unknown-target", unknown_target, "write zeros too");
     CLI11_PARSE(app, argc, argv);
+    if (*depth || *block) options.plan.queue = options.queue;
     if (threads) options.plan.engine = dev::CopyEngine::threads;
     options.plan.target_content =
         unknown_target ? dev::TargetContent::unknown : dev::TargetContent::zeros;

@@ -81,7 +81,11 @@ Result<> copy_root(ApplyContext& context, const Place& root, bool verify,
                                                    dev::Access::read_only));
     {
         AMILIFT_TRY(const auto source, dev::BlockDevice::open(loop.path(), dev::Access::read_only));
-        AMILIFT_CHECK(run(source));
+        // Its bytes are counted from the partition's first.
+        if (auto done = run(source); !done) {
+            return std::unexpected(std::move(done).error().with_context(fmt::format(
+                "the partition at byte {} of {}", root.offset_bytes, context.source().path())));
+        }
     }
     AMILIFT_CHECK(loop.detach());
     // A loader in the partition's first sector would look like a partition table at the disk's.

@@ -62,15 +62,6 @@ std::uint64_t parts_of(std::uint64_t whole, std::uint64_t part) {
     return (whole + part - 1) / part;
 }
 
-/// The end of what a program says, in one line.
-std::string last_words(const core::CommandOutput& output) {
-    auto text = output.err.empty() ? output.out : output.err;
-    while (!text.empty() && text.back() == '\n') text.pop_back();
-    std::ranges::replace(text, '\n', ' ');
-    constexpr std::size_t kShown = 300;
-    return text.size() > kShown ? text.substr(text.size() - kShown) : text;
-}
-
 Result<core::CommandOutput> run(core::CommandRunner& commands, std::vector<std::string> argv) {
     core::Command command;
     command.argv = std::move(argv);
@@ -88,7 +79,7 @@ Result<> resize_ext(core::CommandRunner& commands, const std::string& device) {
     if (resized.exit_code != 0) {
         return fail(Errc::io_error,
                     fmt::format("resize2fs of the copied filesystem ends with {}: {}",
-                                resized.exit_code, last_words(resized)),
+                                resized.exit_code, core::last_words(resized)),
                     "convert without a size, and grow the filesystem on the instance");
     }
     return {};

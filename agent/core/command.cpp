@@ -20,6 +20,7 @@
 #include <thread>
 
 #include "core/fd.hpp"
+#include "core/printable.hpp"
 #include "core/spawn.hpp"
 
 namespace amilift::core {
@@ -79,21 +80,23 @@ class Child {
     pid_t pid_;
 };
 
-std::string tail(std::string_view text, std::size_t bytes) {
-    while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.remove_suffix(1);
-    if (text.size() > bytes) text.remove_prefix(text.size() - bytes);
-    return std::string(text);
-}
-
 }  // namespace
+
+std::string last_words(const CommandOutput& output) {
+    constexpr std::size_t kShown = 600;
+    auto text = output.err.empty() ? output.out : output.err;
+    while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
+    if (text.size() > kShown) text.erase(0, text.size() - kShown);
+    std::ranges::replace(text, '\n', ' ');
+    return printable(text);
+}
 
 Result<CommandOutput> CommandRunner::run_ok(const Command& command) {
     AMILIFT_TRY(auto output, run(command));
     if (output.exit_code != 0) {
-        const auto& said = output.err.empty() ? output.out : output.err;
         return fail(Errc::io_error,
                     fmt::format("'{}' ended with exit code {}: {}", fmt::join(command.argv, " "),
-                                output.exit_code, tail(said, 600)));
+                                output.exit_code, last_words(output)));
     }
     return output;
 }

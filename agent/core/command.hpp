@@ -22,9 +22,13 @@ struct Command {
 
 struct CommandOutput {
     int exit_code = 0;
-    std::string out;
-    std::string err;
+    std::string out{};
+    std::string err{};
 };
+
+/// The end of what a program has said, on stderr if it said anything there, in one line without
+/// control characters: it may repeat what an image holds.
+[[nodiscard]] std::string last_words(const CommandOutput& output);
 
 /// Runs programs of the helper. A seam: tests replay recorded output.
 class CommandRunner {

@@ -27,7 +27,10 @@ constexpr std::uint64_t kReservedBytes = std::uint64_t{1} << 20;
 constexpr std::array<std::uint64_t, 3> kSuperblocks{
     std::uint64_t{64} << 10, std::uint64_t{64} << 20, std::uint64_t{256} << 30};
 constexpr std::uint64_t kSuperblockBytes = 4096;
-constexpr std::size_t kMaxRanges = 64U << 20;
+constexpr std::size_t kMaxChunks = 1U << 20;
+/// Of more used extents than this, those with small gaps between them become one.
+constexpr std::size_t kMaxExtents = 1U << 20;
+constexpr std::uint64_t kSmallGapBytes = 64U << 10;
 constexpr std::uint64_t kManyDevices = BTRFS_BLOCK_GROUP_RAID0 | BTRFS_BLOCK_GROUP_RAID1 |
                                        BTRFS_BLOCK_GROUP_RAID1C3 | BTRFS_BLOCK_GROUP_RAID1C4 |
                                        BTRFS_BLOCK_GROUP_RAID10 | BTRFS_BLOCK_GROUP_RAID5 |
@@ -78,20 +81,23 @@ bool add_extent(const Chunks& chunks, std::uint64_t start, std::uint64_t length,
     return true;
 }
 
-/// In order, joined where they touch or overlap; absent if one reaches behind `size`.
-std::optional<std::vector<Extent>> in_order(std::vector<Extent> extents, std::uint64_t size) {
+/// In order, joined where less than `gap` bytes (at least 1) are between them, or they overlap.
+std::vector<Extent> joined(std::vector<Extent> extents, std::uint64_t gap) {
     std::ranges::sort(extents, {}, &Extent::offset);
-    std::vector<Extent> out;
+    std::size_t count = 0;
     for (const auto& extent : extents) {
-        if (extent.offset > size || extent.length > size - extent.offset) return std::nullopt;
-        if (out.empty() || out.back().offset + out.back().length < extent.offset) {
-            out.push_back(extent);
-            continue;
+        if (count > 0) {
+            auto& last = extents[count - 1];
+            const auto end = last.offset + last.length;
+            if (extent.offset < end || extent.offset - end < gap) {
+                last.length = std::max(last.length, extent.offset + extent.length - last.offset);
+                continue;
+            }
         }
-        auto& last = out.back();
-        last.length = std::max(last.length, extent.offset + extent.length - last.offset);
+        extents[count++] = extent;
     }
-    return out;
+    extents.resize(count);
+    return extents;
 }
 
 }  // namespace
@@ -115,7 +121,7 @@ Result<std::optional<std::vector<Extent>>> map_btrfs_extents(const core::Fd& mou
                                     name,
                                     [&](const BtrfsKey& key, std::span<const std::byte> data) {
                                         auto chunk = parse_chunk(data);
-                                        is_known = chunk && chunks.size() < kMaxRanges;
+                                        is_known = chunk && chunks.size() < kMaxChunks;
                                         if (is_known) chunks.emplace(key.offset, *std::move(chunk));
                                         return is_known;
                                     }));
@@ -128,7 +134,7 @@ Result<std::optional<std::vector<Extent>>> map_btrfs_extents(const core::Fd& mou
         }
     }
     const auto always = used.size();
-    bool is_complete = true;
+    auto gap = kSmallGapBytes;
     AMILIFT_CHECK(
         search_btrfs_tree(mounted, BTRFS_EXTENT_TREE_OBJECTID, {0, 0, 0}, {kMax64, 0xff, kMax64},
                           name, [&](const BtrfsKey& key, std::span<const std::byte>) {
@@ -137,17 +143,17 @@ Result<std::optional<std::vector<Extent>>> map_btrfs_extents(const core::Fd& mou
                               } else if (key.type == BTRFS_METADATA_ITEM_KEY) {
                                   is_known = add_extent(chunks, key.objectid, info.nodesize, used);
                               }
-                              is_complete = used.size() < kMaxRanges;
-                              return is_known && is_complete;
+                              for (; used.size() > kMaxExtents; gap *= 2) {
+                                  used = joined(std::move(used), gap);
+                              }
+                              return is_known;
                           }));
-    if (!is_complete) {
-        return fail(Errc::corrupt,
-                    fmt::format("btrfs on '{}' reports more than {} extents", name, kMaxRanges),
-                    "repair the filesystem: see 'btrfs check'");
-    }
     // Not even the trees themselves were found: then it says nothing about what is free.
     if (!is_known || used.size() == always) return none;
-    return in_order(std::move(used), size_bytes);
+    used = joined(std::move(used), 1);
+    // The last one ends last.
+    if (used.back().offset + used.back().length > size_bytes) return none;
+    return used;
 }
 
 }  // namespace amilift::dev

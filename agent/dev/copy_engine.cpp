@@ -10,6 +10,7 @@
 #include <bit>
 #include <cerrno>
 #include <limits>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -55,18 +56,41 @@ std::uint32_t direct_alignment(const BlockDevice& disk, const Fd& fd) {
     return kUsualFileAlignment;
 }
 
+/// Some filesystems take the flag O_DIRECT and refuse the requests: tries one. It is the first that
+/// a disk answers, so it is not waited for longer than others.
+Result<bool> takes_direct_io(const Fd& direct, std::uint32_t alignment, const std::string& name,
+                             core::Duration patience, const core::Cancel& cancel) {
+    struct Probe {
+        Fd fd;
+        BufferPool buffer;
+        bool refused = false;
+    };
+    AMILIFT_TRY(auto fd, duplicate(direct, name));
+    AMILIFT_TRY(auto buffer, BufferPool::allocate(alignment));
+    const auto probe = std::make_shared<Probe>(std::move(fd), std::move(buffer));
+    AMILIFT_CHECK(within(
+        patience,
+        [probe]() -> Result<> {
+            const auto bytes = probe->buffer.bytes();
+            probe->refused =
+                ::pread(probe->fd.get(), bytes.data(), bytes.size(), 0) < 0 && errno == EINVAL;
+            return {};
+        },
+        fmt::format("the first bytes of '{}' were to be read", name),
+        [&cancel] { return cancel.check(); }));
+    return !probe->refused;
+}
+
 /// Opens the disk for direct I/O; where that cannot be, for the page cache.
-Result<Channel> open_channel(const BlockDevice& disk, Access access) {
+Result<Channel> open_channel(const BlockDevice& disk, Access access, core::Duration patience,
+                             const core::Cancel& cancel) {
     const int mode = access == Access::read_write ? O_RDWR : O_RDONLY;
     if (auto direct = disk.reopen(mode | O_DIRECT)) {
         const auto alignment = direct_alignment(disk, *direct);
-        // Some filesystems take the flag and refuse the requests: try one before the copy.
         if (alignment <= kMaxAlignment && std::has_single_bit(alignment)) {
-            AMILIFT_TRY(const auto probe, BufferPool::allocate(alignment));
-            if (::pread(direct->get(), probe.bytes().data(), alignment, 0) >= 0 ||
-                errno != EINVAL) {
-                return Channel{*std::move(direct), alignment};
-            }
+            AMILIFT_TRY(const bool taken,
+                        takes_direct_io(*direct, alignment, disk.path(), patience, cancel));
+            if (taken) return Channel{*std::move(direct), alignment};
         }
     }
     core::log_debug(
@@ -75,20 +99,20 @@ Result<Channel> open_channel(const BlockDevice& disk, Access access) {
     return Channel{std::move(buffered), 1};
 }
 
-Result<> check_geometry(const CopyPlan& plan) {
-    if (!std::has_single_bit(plan.block_bytes) || plan.block_bytes < kMinBlockBytes ||
-        plan.block_bytes > kMaxBlockBytes) {
+Result<> check_queue(const CopyQueue& queue) {
+    if (!std::has_single_bit(queue.block_bytes) || queue.block_bytes < kMinBlockBytes ||
+        queue.block_bytes > kMaxBlockBytes) {
         return fail(Errc::invalid_input,
                     fmt::format("copy block size is {} bytes, expected a power of two from {} to "
                                 "{}",
-                                plan.block_bytes, kMinBlockBytes, kMaxBlockBytes));
+                                queue.block_bytes, kMinBlockBytes, kMaxBlockBytes));
     }
-    if (plan.queue_depth < 1 || plan.queue_depth > kMaxQueueDepth ||
-        std::uint64_t{plan.queue_depth} * plan.block_bytes > kMaxBufferBytes) {
+    if (queue.depth < 1 || queue.depth > kMaxQueueDepth ||
+        std::uint64_t{queue.depth} * queue.block_bytes > kMaxBufferBytes) {
         return fail(Errc::invalid_input,
                     fmt::format("copy queue depth is {}, expected 1 to {} with at most {} MiB of "
                                 "buffers",
-                                plan.queue_depth, kMaxQueueDepth, kMaxBufferBytes >> 20U));
+                                queue.depth, kMaxQueueDepth, kMaxBufferBytes >> 20U));
     }
     return {};
 }
@@ -147,12 +171,12 @@ Result<CopyStats> copy_extents(const BlockDevice& source, const BlockDevice& tar
                                const std::function<void(const CopyProgress&)>& progress,
                                const core::Cancel& cancel) {
     AMILIFT_CHECK(cancel.check());
-    AMILIFT_CHECK(check_geometry(plan));
+    if (plan.queue) AMILIFT_CHECK(check_queue(*plan.queue));
     AMILIFT_CHECK(check_targets(source, target));
     AMILIFT_CHECK(check_extents(source, target, plan));
 
-    AMILIFT_TRY(Channel from, open_channel(source, Access::read_only));
-    AMILIFT_TRY(Channel to, open_channel(target, Access::read_write));
+    AMILIFT_TRY(Channel from, open_channel(source, Access::read_only, plan.stall_timeout, cancel));
+    AMILIFT_TRY(Channel to, open_channel(target, Access::read_write, plan.stall_timeout, cancel));
     if (to.alignment > 1 && plan.target_offset % to.alignment != 0) {
         // Source and target could never be aligned at once.
         AMILIFT_TRY(to.fd, target.reopen(O_RDWR));
@@ -166,6 +190,7 @@ Result<CopyStats> copy_extents(const BlockDevice& source, const BlockDevice& tar
                     .source_fd = std::move(from.fd),
                     .target_fd = std::move(to.fd),
                     .alignment = alignment,
+                    .queue = plan.queue ? *plan.queue : queue_for(ranges.aligned),
                     .ranges = std::move(ranges),
                     .is_buffered = to.alignment == 1},
                    plan, progress, cancel)

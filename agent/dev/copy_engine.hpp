@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "core/result.hpp"
 #include "dev/block_device.hpp"
 #include "dev/copy_journal.hpp"
+#include "dev/copy_ranges.hpp"
 #include "dev/journal_keeper.hpp"
 #include "dev/used_extents.hpp"
 
@@ -32,8 +34,7 @@ struct CopyPlan {
     std::vector<Extent> extents;      ///< of the source, ascending, disjoint
     std::uint64_t target_offset = 0;  ///< added to each source offset, bytes
     TargetContent target_content = TargetContent::unknown;
-    std::uint32_t queue_depth = 32;           ///< chunks under way at once, 1 to 256
-    std::uint32_t block_bytes = 512U << 10U;  ///< of a chunk: a power of two, 4 KiB to 16 MiB
+    std::optional<CopyQueue> queue{};  ///< absent: queue_for() what is copied
     CopyEngine engine = CopyEngine::automatic;
     /// A device that answers nothing for so long ends the copy.
     core::Duration stall_timeout = std::chrono::minutes(5);
@@ -82,8 +83,9 @@ struct CopyStats {
 /// up to the next sector. Nothing before the first or behind the last extent is written.
 /// `progress` (may be empty) is called from the calling thread at most ten times a second, and at
 /// the end; not while nothing gets done. When it returns, no request is under way any more, with
-/// one exception: requests that have not ended `drain_timeout` after a failure or cancel, and a
-/// last flush that hangs, are left alone, with their buffers, descriptors and threads. With a
+/// one exception: requests that have not ended `drain_timeout` after a failure or cancel, and
+/// (after a cancel at once) what goes through the page cache, are left alone, with their buffers,
+/// descriptors and threads: the first and last bytes, and the flush at the end. With a
 /// journal, what it has of this very copy is neither read nor written again, and what is finished
 /// is noted there once it is flushed. After a failure or cancel the notes stay. Errors name device
 /// and byte offset: corrupt (the target gives back other bytes), io_error (EIO, short read),

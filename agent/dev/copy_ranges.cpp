@@ -81,6 +81,18 @@ AlignedRanges align_ranges(const std::vector<Extent>& extents, std::uint64_t ali
     return out;
 }
 
+CopyQueue queue_for(const std::vector<Extent>& ranges) {
+    constexpr std::uint32_t kDeepest = 256;
+    CopyQueue queue;
+    if (ranges.empty()) return queue;
+    const auto mean = total_bytes(ranges) / ranges.size();
+    while (queue.depth < kDeepest && mean < queue.block_bytes / 2) {
+        queue.depth *= 2;
+        queue.block_bytes /= 2;
+    }
+    return queue;
+}
+
 std::vector<Extent> subtract_extents(const std::vector<Extent>& ranges,
                                      const std::vector<Extent>& gone) {
     std::vector<Extent> left;

@@ -37,6 +37,18 @@ struct AlignedRanges {
 [[nodiscard]] AlignedRanges align_ranges(const std::vector<Extent>& extents,
                                          std::uint64_t alignment);
 
+/// How much is under way at once.
+struct CopyQueue {
+    std::uint32_t depth = 32;                 ///< chunks, 1 to 256
+    std::uint32_t block_bytes = 512U << 10U;  ///< of a chunk: a power of two, 4 KiB to 16 MiB
+    friend bool operator==(const CopyQueue&, const CopyQueue&) = default;
+};
+
+/// The usual queue; for ranges that are mostly shorter than a chunk of it a deeper one of smaller
+/// chunks, with as many bytes: a chunk holds one range, and a volume that is loaded from a snapshot
+/// answers many requests in the time of one. The same ranges give the same queue.
+[[nodiscard]] CopyQueue queue_for(const std::vector<Extent>& ranges);
+
 /// `ranges` without the bytes of `gone`; both ascend and are disjoint.
 [[nodiscard]] std::vector<Extent> subtract_extents(const std::vector<Extent>& ranges,
                                                    const std::vector<Extent>& gone);

@@ -67,7 +67,7 @@ void CopyRun::say(const std::string& text) const {
 }
 
 std::uint32_t CopyRun::chunk_bytes() const {
-    return std::max(plan_.block_bytes, disks_.alignment);
+    return std::max(disks_.queue.block_bytes, disks_.alignment);
 }
 
 /// Finds out what an earlier copy has done.
@@ -202,7 +202,7 @@ CopyJob CopyRun::job_for(CopyPass pass, ChunkCursor& chunks, ProgressMeter& mete
             .skip_zeros = skip_zeros_,
             .step_bytes = std::max(kZeroStepBytes, disks_.alignment),
             .alignment = disks_.alignment,
-            .queue_depth = plan_.queue_depth,
+            .queue_depth = disks_.queue.depth,
             .block_bytes = chunk_bytes(),
             .stall_timeout = plan_.stall_timeout,
             .drain_timeout = plan_.drain_timeout,

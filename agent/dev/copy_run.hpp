@@ -23,7 +23,8 @@ struct CopyChannels {
     core::Fd source_fd;  ///< with O_DIRECT where possible
     core::Fd target_fd;
     std::uint32_t alignment = 1;  ///< of offsets and lengths; 1 for the page cache
-    AlignedRanges ranges;
+    CopyQueue queue{};
+    AlignedRanges ranges{};
     bool is_buffered = false;  ///< the target is written through the page cache
 };
 

@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -20,14 +19,6 @@ constexpr int kCorrected = 3;
 constexpr int kUncorrected = 4;
 /// A large volume on slow disks takes its time; the job's deadline is the real bound.
 constexpr auto kTimeout = std::chrono::hours(4);
-
-/// The end of what a program says, in one line.
-std::string last_words(std::string text) {
-    while (!text.empty() && text.back() == '\n') text.pop_back();
-    std::ranges::replace_if(text, [](unsigned char c) { return c < 0x20 || c == 0x7f; }, ' ');
-    constexpr std::size_t kShown = 400;
-    return text.size() > kShown ? text.substr(text.size() - kShown) : text;
-}
 
 }  // namespace
 
@@ -49,7 +40,7 @@ Result<> check_ext(core::CommandRunner& commands, const std::string& device,
     }
     if ((checked->exit_code & ~kCorrected) == 0) return {};
     auto what = fmt::format("e2fsck -f -p of {} ends with {}: {}", name, checked->exit_code,
-                            last_words(checked->out + checked->err));
+                            core::last_words({.out = checked->out + checked->err}));
     if ((checked->exit_code & kUncorrected) == 0) {
         return fail(Errc::io_error, std::move(what),
                     "see the helper's kernel log for errors of the disk; use a helper with more "

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dev/filesystem.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -159,7 +160,7 @@ Result<FilesystemInfo> parse_ext(std::span<const std::byte> super, std::uint64_t
 }
 
 Result<FilesystemInfo> parse_xfs(std::span<const std::byte> super, std::uint64_t device_bytes,
-                                 const std::string& name, XfsLogPlace* log) {
+                                 const std::string& name, XfsShape* shape) {
     FilesystemInfo info;
     info.type = Filesystem::xfs;
     info.block_bytes = load_be<std::uint32_t>(super, 4);
@@ -191,7 +192,7 @@ Result<FilesystemInfo> parse_xfs(std::span<const std::byte> super, std::uint64_t
 
     const auto log_start = load_be<std::uint64_t>(super, 48);
     const std::uint64_t log_blocks = load_be<std::uint32_t>(super, 96);
-    XfsLogPlace place;
+    XfsShape found{.groups = groups, .group_bytes = group_blocks * info.block_bytes};
     if (log_start != 0) {
         const auto group_log = load_be<std::uint8_t>(super, 124);
         if (group_log >= 32 || group_blocks > std::uint64_t{1} << group_log) {
@@ -206,11 +207,11 @@ Result<FilesystemInfo> parse_xfs(std::span<const std::byte> super, std::uint64_t
             return bad(name, "the first block of the log", log_start,
                        fmt::format("one that has room for {} blocks in one group", log_blocks));
         }
-        place = {.internal = true,
-                 .offset_bytes = first * info.block_bytes,
-                 .size_bytes = log_blocks * info.block_bytes};
+        found.has_internal_log = true;
+        found.log_offset_bytes = first * info.block_bytes;
+        found.log_bytes = log_blocks * info.block_bytes;
     }
-    if (log != nullptr) *log = place;
+    if (shape != nullptr) *shape = found;
     return info;
 }
 
@@ -247,6 +248,22 @@ Result<FilesystemInfo> parse_btrfs(std::span<const std::byte> super, std::uint64
     return info;
 }
 
+/// A mount reads the headers of all allocation groups, one after the other; a map of the free space
+/// reads the roots of their trees, which mkfs.xfs puts behind them. Of a volume that is loaded from
+/// a snapshot each would be waited for alone: here the kernel is asked for all at once. Only a
+/// hint.
+void ask_for_groups(const BlockDevice& disk, std::uint64_t offset, const XfsShape& shape) {
+    constexpr off_t kHeaderBytes = 32U << 10;
+    constexpr std::uint64_t kMinGroupBytes = 16U << 20;  // XFS_MIN_AG_BYTES
+    constexpr std::uint64_t kMostGroups = 4096;          // in 128 MiB of page cache
+    if (shape.group_bytes < kMinGroupBytes) return;
+    for (std::uint64_t group = 0; group < std::min(shape.groups, kMostGroups); ++group) {
+        (void)::posix_fadvise(disk.fd().get(),
+                              static_cast<off_t>(offset + group * shape.group_bytes), kHeaderBytes,
+                              POSIX_FADV_WILLNEED);
+    }
+}
+
 }  // namespace
 
 std::string_view to_string(Filesystem fs) noexcept {
@@ -271,13 +288,13 @@ std::string_view to_string(Filesystem fs) noexcept {
 
 Result<FilesystemInfo> parse_filesystem_info(std::span<const std::byte> start,
                                              std::uint64_t device_bytes, const std::string& name,
-                                             XfsLogPlace* log) {
+                                             XfsShape* shape) {
     if (start.size() >= kBtrfsSuperAt + kBtrfsSuperBytes &&
         load_le<std::uint64_t>(start, kBtrfsSuperAt + 0x40) == kBtrfsMagic) {
         return parse_btrfs(start.subspan(kBtrfsSuperAt, kBtrfsSuperBytes), device_bytes, name);
     }
     if (start.size() >= kXfsSuperBytes && load_be<std::uint32_t>(start, 0) == kXfsMagic) {
-        return parse_xfs(start.first(kXfsSuperBytes), device_bytes, name, log);
+        return parse_xfs(start.first(kXfsSuperBytes), device_bytes, name, shape);
     }
     if (start.size() >= kExtSuperAt + kExtSuperBytes &&
         load_le<std::uint16_t>(start, kExtSuperAt + 56) == kExtMagic) {
@@ -301,8 +318,8 @@ Result<FilesystemInfo> read_filesystem_info(const BlockDevice& disk, std::uint64
     const auto look = std::min<std::uint64_t>(left, kFilesystemLookBytes);
     std::vector<std::byte> start(static_cast<std::size_t>(look));
     AMILIFT_CHECK(core::read_exactly_at(disk.fd(), start, offset, disk.path()));
-    XfsLogPlace log;
-    AMILIFT_TRY(auto info, parse_filesystem_info(start, left, disk.path(), &log));
+    XfsShape shape;
+    AMILIFT_TRY(auto info, parse_filesystem_info(start, left, disk.path(), &shape));
     if (info.device_count > 1) {
         return fail(
             Errc::refused,
@@ -311,14 +328,15 @@ Result<FilesystemInfo> read_filesystem_info(const BlockDevice& disk, std::uint64
             "btrfs-several-devices");
     }
     if (info.type == Filesystem::xfs) {
-        if (!log.internal) {
+        if (!shape.has_internal_log) {
             return fail(Errc::refused,
                         fmt::format("XFS on '{}' keeps its log on another device", disk.path()),
                         "move the log into the filesystem (xfs_copy cannot: dump and restore)",
                         "xfs-external-log");
         }
+        ask_for_groups(disk, offset, shape);
         AMILIFT_TRY(const bool clean,
-                    xfs_log_is_clean(disk, offset + log.offset_bytes, log.size_bytes));
+                    xfs_log_is_clean(disk, offset + shape.log_offset_bytes, shape.log_bytes));
         info.needs_recovery = !clean;
         info.clean = clean;
     }

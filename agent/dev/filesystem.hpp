@@ -36,11 +36,13 @@ struct FilesystemInfo {
     std::uint32_t feature_ro_compat = 0;  ///< ext only
 };
 
-/// Where an XFS keeps its log, and whether it has one inside.
-struct XfsLogPlace {
-    bool internal = false;
-    std::uint64_t offset_bytes = 0;  ///< from the start of the filesystem
-    std::uint64_t size_bytes = 0;
+/// How an XFS is laid out.
+struct XfsShape {
+    bool has_internal_log = false;
+    std::uint64_t log_offset_bytes = 0;  ///< from the start of the filesystem
+    std::uint64_t log_bytes = 0;
+    std::uint64_t groups = 0;
+    std::uint64_t group_bytes = 0;
 };
 
 /// How many bytes of a device parse_filesystem_info() looks at.
@@ -48,13 +50,13 @@ inline constexpr std::size_t kFilesystemLookBytes = 128U << 10;
 
 /// Reads the superblock out of the first bytes of a filesystem (kFilesystemLookBytes, fewer when
 /// the device is smaller). `device_bytes` is what the device has from there on, `name` is for
-/// messages. For XFS, `log` (may be null) receives the place of the log and needs_recovery is left
-/// false: the superblock cannot tell. Errors: corrupt.
-/// Source: fs/ext4/ext4.h and fs/xfs/libxfs/xfs_format.h of the kernel, linux/btrfs_tree.h.
+/// messages. For XFS, `shape` (may be null) receives its layout and needs_recovery is left false:
+/// the superblock cannot tell. Errors: corrupt. Source: fs/ext4/ext4.h and
+/// fs/xfs/libxfs/xfs_format.h of the kernel, linux/btrfs_tree.h.
 [[nodiscard]] core::Result<FilesystemInfo> parse_filesystem_info(std::span<const std::byte> start,
                                                                  std::uint64_t device_bytes,
                                                                  const std::string& name,
-                                                                 XfsLogPlace* log = nullptr);
+                                                                 XfsShape* shape = nullptr);
 
 /// Reads the superblock at byte `offset` of the disk. A device without a known filesystem gives
 /// type none (all zeros) or unknown; a superblock that contradicts itself or the device size is

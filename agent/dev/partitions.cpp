@@ -21,7 +21,6 @@ using core::Result;
 using Sector = std::array<std::byte, kSectorBytes>;
 
 constexpr int kMaxLogical = 64;
-constexpr std::size_t kLookBytes = std::size_t{128} << 10;
 
 Result<Sector> read_sector(const BlockDevice& disk, std::uint64_t number) {
     Sector sector{};
@@ -247,12 +246,45 @@ std::string fat_uuid(std::span<const std::byte> start) {
     return serial == 0 ? "" : fmt::format("{:04X}-{:04X}", serial >> 16U, serial & 0xffffU);
 }
 
+/// Takes what its superblock tells into the partition.
+Result<> take_filesystem(const BlockDevice& disk, Partition& partition, const FilesystemInfo& info,
+                         std::span<const std::byte> start) {
+    if (info.type == Filesystem::none) {
+        partition.content = PartitionContent::empty;
+        return {};
+    }
+    if (info.type == Filesystem::unknown) {
+        partition.content = is_fat(start) ? PartitionContent::fat : PartitionContent::unknown;
+        if (is_fat(start)) partition.content_uuid = fat_uuid(start);
+        return {};
+    }
+    // Once more, with what the superblock alone does not tell: an XFS log to replay.
+    auto whole = read_filesystem_info(disk, partition.offset_bytes);
+    if (!whole && whole.error().is(Errc::io_error)) {
+        return std::unexpected(std::move(whole).error());
+    }
+    partition.content = whole ? PartitionContent::filesystem : PartitionContent::broken_filesystem;
+    if (info.device_count > 1) partition.content = PartitionContent::btrfs_member;
+    if (whole) {
+        partition.filesystem = *std::move(whole);
+        partition.content_uuid = partition.filesystem.uuid;
+    } else {
+        partition.problem = whole.error().what;
+    }
+    return {};
+}
+
 Result<> look_into(const BlockDevice& disk, Partition& partition) {
-    std::vector<std::byte> start(
-        static_cast<std::size_t>(std::min<std::uint64_t>(partition.size_bytes, kLookBytes)));
+    std::vector<std::byte> start(static_cast<std::size_t>(
+        std::min<std::uint64_t>(partition.size_bytes, kFilesystemLookBytes)));
     AMILIFT_CHECK(core::read_exactly_at(disk.fd(), start, partition.offset_bytes, disk.path()));
     const std::span<const std::byte> bytes(start);
     AMILIFT_TRY(const bool raid_end, is_raid_end(disk, partition));
+    auto info = parse_filesystem_info(
+        bytes, partition.size_bytes, fmt::format("{} partition {}", disk.path(), partition.number));
+    // mkswap(8) writes over these two superblocks, while mke2fs(8) leaves the mark at the end of a
+    // large page: of both, the filesystem is the newer.
+    const bool is_newer_than_swap = info && (is_ext(info->type) || info->type == Filesystem::xfs);
     if (has_text(bytes, 0, std::string_view("LUKS\xba\xbe"))) {
         partition.content = PartitionContent::luks;
     } else if (is_raid_start(bytes) || raid_end) {
@@ -260,38 +292,16 @@ Result<> look_into(const BlockDevice& disk, Partition& partition) {
     } else if (has_text(bytes, 0, "LABELONE") || has_text(bytes, 512, "LABELONE") ||
                has_text(bytes, 1024, "LABELONE") || has_text(bytes, 1536, "LABELONE")) {
         partition.content = PartitionContent::lvm;
-    } else if (is_swap(bytes)) {
+    } else if (is_swap(bytes) && !is_newer_than_swap) {
         partition.content = PartitionContent::swap;
         partition.content_uuid = swap_uuid(bytes);
+    } else if (info) {
+        return take_filesystem(disk, partition, *info, bytes);
+    } else if (info.error().is(Errc::corrupt)) {
+        partition.content = PartitionContent::broken_filesystem;
+        partition.problem = info.error().what;
     } else {
-        auto info =
-            parse_filesystem_info(bytes, partition.size_bytes,
-                                  fmt::format("{} partition {}", disk.path(), partition.number));
-        if (!info) {
-            if (!info.error().is(Errc::corrupt)) return std::unexpected(std::move(info).error());
-            partition.content = PartitionContent::broken_filesystem;
-            partition.problem = info.error().what;
-        } else if (info->type == Filesystem::none) {
-            partition.content = PartitionContent::empty;
-        } else if (info->type == Filesystem::unknown) {
-            partition.content = is_fat(bytes) ? PartitionContent::fat : PartitionContent::unknown;
-            if (is_fat(bytes)) partition.content_uuid = fat_uuid(bytes);
-        } else {
-            // Once more, with what the superblock alone does not tell: an XFS log to replay.
-            auto whole = read_filesystem_info(disk, partition.offset_bytes);
-            if (!whole && whole.error().is(Errc::io_error)) {
-                return std::unexpected(std::move(whole).error());
-            }
-            partition.content =
-                whole ? PartitionContent::filesystem : PartitionContent::broken_filesystem;
-            if (info->device_count > 1) partition.content = PartitionContent::btrfs_member;
-            if (whole) {
-                partition.filesystem = *std::move(whole);
-                partition.content_uuid = partition.filesystem.uuid;
-            } else {
-                partition.problem = whole.error().what;
-            }
-        }
+        return std::unexpected(std::move(info).error());
     }
     return {};
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dev/used_extents.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/fsmap.h>
 #include <sys/ioctl.h>
@@ -29,9 +30,13 @@ using core::fail;
 using core::fail_errno;
 using core::Result;
 
-// A map grows with the fragmentation of the filesystem; beyond this the map itself is the problem.
-constexpr std::size_t kMaxRanges = 64U << 20;
 constexpr std::uint64_t kMaxRecords = std::uint64_t{1} << 30U;
+// A bit for each block of it takes 128 MiB. Larger ones get a tree of runs, which is smaller unless
+// the filesystem is fragmented, too.
+constexpr std::uint64_t kMaxFlatBitmapBlocks = std::uint64_t{1} << 30U;
+// What the kernel reads ahead at most for one such request (force_page_cache_ra() in
+// mm/readahead.c, with the read-ahead that EBS volumes have).
+constexpr std::uint64_t kMaxAskBytes = 128U << 10;
 constexpr unsigned kFsmapBatch = 4096;
 
 using ExtFilesystem = core::Owned<struct_ext2_filsys, ext2fs_free>;
@@ -44,18 +49,12 @@ ExtentMap whole(std::uint64_t size, const char* method) {
     return map;
 }
 
-ExtentMap without(std::uint64_t size, std::vector<Extent> free_ranges, const char* method) {
+ExtentMap without(std::uint64_t size, FreeRanges free_ranges, const char* method) {
     ExtentMap map;
-    map.used = subtract_free(size, std::move(free_ranges));
+    map.used = subtract_free(size, std::move(free_ranges).take());
     map.used_bytes = total_bytes(map.used);
     map.method = method;
     return map;
-}
-
-std::unexpected<core::Error> too_many(const BlockDevice& device) {
-    return fail(Errc::corrupt,
-                fmt::format("'{}' reports more than {} free ranges", device.path(), kMaxRanges),
-                "its free-space map is damaged: repair it with fsck");
 }
 
 std::string ext_message(errcode_t code) {
@@ -63,34 +62,70 @@ std::string ext_message(errcode_t code) {
     return error_message(code);
 }
 
-/// Has each block group as many free blocks as its descriptor counts? Bitmaps of before
-/// metadata_csum have no checksum, but the kernel keeps these two equal.
-bool agrees_with_descriptors(struct_ext2_filsys* fs, const std::vector<Extent>& free_ranges) {
-    const auto* super = fs->super;
-    const std::uint64_t first_block = super->s_first_data_block;
-    const std::uint64_t group_blocks = super->s_blocks_per_group;
-    const auto cluster_blocks = static_cast<std::uint64_t>(EXT2FS_CLUSTER_RATIO(fs));
-    std::vector<std::uint64_t> free_clusters(fs->group_desc_count, 0);
-    for (const auto& range : free_ranges) {
-        std::uint64_t block = range.offset / fs->blocksize;
-        const std::uint64_t end = block + range.length / fs->blocksize;
+/// Free blocks by block group. Bitmaps of before metadata_csum have no checksum, but the kernel
+/// keeps their sums equal to what the group descriptors count.
+class GroupCounts {
+  public:
+    explicit GroupCounts(struct_ext2_filsys* fs) : fs_(fs), free_clusters_(fs->group_desc_count) {}
+
+    /// Blocks from `block` to before `end` are free.
+    void add(std::uint64_t block, std::uint64_t end) {
+        const std::uint64_t first_block = fs_->super->s_first_data_block;
+        const std::uint64_t group_blocks = fs_->super->s_blocks_per_group;
+        const auto cluster_blocks = static_cast<std::uint64_t>(EXT2FS_CLUSTER_RATIO(fs_));
         while (block < end) {
             const auto group = (block - first_block) / group_blocks;
             const auto group_end = std::min(first_block + (group + 1) * group_blocks, end);
-            if (group >= free_clusters.size()) return false;
-            free_clusters[group] += (group_end - block + cluster_blocks - 1) / cluster_blocks;
+            if (group >= free_clusters_.size()) {
+                has_other_groups_ = true;
+                return;
+            }
+            free_clusters_[group] += (group_end - block + cluster_blocks - 1) / cluster_blocks;
             block = group_end;
         }
     }
-    for (dgrp_t group = 0; group < fs->group_desc_count; ++group) {
-        if (ext2fs_bg_free_blocks_count(fs, group) != free_clusters[group]) {
+
+    [[nodiscard]] bool agree_with_descriptors() const {
+        for (dgrp_t group = 0; group < fs_->group_desc_count; ++group) {
+            const auto counted = ext2fs_bg_free_blocks_count(fs_, group);
+            if (counted == free_clusters_[group]) continue;
             core::log_debug(fmt::format("group {} counts {} free clusters, its bitmap {}", group,
-                                        ext2fs_bg_free_blocks_count(fs, group),
-                                        free_clusters[group]));
+                                        counted, free_clusters_[group]));
             return false;
         }
+        return !has_other_groups_;
     }
-    return true;
+
+  private:
+    struct_ext2_filsys* fs_;
+    std::vector<std::uint64_t> free_clusters_;
+    bool has_other_groups_ = false;
+};
+
+/// Asks the kernel for all block bitmaps at once, into the page cache from which libext2fs reads
+/// them one after the other. Without flex_bg each lies in its own group: of a volume that is loaded
+/// from a snapshot each would be waited for alone. Only a hint: what fails here, the read tells.
+void ask_for_bitmaps(const BlockDevice& device, struct_ext2_filsys* fs) {
+    Extent asked{};
+    const auto ask = [&] {
+        if (asked.length == 0) return;
+        (void)::posix_fadvise(device.fd().get(), static_cast<off_t>(asked.offset),
+                              static_cast<off_t>(asked.length), POSIX_FADV_WILLNEED);
+    };
+    const bool may_be_unwritten = ext2fs_has_group_desc_csum(fs) != 0;
+    for (dgrp_t group = 0; group < fs->group_desc_count; ++group) {
+        if (may_be_unwritten && ext2fs_bg_flags_test(fs, group, EXT2_BG_BLOCK_UNINIT) != 0)
+            continue;
+        const std::uint64_t offset = ext2fs_block_bitmap_loc(fs, group) * fs->blocksize;
+        if (asked.length > 0 && asked.length < kMaxAskBytes &&
+            offset == asked.offset + asked.length) {
+            asked.length += fs->blocksize;
+            continue;
+        }
+        ask();
+        asked = {offset, fs->blocksize};
+    }
+    ask();
 }
 
 /// Empty when libext2fs does not know a feature of the filesystem, or its free space contradicts
@@ -115,10 +150,12 @@ Result<std::optional<ExtentMap>> map_ext(const BlockDevice& device, const Filesy
                     "repair the filesystem with 'e2fsck -f', then retry");
     };
     if (opened != 0) return damaged("superblock", opened);
+    ask_for_bitmaps(device, fs.get());
+    const std::uint64_t blocks = ext2fs_blocks_count(fs->super);
+    if (blocks <= kMaxFlatBitmapBlocks) fs->default_bitmap_type = EXT2FS_BMAP64_BITARRAY;
     if (const auto code = ext2fs_read_block_bitmap(fs.get()); code != 0) {
         return damaged("block bitmap", code);
     }
-    const std::uint64_t blocks = ext2fs_blocks_count(fs->super);
     const std::uint64_t block_bytes = fs->blocksize;
     if (block_bytes != info.block_bytes || blocks != info.size_bytes / block_bytes) {
         return fail(Errc::conflict,
@@ -126,7 +163,8 @@ Result<std::optional<ExtentMap>> map_ext(const BlockDevice& device, const Filesy
                                 device.path(), info.size_bytes, blocks, block_bytes),
                     "something else writes to the disk: stop it, then retry");
     }
-    std::vector<Extent> free_ranges;
+    FreeRanges free_ranges;
+    GroupCounts counts(fs.get());
     const blk64_t end = blocks - 1;
     blk64_t at = fs->super->s_first_data_block;
     while (at <= end) {
@@ -146,12 +184,12 @@ Result<std::optional<ExtentMap>> map_ext(const BlockDevice& device, const Filesy
             return damaged("block bitmap", code);
         }
         if (after <= first) return damaged("block bitmap", EXT2_ET_CORRUPT_SUPERBLOCK);
-        if (free_ranges.size() == kMaxRanges) return too_many(device);
-        free_ranges.push_back({first * block_bytes, (after - first) * block_bytes});
+        counts.add(first, after);
+        free_ranges.add({first * block_bytes, (after - first) * block_bytes});
         at = after;
     }
     // A damaged bitmap may call a file's blocks free. All of it is copied then.
-    if (!agrees_with_descriptors(fs.get(), free_ranges)) return std::optional<ExtentMap>();
+    if (!counts.agree_with_descriptors()) return std::optional<ExtentMap>();
     return std::optional(without(info.size_bytes, std::move(free_ranges), "ext2fs"));
 }
 
@@ -170,7 +208,7 @@ Result<std::optional<ExtentMap>> map_by_getfsmap(const BlockDevice& device,
     high.fmr_owner = std::numeric_limits<std::uint64_t>::max();
     high.fmr_offset = std::numeric_limits<std::uint64_t>::max();
 
-    std::vector<Extent> free_ranges;
+    FreeRanges free_ranges;
     std::uint64_t records = 0;
     for (bool last = false; !last;) {
         if (::ioctl(mounted_root.get(), FS_IOC_GETFSMAP, head.get()) != 0) {
@@ -189,12 +227,16 @@ Result<std::optional<ExtentMap>> map_by_getfsmap(const BlockDevice& device,
             // Log or realtime devices of their own have other numbers; there are none here.
             if ((record.fmr_flags & FMR_OF_SPECIAL_OWNER) != 0 &&
                 record.fmr_owner == FMR_OWN_FREE) {
-                if (free_ranges.size() == kMaxRanges) return too_many(device);
-                free_ranges.push_back({record.fmr_physical, record.fmr_length});
+                free_ranges.add({record.fmr_physical, record.fmr_length});
             }
         }
         records += entries;
-        if (records > kMaxRecords) return too_many(device);
+        if (records > kMaxRecords) {
+            return fail(Errc::corrupt,
+                        fmt::format("the map of {} on '{}' has no end after {} records",
+                                    to_string(info.type), device.path(), records),
+                        "repair the filesystem with 'xfs_repair', then retry");
+        }
         if (!last) fsmap_advance(head.get());
     }
     // An empty answer says nothing about what is free.
@@ -215,6 +257,15 @@ Result<std::optional<ExtentMap>> map_btrfs(const BlockDevice& device, const File
 }
 
 }  // namespace
+
+void FreeRanges::add(const Extent& range) {
+    if (range.length < shortest_) return;
+    ranges_.push_back(range);
+    while (ranges_.size() > limit_) {
+        shortest_ *= 2;
+        std::erase_if(ranges_, [this](const Extent& one) { return one.length < shortest_; });
+    }
+}
 
 std::vector<Extent> subtract_free(std::uint64_t size, std::vector<Extent> free_ranges) {
     std::sort(free_ranges.begin(), free_ranges.end(),

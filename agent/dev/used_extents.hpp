@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/result.hpp"
@@ -38,6 +40,24 @@ struct ExtentMap {
 [[nodiscard]] core::Result<ExtentMap> map_used_extents(const BlockDevice& device,
                                                        const FilesystemInfo& info,
                                                        const core::Fd* mounted_root);
+
+/// Free ranges as they are found, in bounded memory: of more than `limit` the shortest are left
+/// out, for to copy what is free is slower and never wrong.
+class FreeRanges {
+  public:
+    /// A million and their gaps take 32 MiB, on helpers of 1 GiB.
+    static constexpr std::size_t kLimit = std::size_t{1} << 20U;
+
+    explicit FreeRanges(std::size_t limit = kLimit) : limit_(limit) {}
+    void add(const Extent& range);
+    /// In the order in which they came.
+    [[nodiscard]] std::vector<Extent> take() && { return std::move(ranges_); }
+
+  private:
+    std::size_t limit_;
+    std::uint64_t shortest_ = 1;  ///< that is kept, bytes
+    std::vector<Extent> ranges_;
+};
 
 /// [0, size) without the ranges of `free_ranges`, which may come in any order, overlap, and reach
 /// beyond `size` (bytes).

@@ -7,10 +7,10 @@ from typing import Any
 
 from . import figures, peers
 from .rounds import Scenario, measure
+from .sources import Recipe
 
 #: Left out where the target is no figure of the verify pass.
 UNVERIFIED = frozenset({peers.VERIFIED})
-from .sources import Recipe
 
 #: Fullness and size of the sweeps. dd writes the whole device, so it is left out above DD_GIB.
 PERCENTS = (10, 25, 50, 75, 95)
@@ -55,6 +55,16 @@ def scenarios(quick: bool, rounds: int | None) -> list[Scenario]:
             rounds or 3,
             lazy=True,
             without=UNVERIFIED,
+        ),
+        *(
+            Scenario(
+                name,
+                Recipe(filesystem, 8, 25),
+                rounds or 3,
+                lazy=True,
+                without=frozenset({peers.DD}) | UNVERIFIED,
+            )
+            for filesystem, name in figures.SCATTERED_SCENARIOS.items()
         ),
     ]
 

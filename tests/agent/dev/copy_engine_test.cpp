@@ -55,8 +55,7 @@ class Copy : public ::testing::TestWithParam<CopyEngine> {
 
     core::Result<CopyStats> copy(CopyPlan plan) {
         plan.engine = GetParam();
-        plan.block_bytes = 256U << 10U;
-        plan.queue_depth = 8;
+        plan.queue = {.depth = 8, .block_bytes = 256U << 10U};
         const auto source = open_disk(source_);
         const auto target = open_disk(target_, Access::read_write);
         auto stats = copy_extents(
@@ -213,8 +212,7 @@ TEST_P(Copy, StopsWhenAsked) {
     const auto target = open_disk(target_, Access::read_write);
     auto plan = whole(TargetContent::unknown);
     plan.engine = GetParam();
-    plan.block_bytes = 4096;
-    plan.queue_depth = 1;
+    plan.queue = {.depth = 1, .block_bytes = 4096};
     int calls = 0;
     const auto stats = copy_extents(
         source, target, plan,
@@ -270,10 +268,9 @@ TEST_P(Copy, RefusesTheSameDiskAndAReadOnlyTarget) {
     stats = copy_extents(source, open_disk(target_), plan, {}, cancel_);
     ASSERT_FALSE(stats);
     EXPECT_TRUE(stats.error().is(Errc::invalid_input));
-    plan.queue_depth = 0;
+    plan.queue = {.depth = 0};
     EXPECT_FALSE(copy_extents(source, open_disk(target_, Access::read_write), plan, {}, cancel_));
-    plan.queue_depth = 8;
-    plan.block_bytes = 5000;
+    plan.queue = {.depth = 8, .block_bytes = 5000};
     EXPECT_FALSE(copy_extents(source, open_disk(target_, Access::read_write), plan, {}, cancel_));
 }
 

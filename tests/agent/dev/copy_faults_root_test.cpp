@@ -56,8 +56,7 @@ class FaultyCopy : public ::testing::TestWithParam<CopyEngine> {
         CopyPlan plan;
         plan.extents = extents;
         plan.engine = GetParam();
-        plan.block_bytes = kBlock;
-        plan.queue_depth = 4;
+        plan.queue = {.depth = 4, .block_bytes = kBlock};
         plan.verify = true;
         plan.stall_timeout = std::chrono::seconds(2);
         plan.drain_timeout = std::chrono::milliseconds(100);

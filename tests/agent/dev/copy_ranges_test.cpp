@@ -25,6 +25,24 @@ TEST(JoinSmallGaps, JoinsTouchingExtentsWithoutBudget) {
                 ElementsAre(Extent{0, 15}, Extent{20, 1}));
 }
 
+TEST(QueueFor, AsManyBytesInMoreChunksWhereRangesAreShort) {
+    const auto ranges_of = [](std::uint64_t length, std::size_t count) {
+        std::vector<Extent> ranges;
+        for (std::size_t i = 0; i < count; ++i) ranges.push_back({i * 2 * length, length});
+        return ranges;
+    };
+    const CopyQueue usual;
+    EXPECT_EQ(queue_for({}), usual);
+    EXPECT_EQ(queue_for(ranges_of(1024 * kKiB, 10)), usual);
+    EXPECT_EQ(queue_for(ranges_of(256 * kKiB, 10)), usual);
+    EXPECT_EQ(queue_for(ranges_of(255 * kKiB, 10)), (CopyQueue{64, 256U << 10U}));
+    EXPECT_EQ(queue_for(ranges_of(4 * kKiB, 10)), (CopyQueue{256, 64U << 10U}));
+    // One long range and some short ones: most of the bytes are in whole chunks.
+    auto mixed = ranges_of(4 * kKiB, 10);
+    mixed.push_back({mixed.back().offset + kKiB * kKiB, 8 * kKiB * kKiB});
+    EXPECT_EQ(queue_for(mixed), usual);
+}
+
 TEST(JoinSmallGaps, LeavesGapsFrom64KiBOn) {
     const std::vector<Extent> extents{{0, kKiB}, {65 * kKiB, kKiB}};
     EXPECT_EQ(join_small_gaps(extents, 1U << 30), extents);

@@ -93,8 +93,7 @@ class KilledCopy : public ::testing::TestWithParam<Kill> {
         plan.target_content = TargetContent::zeros;
         plan.engine = GetParam().engine;
         plan.verify = GetParam().verify;
-        plan.block_bytes = kBlock;
-        plan.queue_depth = 2;
+        plan.queue = {.depth = 2, .block_bytes = kBlock};
         plan.journal = &*journal;
         int flushes = 0;
         if (kill != nullptr) {
@@ -204,8 +203,7 @@ class VanishingDisk : public ::testing::TestWithParam<CopyEngine> {
         CopyPlan plan;
         plan.extents = {{0, kDisk}};
         plan.engine = GetParam();
-        plan.block_bytes = 4096;
-        plan.queue_depth = 2;
+        plan.queue = {.depth = 2, .block_bytes = 4096};
         plan.journal = &*journal;
         plan.notes.bytes = kMiB;
         plan.notes.flush = [this]() -> core::Result<> {

@@ -37,8 +37,7 @@ class CopyResume : public ::testing::TestWithParam<CopyEngine> {
         plan_.extents = {{0, kSourceBytes}};
         plan_.target_offset = kOffset;
         plan_.target_content = TargetContent::zeros;
-        plan_.block_bytes = kBlock;
-        plan_.queue_depth = 4;
+        plan_.queue = {.depth = 4, .block_bytes = kBlock};
         plan_.engine = GetParam();
         plan_.notes.interval = std::chrono::hours(1);
         plan_.say = [this](const std::string& text) { said_.push_back(text); };
@@ -176,8 +175,7 @@ TEST_P(CopyResume, NotesAreNeverAheadOfWhatIsFlushed) {
     };
     std::vector<Cut> cuts;
     plan_.notes.bytes = kBlock;
-    plan_.block_bytes = 4096;
-    plan_.queue_depth = 1;
+    plan_.queue = {.depth = 1, .block_bytes = 4096};
     const auto whole = static_cast<std::size_t>(kSourceBytes + kOffset);
     const auto journal_now = [this] {
         return read_at(journal_path_, 0, static_cast<std::size_t>(journal_bytes()));

@@ -202,8 +202,8 @@ void mutate(std::vector<std::byte> start, std::uint64_t device_bytes, std::size_
         for (unsigned i = 0; i < flips; ++i) {
             bytes.at(from + random() % count) = static_cast<std::byte>(random() & 0xffU);
         }
-        XfsLogPlace log;
-        const auto info = parse_filesystem_info(bytes, device_bytes, "fuzzed", &log);
+        XfsShape shape;
+        const auto info = parse_filesystem_info(bytes, device_bytes, "fuzzed", &shape);
         if (!info) {
             ++refused;
             EXPECT_TRUE(info.error().is(Errc::corrupt));
@@ -213,8 +213,8 @@ void mutate(std::vector<std::byte> start, std::uint64_t device_bytes, std::size_
         if (info->size_bytes > 0) {
             EXPECT_GE(info->block_bytes, 512U);
         }
-        if (log.internal) {
-            EXPECT_LE(log.offset_bytes + log.size_bytes, info->size_bytes);
+        if (shape.has_internal_log) {
+            EXPECT_LE(shape.log_offset_bytes + shape.log_bytes, info->size_bytes);
         }
     }
     EXPECT_GT(refused, 0);
@@ -242,10 +242,10 @@ TEST_F(Superblock, SurvivesAnyLength) {
 TEST_F(Superblock, SurvivesADamagedXfsLog) {
     std::filesystem::resize_file(path_, 320U << 20);
     run({"mkfs.xfs", "-q", "-f", path_});
-    XfsLogPlace log;
-    ASSERT_TRUE(parse_filesystem_info(read_at(path_, 0, 4096), 320U << 20, path_, &log));
-    ASSERT_TRUE(log.internal);
-    const auto good = read_at(path_, log.offset_bytes, 4096);
+    XfsShape shape;
+    ASSERT_TRUE(parse_filesystem_info(read_at(path_, 0, 4096), 320U << 20, path_, &shape));
+    ASSERT_TRUE(shape.has_internal_log);
+    const auto good = read_at(path_, shape.log_offset_bytes, 4096);
     std::mt19937 random(9);
     int clean = 0;
     for (int round = 0; round < 300; ++round) {
@@ -253,14 +253,14 @@ TEST_F(Superblock, SurvivesADamagedXfsLog) {
         for (int i = 0; i < 4; ++i) {
             bytes.at(random() % 1024) = static_cast<std::byte>(random() & 0xffU);
         }
-        write_at(path_, log.offset_bytes, bytes);
+        write_at(path_, shape.log_offset_bytes, bytes);
         const auto info = read();
         ASSERT_TRUE(info) << info.error().message();
         EXPECT_EQ(info->clean, !info->needs_recovery);
         clean += info->clean ? 1 : 0;
     }
     EXPECT_LT(clean, 300);
-    write_at(path_, log.offset_bytes, std::vector<std::byte>(4096));
+    write_at(path_, shape.log_offset_bytes, std::vector<std::byte>(4096));
     const auto info = read();
     ASSERT_TRUE(info);
     EXPECT_TRUE(info->needs_recovery);

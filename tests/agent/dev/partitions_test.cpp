@@ -121,6 +121,15 @@ TEST_F(Partitions, AreToldByWhatTheyHold) {
     EXPECT_EQ(read()->at(0).content, PartitionContent::luks);
 }
 
+/// mke2fs(8) clears the first 4 KiB only: what a kernel with large pages swapped to leaves its
+/// mark.
+TEST_F(Partitions, AFilesystemIsNoSwapForAnOldMark) {
+    testing::run({"mke2fs", "-q", "-F", "-t", "ext4", "-E", "offset=1048576", path, "4096"});
+    entry(0, 0, 0x83, 2048, 8192);
+    put(2048 * 512 + 65526, "SWAPSPACE2");
+    EXPECT_EQ(read()->at(0).content, PartitionContent::filesystem);
+}
+
 TEST_F(Partitions, TellRaidBySuperblocksAtTheEndToo) {
     entry(0, 0, 0x83, 2048, 1024);
     // 0.90: the last whole 64 KiB but one of 512 KiB.

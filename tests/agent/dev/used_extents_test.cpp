@@ -36,6 +36,18 @@ TEST(SubtractFree, LeavesWhatIsNotFree) {
                 ElementsAre(Extent{0, 50}));
 }
 
+TEST(FreeRanges, AreTheLongestOfTooMany) {
+    FreeRanges ranges(4);
+    for (const std::uint64_t length : {4U, 1U, 64U, 2U}) ranges.add({1000 * length, length});
+    ranges.add({0, 32});
+    ranges.add({90, 1});  // what is too short by now
+    EXPECT_THAT(std::move(ranges).take(),
+                ElementsAre(Extent{4000, 4}, Extent{64000, 64}, Extent{2000, 2}, Extent{0, 32}));
+    FreeRanges same(3);
+    for (std::uint64_t i = 0; i < 9; ++i) same.add({8 * i, 4});
+    EXPECT_THAT(std::move(same).take(), ::testing::SizeIs(::testing::Le(3U)));
+}
+
 class ExtMap : public ::testing::Test {
   protected:
     void mke2fs(std::vector<std::string> options) {
