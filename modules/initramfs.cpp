@@ -14,6 +14,7 @@
 #include "core/sha256.hpp"
 #include "image/initramfs.hpp"
 #include "image/initramfs_modules.hpp"
+#include "image/initramfs_reader.hpp"
 #include "image/kernel_modules.hpp"
 #include "image/text_lines.hpp"
 #include "modules/text_edit.hpp"
@@ -206,17 +207,10 @@ Result<bool> knows_gzip(const image::SafeRoot& root, const image::Kernel& kernel
            fmt::format("\n{}\n", *config).find("\nCONFIG_RD_GZIP=y\n") != std::string::npos;
 }
 
-/// Files that one entry may load as its initramfs: each is read.
-constexpr std::size_t kMaxInitrds = 16;
-
 /// What the boot loader puts before the last of these files: early microcode, as a rule.
 Result<image::InitramfsContents> files_before(const image::SafeRoot& root,
                                               const std::vector<std::string>& initrds) {
     image::InitramfsContents contents;
-    if (initrds.size() > kMaxInitrds) {
-        contents.problem = fmt::format("the entry loads {} files, expected at most {}",
-                                       initrds.size(), kMaxInitrds);
-    }
     for (std::size_t i = 0; i + 1 < initrds.size() && contents.problem.empty(); ++i) {
         const auto bytes = root.read(initrds[i], image::kInitramfsLimit);
         if (bytes) {
@@ -228,12 +222,12 @@ Result<image::InitramfsContents> files_before(const image::SafeRoot& root,
     return contents;
 }
 
-/// Looks at `root` with the kernels of `facts`, whose Driver::in_initramfs may be of another state
-/// of it: what is in the files now is what counts.
+/// Looks at `root`, of which `reader` reads, with the kernels of `facts`, whose
+/// Driver::in_initramfs may be of another state of it: what is in the files now is what counts.
 Result<std::vector<Repair>> find_repairs(const image::SafeRoot& root,
-                                         const image::ImageFacts& facts,
-                                         job::Virtualization target) {
-    image::DriverFinder finder(root);
+                                         const image::ImageFacts& facts, job::Virtualization target,
+                                         image::InitramfsReader& reader) {
+    image::DriverFinder finder(root, reader);
     std::map<std::string, std::vector<std::pair<image::Kernel, Boot>>> boots;  // by the last file
     std::vector<std::string> order;
     for (const auto& boot : boots_of(facts, target)) {
@@ -256,17 +250,11 @@ Result<std::vector<Repair>> find_repairs(const image::SafeRoot& root,
     }
     std::vector<Repair> repairs;
     for (const auto& path : order) {
-        auto bytes = root.read(path, image::kInitramfsLimit);
-        if (!bytes) {
-            if (image::is_content_problem(bytes.error())) continue;
-            return std::unexpected(std::move(bytes).error());
-        }
         Repair repair;
         repair.path = path;
-        repair.size_bytes = bytes->size();
         repair.initrds = boots[path].front().second.initrds;
-        AMILIFT_TRY(auto contents, files_before(root, repair.initrds));
-        image::read_further_initramfs(*bytes, image::kUnpackedLimit, contents);
+        AMILIFT_TRY(const auto read, reader.read(root, repair.initrds));
+        const auto& contents = read->contents;
         if (!contents.problem.empty()) continue;
         bool gzip_is_known = true;
         for (auto& [kernel, boot] : boots[path]) {
@@ -276,9 +264,11 @@ Result<std::vector<Repair>> find_repairs(const image::SafeRoot& root,
         }
         AMILIFT_TRY(const auto files, files_for(root, facts, contents, repair));
         if (!files.empty() && image::obstacle_to_addition(contents).empty()) {
+            AMILIFT_TRY(const auto bytes, root.read(path, image::kInitramfsLimit));
+            repair.size_bytes = bytes.size();
             AMILIFT_TRY(repair.addition,
-                        image::make_addition(contents, bytes->size(), files, gzip_is_known));
-            AMILIFT_TRY(repair.sha256, core::sha256_hex(*bytes));
+                        image::make_addition(contents, bytes.size(), files, gzip_is_known));
+            AMILIFT_TRY(repair.sha256, core::sha256_hex(bytes));
         }
         repairs.push_back(std::move(repair));
     }
@@ -372,8 +362,10 @@ Result<> edit_suse(const image::SafeRoot& root, const std::set<std::string>& dri
 }
 
 Result<std::vector<Step>> plan(const PlanContext& context) {
-    AMILIFT_TRY(auto repairs,
-                find_repairs(context.source_root, context.facts, context.options.virtualization));
+    image::InitramfsReader own;
+    auto& reader = context.facts.initramfs_reader ? *context.facts.initramfs_reader : own;
+    AMILIFT_TRY(auto repairs, find_repairs(context.source_root, context.facts,
+                                           context.options.virtualization, reader));
     std::vector<Step> steps;
     std::set<std::string> drivers;
     for (auto& repair : repairs) {
@@ -400,15 +392,14 @@ Result<std::vector<Step>> plan(const PlanContext& context) {
     return steps;
 }
 
-/// All modules that could be loaded from the first `old_bytes` of a file can still be.
+/// All modules that could be loaded from the file when it had these bytes can still be.
 Result<> prove_nothing_lost(const VerifyContext& context, const Repair& repair,
-                            std::string_view bytes, std::size_t old_bytes) {
+                            std::string_view old_bytes, image::InitramfsReader& reader) {
     AMILIFT_TRY(auto before, files_before(context.target_root, repair.initrds));
-    auto after = before;
-    image::read_further_initramfs(bytes.substr(0, old_bytes), image::kUnpackedLimit, before);
-    image::read_further_initramfs(bytes, image::kUnpackedLimit, after);
+    image::read_further_initramfs(old_bytes, image::kUnpackedLimit, before);
+    AMILIFT_TRY(const auto after, reader.read(context.target_root, repair.initrds));
     for (const auto& [version, wanted] : repair.wanted) {
-        const auto lost = image::lost_modules(before, after, version);
+        const auto lost = image::lost_modules(before, after->contents, version);
         if (lost.empty()) continue;
         return fail(Errc::internal,
                     fmt::format("'{}' of the target {} of kernel {} any more", repair.path, lost,
@@ -419,7 +410,8 @@ Result<> prove_nothing_lost(const VerifyContext& context, const Repair& repair,
 }
 
 /// The bytes that were there before, if the conversion made the file longer.
-Result<std::string> prove_prefix(const VerifyContext& context, const Repair& repair) {
+Result<std::string> prove_prefix(const VerifyContext& context, const Repair& repair,
+                                 image::InitramfsReader& reader) {
     const auto& path = repair.path;
     const auto& entries = context.manifest.entries();
     const auto entry = std::ranges::find(entries, path, &ManifestEntry::path);
@@ -434,7 +426,8 @@ Result<std::string> prove_prefix(const VerifyContext& context, const Repair& rep
                                 path, old_bytes),
                     "the target does not keep what is written to it; use another volume");
     }
-    AMILIFT_CHECK(prove_nothing_lost(context, repair, bytes, old_bytes));
+    AMILIFT_CHECK(
+        prove_nothing_lost(context, repair, std::string_view(bytes).substr(0, old_bytes), reader));
     return fmt::format("{} bytes appended, the first {} unchanged (sha256 {})",
                        bytes.size() - old_bytes, old_bytes, entry->before->sha256.substr(0, 16));
 }
@@ -454,8 +447,10 @@ Result<> prove_written(const VerifyContext& context) {
 }
 
 Result<std::vector<std::string>> verify(const VerifyContext& context) {
-    AMILIFT_TRY(const auto repairs,
-                find_repairs(context.target_root, context.facts, context.options.virtualization));
+    // Not that of the facts, which has read the source.
+    image::InitramfsReader reader;
+    AMILIFT_TRY(const auto repairs, find_repairs(context.target_root, context.facts,
+                                                 context.options.virtualization, reader));
     std::vector<std::string> proofs;
     for (const auto& repair : repairs) {
         if (!repair.addition.empty()) {
@@ -469,7 +464,7 @@ Result<std::vector<std::string>> verify(const VerifyContext& context) {
                 fmt::format("{}: warning: no modules were added for {}", repair.path, why));
         }
         if (!repair.lacking.empty() || repair.has.empty()) continue;
-        AMILIFT_TRY(const auto prefix, prove_prefix(context, repair));
+        AMILIFT_TRY(const auto prefix, prove_prefix(context, repair, reader));
         proofs.push_back(
             fmt::format("{} serves {}; {}", repair.path, fmt::join(repair.has, "; "), prefix));
     }

@@ -11,6 +11,7 @@
 #include "image/boot_menu.hpp"
 #include "image/default_entry.hpp"
 #include "image/drivers.hpp"
+#include "image/initramfs_reader.hpp"
 #include "image/kernel_arguments.hpp"
 #include "image/root_name.hpp"
 
@@ -63,7 +64,8 @@ Result<std::optional<std::string>> problem_with(const SafeRoot& root, const std:
 
 class Chooser {
   public:
-    Chooser(const SafeRoot& root, ImageFacts& facts) : root_(root), facts_(facts), drivers_(root) {}
+    Chooser(const SafeRoot& root, ImageFacts& facts)
+        : root_(root), facts_(facts), drivers_(root, *facts.initramfs_reader) {}
 
     Result<> run() {
         facts_.kernel_of_entry.assign(facts_.boot_entries.size(), std::nullopt);
@@ -420,6 +422,7 @@ void read_legacy_entries(ImageFacts& facts) {
 }
 
 Result<> choose_boot_entry(const SafeRoot& root, ImageFacts& facts) {
+    if (!facts.initramfs_reader) facts.initramfs_reader = std::make_shared<InitramfsReader>();
     return Chooser(root, facts).run();
 }
 

@@ -12,6 +12,7 @@
 
 #include "image/initramfs.hpp"
 #include "image/initramfs_modules.hpp"
+#include "image/initramfs_reader.hpp"
 #include "image/kernel.hpp"
 #include "image/kernel_modules.hpp"
 #include "image/text_lines.hpp"
@@ -24,8 +25,6 @@ using core::Result;
 constexpr std::size_t kBuiltinModinfoLimit = std::size_t{16} << 20;
 /// A module is unpacked to be looked into; nobody keeps more kernels than this.
 constexpr std::size_t kKernelsLookedInto = 32;
-/// Bytes of initramfs files that are read and unpacked for one image: a menu may name many.
-constexpr std::uint64_t kInitramfsBudget = std::uint64_t{3} << 30;
 
 struct Wanted {
     const char* module;
@@ -83,7 +82,6 @@ struct DriverFinder::Cache {
     std::map<std::string, Modules> modules;  ///< by version
     std::map<std::pair<std::string, std::vector<std::string>>, Seen> seen;
     std::optional<ModuleRules> rules;
-    std::uint64_t budget = kInitramfsBudget;
 };
 
 namespace {
@@ -164,7 +162,8 @@ std::string_view to_string(InitramfsBuilder builder) noexcept {
     return "unknown";
 }
 
-DriverFinder::DriverFinder(const SafeRoot& root) : root_(root), cache_(new Cache) {}
+DriverFinder::DriverFinder(const SafeRoot& root, InitramfsReader& reader)
+    : root_(root), reader_(reader), cache_(new Cache) {}
 DriverFinder::~DriverFinder() = default;
 
 Result<> DriverFinder::look(Kernel& kernel, const std::vector<std::string>& initrds,
@@ -200,25 +199,9 @@ Result<> DriverFinder::look(Kernel& kernel, const std::vector<std::string>& init
     auto seen = cache_->seen.find(key);
     if (seen == cache_->seen.end()) {
         Seen found;
-        InitramfsContents contents;
-        for (const auto& path : initrds) {
-            found.initramfs.path = path;
-            if (cache_->budget == 0) {
-                contents.problem =
-                    "it was not looked at: the menu names more and larger files than are read";
-                break;
-            }
-            auto bytes = root_.read(path, kInitramfsLimit);
-            if (!bytes) {
-                if (!is_content_problem(bytes.error())) return std::unexpected(bytes.error());
-                contents.problem = bytes.error().what;
-                break;
-            }
-            const auto before = contents.unpacked_bytes;
-            read_further_initramfs(*bytes, kUnpackedLimit, contents);
-            const auto cost = bytes->size() + contents.unpacked_bytes - before;
-            cache_->budget -= std::min<std::uint64_t>(cache_->budget, cost);
-        }
+        AMILIFT_TRY(const auto read, reader_.read(root_, initrds));
+        const auto& contents = read->contents;
+        found.initramfs.path = read->path;
         found.initramfs.builder = contents.builder;
         found.initramfs.segments = contents.segments;
         found.initramfs.problem = contents.problem;

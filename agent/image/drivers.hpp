@@ -13,6 +13,8 @@
 
 namespace amilift::image {
 
+class InitramfsReader;
+
 /// What the image has of one driver for one kernel.
 struct Driver {
     std::string place;          ///< "built in" or the path of the module file; empty: it has none
@@ -63,7 +65,8 @@ struct Kernel;
 /// entries of a menu share kernels and initramfs files. What it reads in all is bounded.
 class DriverFinder {
   public:
-    explicit DriverFinder(const SafeRoot& root);
+    /// Both must outlive it.
+    DriverFinder(const SafeRoot& root, InitramfsReader& reader);
     DriverFinder(const DriverFinder&) = delete;
     DriverFinder& operator=(const DriverFinder&) = delete;
     ~DriverFinder();
@@ -84,6 +87,7 @@ class DriverFinder {
   private:
     struct Cache;
     const SafeRoot& root_;
+    InitramfsReader& reader_;
     std::unique_ptr<Cache> cache_;
 };
 

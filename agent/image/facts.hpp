@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -18,6 +19,8 @@
 #include "image/safe_root.hpp"
 
 namespace amilift::image {
+
+class InitramfsReader;
 
 enum class Severity { info, warning, refusal };
 [[nodiscard]] std::string_view to_string(Severity s) noexcept;
@@ -68,6 +71,9 @@ struct DefaultEdit {
 };
 
 struct ImageFacts {
+    /// What has been unpacked for them: for who looks once more at the same tree. Null where
+    /// nothing was, or that is over.
+    std::shared_ptr<InitramfsReader> initramfs_reader;
     BootDisk disk;      ///< where the filesystems lie, and what boots it
     std::string os_id;  ///< os-release ID or what the release files tell ("centos", "amzn")
     std::string os_version;

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "image/initramfs_reader.hpp"
 #include "image/pv_kernel.hpp"
 
 namespace amilift::image {
@@ -50,7 +51,10 @@ struct Reason {
 class Chooser {
   public:
     Chooser(const SafeRoot& root, ImageFacts& facts, std::string_view architecture)
-        : root_(root), facts_(facts), architecture_(architecture), drivers_(root) {}
+        : root_(root),
+          facts_(facts),
+          architecture_(architecture),
+          drivers_(root, *facts.initramfs_reader) {}
 
     Result<> run() {
         std::erase_if(facts_.findings, [](const Finding& finding) {
@@ -264,6 +268,7 @@ bool is_menu_path(std::string_view path) {
 }
 
 Result<> choose_pv_boot(const SafeRoot& root, ImageFacts& facts, std::string_view architecture) {
+    if (!facts.initramfs_reader) facts.initramfs_reader = std::make_shared<InitramfsReader>();
     return Chooser(root, facts, architecture).run();
 }
 

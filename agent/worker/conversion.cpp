@@ -312,6 +312,7 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
     AMILIFT_CHECK(
         require_room(source, plan.steps, paravirtual ? RoomIn::root : RoomIn::each_filesystem));
     AMILIFT_TRY(plan.boot_files, modules::read_boot_files(inspection.facts, source.root()));
+    inspection.facts.initramfs_reader.reset();
     return plan;
 }
 

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "image/initramfs_reader.hpp"
 #include "image/kernel.hpp"
 #include "initramfs_samples.hpp"
 
@@ -33,7 +34,8 @@ class Drivers : public ::testing::Test {
         Kernel kernel;
         kernel.version = version;
         const auto root = image_.open();
-        DriverFinder finder(root);
+        InitramfsReader reader;
+        DriverFinder finder(root, reader);
         const auto looked = finder.look(kernel, initrds, arguments);
         EXPECT_TRUE(looked.has_value()) << (looked ? "" : looked.error().message());
         return kernel;
