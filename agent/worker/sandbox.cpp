@@ -32,7 +32,8 @@ using core::Result;
 
 constexpr std::array kKept{
     KeptCapability{CAP_SYS_ADMIN, "mount, loop devices, flushing of block devices"},
-    KeptCapability{CAP_SYS_RESOURCE, "a nearly full ext filesystem keeps its last blocks for root"},
+    KeptCapability{CAP_SYS_RESOURCE,
+                   "a mounted ext filesystem grows, and gives the last blocks it keeps for others"},
     KeptCapability{CAP_DAC_OVERRIDE, "files of the image may deny everybody to write"},
     KeptCapability{CAP_DAC_READ_SEARCH, "files of the image may deny everybody to read"},
     KeptCapability{CAP_CHOWN, "a replaced file keeps its owner"},
