@@ -202,9 +202,9 @@ TEST_F(Cloud, HelperGoesThroughAConversionsCalls) {
     EXPECT_EQ(ec2.register_image(target).error().code, Errc::already_exists);
     EXPECT_EQ(ec2.delete_snapshot(snapshot->id).error().code, Errc::conflict);
 
-    const auto tagged = ec2.create_tags({*image}, {{"amilift:state", "done & <proven>"}});
+    const auto tagged = ec2.create_tags({helper}, {{"amilift:state", "done & <proven>"}});
     ASSERT_TRUE(tagged) << tagged.error().message();
-    EXPECT_EQ(ec2.describe_images({*image}, {}, {})->at(0).tags.at("amilift:state"),
+    EXPECT_EQ(ec2.describe_instances({helper}, {})->at(0).tags.at("amilift:state"),
               "done & <proven>");
     ASSERT_TRUE(ec2.deregister_image(*image));
     ASSERT_TRUE(ec2.delete_snapshot(snapshot->id));

@@ -132,7 +132,9 @@ def test_the_helper_can_do_its_job(
     )["ImageId"]
     state = [{"Key": "amilift:state", "Value": "succeeded"}]
     mine.create_tags(Resources=[helper_instance], Tags=state)
-    mine.create_tags(Resources=[image, snapshot, volume], Tags=state)
+    # What it made keeps the tags that it was made with.
+    for made in (image, snapshot, volume):
+        assert refusal(mine.create_tags, Resources=[made], Tags=state) == "UnauthorizedOperation"
     mine.detach_volume(VolumeId=volume, InstanceId=helper_instance)
     cloud.wait(
         "detach",
