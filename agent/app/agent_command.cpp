@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <systemd/sd-daemon.h>
 
+#include <algorithm>
 #include <map>
 #include <memory>
 
@@ -21,6 +23,7 @@
 #include "core/log.hpp"
 #include "core/text.hpp"
 #include "flow/runner.hpp"
+#include "job/job.hpp"
 #include "net/http.hpp"
 #include "report/reporters.hpp"
 
@@ -62,7 +65,15 @@ core::Result<std::map<std::string, std::string>> parse_endpoints(
                               "for example --endpoint ec2=https://vpce-1.ec2.eu-west-1.vpce."
                               "amazonaws.com");
         }
-        endpoints[text.substr(0, equals)] = text.substr(equals + 1);
+        const auto service = text.substr(0, equals);
+        if (std::ranges::find(job::kEndpointServices, service) == job::kEndpointServices.end()) {
+            return core::fail(
+                core::Errc::invalid_input,
+                fmt::format("--endpoint: the agent calls no service '{}', expected {}", service,
+                            fmt::join(job::kEndpointServices, " or ")),
+                "leave it out");
+        }
+        endpoints[service] = text.substr(equals + 1);
     }
     return endpoints;
 }

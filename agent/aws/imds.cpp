@@ -214,14 +214,6 @@ core::Result<std::string> Imds::instance_id() {
     return get_word("meta-data/instance-id");
 }
 
-core::Result<std::string> Imds::ami_id() {
-    return get_word("meta-data/ami-id");
-}
-
-core::Result<std::string> Imds::instance_type() {
-    return get_word("meta-data/instance-type");
-}
-
 core::Result<std::string> Imds::region() {
     return get_word("meta-data/placement/region");
 }
@@ -230,27 +222,12 @@ core::Result<std::string> Imds::availability_zone() {
     return get_word("meta-data/placement/availability-zone");
 }
 
-core::Result<std::string> Imds::partition() {
-    return get_word("meta-data/services/partition");
-}
-
 core::Result<std::string> Imds::domain() {
     return get_word("meta-data/services/domain");
 }
 
 core::Result<std::optional<std::string>> Imds::user_data() {
     return get("user-data");
-}
-
-core::Result<InstanceIdentity> Imds::identity() {
-    AMILIFT_TRY(auto body, get("dynamic/instance-identity/document"));
-    if (!body) {
-        return fail(Errc::not_found,
-                    fmt::format("metadata service at '{}' has no identity document (HTTP 404)",
-                                options_.base_url),
-                    "check that the address is EC2's");
-    }
-    return parse_identity(*std::move(body));
 }
 
 core::Result<Credentials> Imds::role_credentials() {

@@ -38,17 +38,12 @@ class Imds {
 
     /// "i-0123456789abcdef0"
     [[nodiscard]] core::Result<std::string> instance_id();
-    [[nodiscard]] core::Result<std::string> ami_id();
-    [[nodiscard]] core::Result<std::string> instance_type();
     [[nodiscard]] core::Result<std::string> region();
     [[nodiscard]] core::Result<std::string> availability_zone();
-    /// "aws", "aws-cn", "aws-us-gov"
-    [[nodiscard]] core::Result<std::string> partition();
     /// What endpoints end with: "amazonaws.com"
     [[nodiscard]] core::Result<std::string> domain();
     /// The user-data's bytes, as EC2 stores them; nothing if the instance has none.
     [[nodiscard]] core::Result<std::optional<std::string>> user_data();
-    [[nodiscard]] core::Result<InstanceIdentity> identity();
     /// Keys of the instance's role; not_found if no role is attached (yet).
     [[nodiscard]] core::Result<Credentials> role_credentials();
 

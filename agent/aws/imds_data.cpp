@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
-#include <utility>
 
 #include "aws/service_error.hpp"
 
@@ -71,36 +70,6 @@ std::optional<std::chrono::system_clock::time_point> parse_utc(std::string_view 
     if (!date.ok()) return std::nullopt;
     return std::chrono::sys_days(date) + std::chrono::hours(*hour) + std::chrono::minutes(*minute) +
            std::chrono::seconds(*second);
-}
-
-core::Result<InstanceIdentity> parse_identity(std::string text) {
-    constexpr auto kHint = "check that the metadata service's address is EC2's";
-    const auto object = parse_object(text);
-    if (!object) {
-        return fail(
-            Errc::corrupt,
-            fmt::format("the instance identity document ({} bytes) is no JSON object", text.size()),
-            kHint);
-    }
-    InstanceIdentity identity{.account_id = text_of(*object, "accountId"),
-                              .region = text_of(*object, "region"),
-                              .availability_zone = text_of(*object, "availabilityZone"),
-                              .instance_id = text_of(*object, "instanceId"),
-                              .image_id = text_of(*object, "imageId"),
-                              .instance_type = text_of(*object, "instanceType"),
-                              .architecture = text_of(*object, "architecture"),
-                              .private_ip = text_of(*object, "privateIp"),
-                              .pending_time = text_of(*object, "pendingTime"),
-                              .document = std::move(text)};
-    for (const auto& [name, value] :
-         {std::pair{"accountId", &identity.account_id}, std::pair{"region", &identity.region},
-          std::pair{"instanceId", &identity.instance_id}}) {
-        if (value->empty()) {
-            return fail(Errc::corrupt,
-                        fmt::format("the instance identity document lacks '{}'", name), kHint);
-        }
-    }
-    return identity;
 }
 
 core::Result<Credentials> parse_role_credentials(std::string_view text, std::string_view role) {

@@ -3,32 +3,13 @@
 
 #include <chrono>
 #include <optional>
-#include <string>
 #include <string_view>
 
 #include "aws/credentials.hpp"
 #include "core/result.hpp"
 
-// The two JSON documents of the metadata service. Pure.
+// The JSON document of the metadata service that holds keys. Pure.
 namespace amilift::aws {
-
-/// The instance identity document.
-struct InstanceIdentity {
-    std::string account_id;
-    std::string region;
-    std::string availability_zone;
-    std::string instance_id;
-    std::string image_id;
-    std::string instance_type;
-    std::string architecture;
-    std::string private_ip;
-    std::string pending_time;
-    std::string document;  ///< the exact bytes, which AWS's signature covers
-};
-
-/// Errc::corrupt if `json` is no object or lacks account, region or instance id; absent or null
-/// other fields are empty.
-[[nodiscard]] core::Result<InstanceIdentity> parse_identity(std::string json);
 
 /// Reads what /iam/security-credentials/<role> gives. Errc::unavailable if the service says that it
 /// has no keys now (its Code is not "Success"), corrupt if the document does not have its form.

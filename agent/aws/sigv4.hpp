@@ -35,7 +35,7 @@ enum class PathRule {
 /// What is signed for.
 struct SigningScope {
     std::string region;
-    std::string service;  ///< signing name: "ec2", "s3", "sts"
+    std::string service;  ///< signing name: "ec2", "s3"
     std::chrono::system_clock::time_point time;
 };
 

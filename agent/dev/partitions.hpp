@@ -43,7 +43,6 @@ struct Partition {
 };
 
 inline constexpr std::string_view kGptEfiSystem = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b";
-inline constexpr std::string_view kGptBiosBoot = "21686148-6449-6e6f-744e-656564454649";
 
 /// Is it an EFI system partition, by its type in a GPT or an MBR?
 [[nodiscard]] bool is_efi_system(const Partition& partition);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <map>
@@ -40,6 +41,8 @@ enum class NameCollision {
 enum class FinishAction { terminate, stop, keep };
 
 inline constexpr std::uint32_t kMaxSizeGib = 16384;
+/// The services that the agent calls; each may have a URL of its own.
+inline constexpr std::array<std::string_view, 2> kEndpointServices{"ec2", "s3"};
 /// Where the new AMI must be able to run.
 enum class Platform {
     nitro,  ///< disks are NVMe, the network is ENA, 64 bits only
@@ -105,7 +108,7 @@ struct Job {
     Finish finish;
     /// The helper ends itself when the job has taken longer. kMinDeadline to kMaxDeadline.
     std::chrono::seconds deadline = kDefaultDeadline;
-    /// Service name ("ec2", "s3", "sts") -> URL, for endpoints without private DNS and for tests.
+    /// One of kEndpointServices -> URL, for endpoints without private DNS and for tests.
     std::map<std::string, std::string> endpoints;
 };
 

@@ -62,7 +62,6 @@ constexpr std::array<std::string_view, 12> kTargetKeys{"name",
                                                        "aki"};
 constexpr std::array<std::string_view, 3> kConversionKeys{"bootloader", "consoles", "verify_copy"};
 constexpr std::array<std::string_view, 2> kFinishKeys{"on_success", "on_failure"};
-constexpr std::array<std::string_view, 3> kEndpointKeys{"ec2", "s3", "sts"};
 constexpr std::array<std::string_view, 3> kPointerKeys{"s3", "version", "sha256"};
 
 struct Section {
@@ -367,7 +366,7 @@ void Reader::read_deadline(const YamlNode& node, std::chrono::seconds& out) {
 }
 
 void Reader::read_endpoints(const YamlNode& node, std::map<std::string, std::string>& out) {
-    read_mapping(node, "endpoints", kEndpointKeys, {},
+    read_mapping(node, "endpoints", kEndpointServices, {},
                  [&](std::size_t index, const std::string& path, const YamlNode& value) {
                      std::string url;
                      if (!read_text(value, path, url)) return;
@@ -377,7 +376,7 @@ void Reader::read_endpoints(const YamlNode& node, std::map<std::string, std::str
                                                 kEndpointUrlRule.expected));
                          return;
                      }
-                     out[std::string(kEndpointKeys[index])] = std::move(url);
+                     out[std::string(kEndpointServices[index])] = std::move(url);
                  });
 }
 

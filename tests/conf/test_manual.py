@@ -83,6 +83,19 @@ def test_every_key_of_a_job_is_described():
     assert [key for key in keys if not re.search(rf"^ +.*\b{re.escape(key)}\b", page, re.M)] == []
 
 
+def test_endpoint_takes_the_services_that_are_described(tmp_path):
+    schema = json.loads((ROOT / "conf/job.schema.json").read_text())["$defs"]
+    services = list(schema["job"]["properties"]["endpoints"]["properties"])
+    assert f"({', '.join(services)})" in rendered("amilift.1")
+    assert f"services {' and '.join(services)} to URLs" in rendered("amilift-job.5")
+    # Refused before anybody is asked anything.
+    done = subprocess.run([program(), "agent", "--endpoint", "sts=https://x.example",
+                           "--state-dir", tmp_path, "--runtime-dir", tmp_path],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=30, check=False)
+    assert f"no service 'sts', expected {' or '.join(services)}" in done.stderr.decode()
+    assert done.returncode == 3
+
+
 def as_text(value):
     """A value of JSON as the manual writes it; None where words take its place."""
     if isinstance(value, bool):

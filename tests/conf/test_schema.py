@@ -148,7 +148,7 @@ VALUES = [
     {}, {"a": "b"}, {"a": 1}, {"a": ""}, {"": "b"}, {"aws:a": "b"}, {"AMIlift:a": "b"},
     {"awsa": "b"}, {"k" * 128: "b"}, {"k" * 129: "b"}, {"a\nb": "c"}, {"a": "{x}"}, {"日本": "b"},
     {str(i): "x" for i in range(40)}, {str(i): "x" for i in range(41)}, {"ami": "ami-0abc1234"},
-    {"ec2": "https://x"}, {"ec3": "https://x"}, {"s3": "https://x", "sts": "https://y"},
+    {"ec2": "https://x"}, {"ec3": "https://x"}, {"s3": "https://x", "ec2": "https://y"},
     {"on_success": "keep"}, {"on_success": "no"}, {"bootloader": "grub2"}, {"consoles": ["tty0"]},
     {"name": "abc"}, {"tags": {"a": "b"}}, {"s3": "b-b/k", "sha256": DIGEST}, {"s3": "b-b/k"},
     {"sha256": DIGEST},

@@ -120,7 +120,6 @@ std::map<std::string, QueryForm> our_requests() {
                           {{"amilift:state", "copying"}, {"empty", ""}, {"note", kAwkward}})},
         {"terminate_instance", ec2::terminate_instance("i-1")},
         {"stop_instance", ec2::stop_instance("i-1")},
-        {"get_caller_identity", QueryForm("GetCallerIdentity", "2011-06-15")},
     };
 }
 

@@ -13,57 +13,8 @@ using core::Errc;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-const std::string kIdentity = R"({
-  "accountId" : "123456789012",
-  "architecture" : "x86_64",
-  "availabilityZone" : "eu-west-1a",
-  "billingProducts" : null,
-  "devpayProductCodes" : null,
-  "imageId" : "ami-5fb8c835",
-  "instanceId" : "i-1234567890abcdef0",
-  "instanceType" : "t2.micro",
-  "kernelId" : null,
-  "pendingTime" : "2016-11-19T16:32:11Z",
-  "privateIp" : "10.158.112.84",
-  "ramdiskId" : null,
-  "region" : "eu-west-1",
-  "version" : "2017-09-30"
-})";
-
 const std::string kKeys = R"({"Code": "Success", "AccessKeyId": "ASIA1", "SecretAccessKey": "hush",
   "Token": "hush-token", "Expiration": "2026-11-21T15:30:00Z"})";
-
-TEST(InstanceIdentityDocument, IsRead) {
-    const auto identity = parse_identity(kIdentity);
-    ASSERT_TRUE(identity) << identity.error().message();
-    EXPECT_EQ(identity->account_id, "123456789012");
-    EXPECT_EQ(identity->architecture, "x86_64");
-    EXPECT_EQ(identity->availability_zone, "eu-west-1a");
-    EXPECT_EQ(identity->image_id, "ami-5fb8c835");
-    EXPECT_EQ(identity->instance_id, "i-1234567890abcdef0");
-    EXPECT_EQ(identity->instance_type, "t2.micro");
-    EXPECT_EQ(identity->pending_time, "2016-11-19T16:32:11Z");
-    EXPECT_EQ(identity->private_ip, "10.158.112.84");
-    EXPECT_EQ(identity->region, "eu-west-1");
-    EXPECT_EQ(identity->document, kIdentity);
-}
-
-TEST(InstanceIdentityDocument, MustHoldWhatCounts) {
-    for (const std::string bad : {"", "null", "[]", "\"x\"", "{", "<html/>", "{}",
-                                  R"({"accountId": 1, "region": "r", "instanceId": "i"})",
-                                  R"({"accountId": "1", "region": "", "instanceId": "i"})"}) {
-        const auto identity = parse_identity(bad);
-        ASSERT_FALSE(identity) << bad;
-        EXPECT_EQ(identity.error().code, Errc::corrupt);
-    }
-    EXPECT_THAT(parse_identity(R"({"accountId": "1", "region": "r"})").error().what,
-                HasSubstr("lacks 'instanceId'"));
-}
-
-TEST(InstanceIdentityDocument, DeepNestingIsHarmless) {
-    const std::string deep = "{\"a\":" + std::string(1 << 20, '[');
-    EXPECT_FALSE(parse_identity(deep));
-}
 
 TEST(RoleCredentials, AreRead) {
     const auto keys = parse_role_credentials(kKeys, "helper");
@@ -72,6 +23,17 @@ TEST(RoleCredentials, AreRead) {
     EXPECT_EQ(keys->secret_access_key, Secret("hush"));
     EXPECT_EQ(keys->session_token, Secret("hush-token"));
     EXPECT_EQ(keys->expires, parse_utc("2026-11-21T15:30:00Z"));
+}
+
+TEST(RoleCredentials, AreOneShallowObject) {
+    const std::string deep = "{\"a\":" + std::string(1 << 20, '[');
+    for (const std::string& bad :
+         {std::string(), std::string("null"), std::string("[]"), std::string("\"x\""),
+          std::string("{"), std::string("<html/>"), deep}) {
+        const auto keys = parse_role_credentials(bad, "helper");
+        ASSERT_FALSE(keys) << bad.substr(0, 20);
+        EXPECT_EQ(keys.error().code, Errc::corrupt);
+    }
 }
 
 TEST(RoleCredentials, RefusalInsideAnHttp200IsSeen) {

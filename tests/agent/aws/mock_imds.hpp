@@ -17,9 +17,6 @@ namespace amilift::aws::tests {
 class MockImds {
   public:
     static constexpr auto kRoles = "/latest/meta-data/iam/security-credentials/";
-    static constexpr auto kDocument =
-        "{\n  \"accountId\" : \"123456789012\",\n  \"region\" : \"eu-west-1\",\n"
-        "  \"instanceId\" : \"i-0123456789abcdef0\",\n  \"kernelId\" : null\n}";
 
     [[nodiscard]] std::string url() const { return server_.url(); }
     [[nodiscard]] std::vector<net::tests::SeenRequest> requests() const {
@@ -32,13 +29,9 @@ class MockImds {
     std::optional<std::string> user_data = "#amilift\nsource: {ami: ami-1}\n";
     std::map<std::string, std::string> answers{
         {"/latest/meta-data/instance-id", "i-0123456789abcdef0"},
-        {"/latest/meta-data/ami-id", "ami-0123456789abcdef0"},
-        {"/latest/meta-data/instance-type", "t3.small"},
         {"/latest/meta-data/placement/region", "eu-west-1"},
         {"/latest/meta-data/placement/availability-zone", "eu-west-1a"},
-        {"/latest/meta-data/services/partition", "aws"},
         {"/latest/meta-data/services/domain", "amazonaws.com"},
-        {"/latest/dynamic/instance-identity/document", kDocument},
         {kRoles, "helper"},
         {std::string(kRoles) + "helper",
          R"({"Code": "Success", "LastUpdated": "2026-11-21T09:00:00Z", "Type": "AWS-HMAC",

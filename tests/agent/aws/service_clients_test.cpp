@@ -4,7 +4,6 @@
 
 #include "aws/ec2_client.hpp"
 #include "aws/s3_client.hpp"
-#include "aws/sts_client.hpp"
 #include "core/sha256.hpp"
 #include "tests/agent/aws/golden.hpp"
 #include "tests/agent/aws/scripted_transport.hpp"
@@ -32,7 +31,6 @@ class ServiceClients : public ::testing::Test {
     Client client{transport, credentials, clock, cancel, {.region = "eu-west-1"}};
     Ec2Client ec2{client};
     S3Client s3{client};
-    StsClient sts{client};
 
     static std::string volumes_page(const std::string& id, const std::string& next) {
         return "<DescribeVolumesResponse><volumeSet><item><volumeId>" + id +
@@ -161,22 +159,6 @@ TEST_F(ServiceClients, ErrorsOfEc2KeepTheirCode) {
     const auto registered = ec2.register_image({});
     ASSERT_FALSE(registered);
     EXPECT_EQ(registered.error().code, Errc::already_exists);
-}
-
-TEST_F(ServiceClients, StsSaysWhoWeAre) {
-    transport.then(200,
-                   "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">"
-                   "<GetCallerIdentityResult><Arn>arn:aws:sts::123456789012:assumed-role/h/i-1"
-                   "</Arn><UserId>AROA:i-1</UserId><Account>123456789012</Account>"
-                   "</GetCallerIdentityResult></GetCallerIdentityResponse>");
-    const auto who = sts.get_caller_identity();
-    ASSERT_TRUE(who) << who.error().message();
-    EXPECT_EQ(who->account, "123456789012");
-    EXPECT_EQ(who->arn, "arn:aws:sts::123456789012:assumed-role/h/i-1");
-    EXPECT_EQ(who->user_id, "AROA:i-1");
-    EXPECT_EQ(transport.requests[0].url, "https://sts.eu-west-1.amazonaws.com/");
-    transport.then(200, "<GetCallerIdentityResponse/>");
-    EXPECT_EQ(sts.get_caller_identity().error().code, Errc::corrupt);
 }
 
 TEST_F(ServiceClients, S3UsesTheBucketsHostName) {

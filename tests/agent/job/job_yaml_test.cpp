@@ -132,7 +132,7 @@ TEST(JobYaml, ReadsEveryKey) {
     EXPECT_EQ(job.finish.on_success, FinishAction::stop);
     EXPECT_EQ(job.finish.on_failure, FinishAction::keep);
     EXPECT_EQ(job.deadline, 90min);
-    EXPECT_EQ(job.endpoints.size(), 3U);
+    EXPECT_EQ(job.endpoints.size(), 2U);
     EXPECT_EQ(job.endpoints.at("s3"), "http://127.0.0.1:5000/s3");
 }
 
