@@ -90,7 +90,7 @@ build_sanitized() {
 # make_packages: build/packages/*.deb, unless they are newer than all that goes into them.
 make_packages() {
     local stamp=$build/packages/complete
-    if [[ -e $stamp && -z $(find "$build/amilift" "$build/CPackConfig.cmake" "$root"/{LICENSE,units,conf,packaging,docs} \
+    if [[ -e $stamp && -z $(find "$build/amilift" "$build/CPackConfig.cmake" "$root"/{units,conf,packaging,docs} \
         -newer "$stamp" -print -quit) ]]; then
         return 0
     fi
