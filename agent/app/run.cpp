@@ -152,7 +152,8 @@ int dispatch(int argc, char** argv) {
     if (validate->parsed()) return with_output(to_int(run_validate(o.validate)));
     if (cleanup->parsed()) return with_output(to_int(run_cleanup(o.cleanup)));
     if (disk_worker->parsed())
-        return worker::run_disk_worker(worker::kWorkerSocket, worker::kWorkerJournal);
+        return worker::run_disk_worker(
+            {.socket_fd = worker::kWorkerSocket, .journal_fd = worker::kWorkerJournal});
     if (o.version_json) {
         fmt::print("{{\"version\": \"{}\"}}\n", kVersion);
     } else {

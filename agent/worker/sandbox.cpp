@@ -80,14 +80,16 @@ Result<> clean_environment() {
     return {};
 }
 
-Result<> close_descriptors(int socket_fd, int journal_fd) {
-    if (socket_fd <= STDERR_FILENO) {
+Result<> close_descriptors(const Enclosure& enclosure) {
+    if (enclosure.socket_fd <= STDERR_FILENO) {
         return fail(Errc::internal,
                     fmt::format("the disk worker's socket is descriptor {}, expected 3 or more",
-                                socket_fd));
+                                enclosure.socket_fd));
     }
+    std::array all_kept{enclosure.socket_fd, enclosure.journal_fd};
+    std::ranges::sort(all_kept);
     auto next = static_cast<unsigned>(STDERR_FILENO) + 1;
-    for (const int kept : {socket_fd, journal_fd}) {
+    for (const int kept : all_kept) {
         if (kept < 0) continue;
         const auto number = static_cast<unsigned>(kept);
         if (next < number && ::close_range(next, number - 1, 0) != 0) return failed("close_range");
@@ -174,13 +176,13 @@ std::span<const KeptCapability> kept_capabilities() {
     return kKept;
 }
 
-Result<> enter_sandbox(int socket_fd, int journal_fd) {
+Result<> enter_sandbox(const Enclosure& enclosure) {
     AMILIFT_CHECK(die_with_parent());
     AMILIFT_CHECK(clean_environment());
-    AMILIFT_CHECK(close_descriptors(socket_fd, journal_fd));
+    AMILIFT_CHECK(close_descriptors(enclosure));
     AMILIFT_CHECK(bound_resources());
     AMILIFT_CHECK(leave_namespaces());
-    AMILIFT_CHECK(enter_small_root());
+    AMILIFT_CHECK(enter_small_root(enclosure.shown_directory));
     AMILIFT_CHECK(drop_capabilities());
     return filter_system_calls();
 }

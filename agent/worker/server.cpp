@@ -18,7 +18,6 @@
 #include "worker/conversion.hpp"
 #include "worker/heartbeat_commands.hpp"
 #include "worker/protocol.hpp"
-#include "worker/sandbox.hpp"
 
 namespace amilift::worker {
 namespace {
@@ -108,8 +107,8 @@ class Relay final : public ConversionObserver {
     std::mutex mutex_;  ///< one message after the other
 };
 
-Result<WorkerMessage> serve(const core::Fd& socket, core::Fd journal) {
-    AMILIFT_CHECK(enter_sandbox(socket.get(), journal.get()));
+Result<WorkerMessage> serve(const Enclosure& enclosure, const core::Fd& socket, core::Fd journal) {
+    AMILIFT_CHECK(enter_sandbox(enclosure));
     MessageReader reader;
     AMILIFT_TRY(const auto text, receive_message(socket, reader, kRequestTimeout));
     AMILIFT_TRY(const auto request, decode_request(text));
@@ -129,10 +128,10 @@ Result<WorkerMessage> serve(const core::Fd& socket, core::Fd journal) {
     return WorkerMessage(outcome_of(result));
 }
 
-WorkerMessage answer(const core::Fd& socket, core::Fd journal) {
+WorkerMessage answer(const Enclosure& enclosure, const core::Fd& socket, core::Fd journal) {
     // What is thrown here comes from the standard library: memory has run out, or a bug.
     try {
-        auto outcome = serve(socket, std::move(journal));
+        auto outcome = serve(enclosure, socket, std::move(journal));
         if (outcome) return *std::move(outcome);
         return std::move(outcome).error();
     } catch (const std::exception& e) {
@@ -143,12 +142,13 @@ WorkerMessage answer(const core::Fd& socket, core::Fd journal) {
 
 }  // namespace
 
-int run_disk_worker(int socket_fd, int journal_fd) {
-    const core::Fd socket(socket_fd);
-    core::Fd journal(::fcntl(journal_fd, F_GETFD) >= 0 ? journal_fd : -1);
+int run_disk_worker(Enclosure enclosure) {
+    const core::Fd socket(enclosure.socket_fd);
+    if (::fcntl(enclosure.journal_fd, F_GETFD) < 0) enclosure.journal_fd = -1;
+    core::Fd journal(enclosure.journal_fd);
     // SIG_IGN for SIGPIPE cannot be refused: signal(2) fails for unknown signals only.
     (void)std::signal(SIGPIPE, SIG_IGN);
-    const auto message = answer(socket, std::move(journal));
+    const auto message = answer(enclosure, socket, std::move(journal));
     if (const auto sent = send_message(socket, encode(message)); !sent) {
         fmt::print(stderr, "amilift disk-worker: {}\n", sent.error().message());
         if (const auto* error = std::get_if<core::Error>(&message)) {

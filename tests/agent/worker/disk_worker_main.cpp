@@ -109,8 +109,11 @@ int misbehave(const std::string& how) {
 
 }  // namespace
 
+/// `disk-worker [DIRECTORY]`: the directory of the host that the worker sees.
 int main(int argc, char** argv) {
     const std::string how = argc > 1 ? argv[1] : "";
-    return how == "disk-worker" ? worker::run_disk_worker(kSocket, worker::kWorkerJournal)
-                                : misbehave(how);
+    if (how != "disk-worker") return misbehave(how);
+    return worker::run_disk_worker({.socket_fd = kSocket,
+                                    .journal_fd = worker::kWorkerJournal,
+                                    .shown_directory = argc > 2 ? argv[2] : ""});
 }

@@ -59,9 +59,9 @@ class EnclosedConversion : public ::testing::Test {
         EXPECT_EQ(test::loops_on(work.path()), std::vector<std::string>{});
         EXPECT_EQ(test::image_mounts(), std::vector<std::string>{});
     }
-    static WorkerClient client() {
+    WorkerClient client() const {
         WorkerProgram worker;
-        worker.argv = {program(), "disk-worker"};
+        worker.argv = {program(), "disk-worker", work.path()};
         return WorkerClient(worker);
     }
     core::Result<WorkerOutcome> run() { return client().convert(request, notes, cancel); }

@@ -61,12 +61,13 @@ std::string read_to_end(const core::Fd& fd) {
 }
 
 /// Runs `inside` in a child that has entered the sandbox, and gives what it says.
-std::string in_sandbox(const std::function<std::string()>& inside, int journal_fd = -1) {
+std::string in_sandbox(const std::function<std::string()>& inside, Enclosure enclosure = {}) {
     Pair pair;
+    enclosure.socket_fd = pair.theirs.get();
     const pid_t child = ::fork();
     if (child == 0) {
         std::string said;
-        if (const auto entered = enter_sandbox(pair.theirs.get(), journal_fd); !entered) {
+        if (const auto entered = enter_sandbox(enclosure); !entered) {
             said = "not entered: " + entered.error().message();
         } else {
             said = inside();
@@ -180,7 +181,7 @@ TEST_F(Sandbox, TheCopyJournalIsAllThatCanBeWrittenOfTheHelpersFiles) {
                    outcome(::fcntl(behind.get(), F_GETFD)) + " " +
                    outcome(::fcntl(journal.get(), F_GETFD) == FD_CLOEXEC ? 0 : -1);
         },
-        journal.get());
+        {.journal_fd = journal.get()});
     EXPECT_EQ(said, "worked EBADF EBADF worked");
     EXPECT_EQ(test::read_text(path), "note");
 }
@@ -194,7 +195,7 @@ TEST_F(Sandbox, MountsAreNotSeenOutside) {
         held.ours.reset();
         const int keep = ::dup2(pair.theirs.get(), held.theirs.get());
         std::string said = "not entered";
-        if (enter_sandbox(keep)) {
+        if (enter_sandbox({.socket_fd = keep, .shown_directory = directory.path()})) {
             said = outcome(::mount("none", directory.path().c_str(), "tmpfs", MS_NOSUID, nullptr));
             test::write_text(directory / "inside", "x");
         }
@@ -251,21 +252,49 @@ TEST_F(Sandbox, FilesAndServicesOfTheHelperAreOutOfReach) {
 }
 
 TEST_F(Sandbox, ASocketOfAServiceCannotBeReached) {
-    const auto path = fmt::format("/run/amilift-test-{}.socket", ::getpid());
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    path.copy(address.sun_path, sizeof address.sun_path - 1);
-    const core::Fd service(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    ASSERT_EQ(::bind(service.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
-    ASSERT_EQ(::listen(service.get(), 1), 0);
-    const auto connect = [&] {
-        const core::Fd client(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-        return outcome(
-            ::connect(client.get(), reinterpret_cast<sockaddr*>(&address), sizeof address));
-    };
-    EXPECT_EQ(connect(), "worked") << "from outside";
-    EXPECT_EQ(in_sandbox(connect), "ENOENT");
-    fs::remove(path);
+    // Of a service; of whoever works on this machine: tmux, an SSH agent; of a shared memory's
+    // user.
+    for (const char* directory : {"/run", "/tmp", "/dev/shm"}) {
+        const auto path = fmt::format("{}/amilift-test-{}.socket", directory, ::getpid());
+        sockaddr_un address{};
+        address.sun_family = AF_UNIX;
+        path.copy(address.sun_path, sizeof address.sun_path - 1);
+        const core::Fd service(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+        ASSERT_EQ(::bind(service.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0)
+            << path;
+        ASSERT_EQ(::listen(service.get(), 1), 0);
+        const auto connect = [&] {
+            const core::Fd client(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+            return outcome(
+                ::connect(client.get(), reinterpret_cast<sockaddr*>(&address), sizeof address));
+        };
+        EXPECT_EQ(connect(), "worked") << path << " from outside";
+        EXPECT_EQ(in_sandbox(connect), "ENOENT") << path;
+        fs::remove(path);
+    }
+}
+
+TEST_F(Sandbox, TemporaryFilesAreItsOwnAndBounded) {
+    const test::TemporaryDirectory directory;
+    test::write_text(directory / "note", "x");
+    EXPECT_EQ(in_sandbox([&] {
+                  std::string found;
+                  for (const auto& entry : fs::directory_iterator("/tmp"))
+                      found += entry.path().string();
+                  return found + outcome(::access((directory / "note").c_str(), F_OK));
+              }),
+              "ENOENT");
+    const auto said = in_sandbox([] {
+        const core::Fd file(::open("/tmp/large", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0700));
+        const auto as_grub_may_have = outcome(::fallocate(file.get(), 0, 0, 16 << 20));
+        const auto without_end = outcome(::fallocate(file.get(), 0, 0, 64 << 20));
+        return as_grub_may_have + " " + without_end;
+    });
+    EXPECT_EQ(said, "worked ENOSPC");
+    EXPECT_FALSE(fs::exists("/tmp/large"));
+    EXPECT_EQ(in_sandbox([&] { return test::read_text(directory / "note"); },
+                         {.shown_directory = directory.path()}),
+              "x");
 }
 
 /// Of the listed capabilities, those that the test itself has.
@@ -347,7 +376,10 @@ TEST_F(Sandbox, CallsThatServeNoConversionAreDenied) {
         {"setuid", [] { return ::setuid(1); }},
     };
     for (const auto& [name, call] : calls) {
-        EXPECT_EQ(in_sandbox([&] { return outcome(call()); }), "EPERM") << name;
+        EXPECT_EQ(
+            in_sandbox([&] { return outcome(call()); }, {.shown_directory = directory.path()}),
+            "EPERM")
+            << name;
     }
     EXPECT_FALSE(fs::exists(node));
     EXPECT_EQ(in_sandbox([] { return outcome(::unshare(CLONE_NEWNS)); }), "worked");
@@ -369,7 +401,7 @@ TEST_F(Sandbox, DiesWithTheThreadThatStartedIt) {
         const pid_t worker = ::fork();
         if (worker == 0) {
             pair.ours.reset();
-            const bool entered = enter_sandbox(pair.theirs.get()).has_value();
+            const bool entered = enter_sandbox({.socket_fd = pair.theirs.get()}).has_value();
             (void)!::write(pair.theirs.get(), entered ? "+" : "-", 1);
             ::pause();
             ::_exit(0);
@@ -391,7 +423,7 @@ TEST_F(Sandbox, DiesWithTheThreadThatStartedIt) {
 
 TEST_F(Sandbox, SocketMustNotBeAStandardStream) {
     const pid_t child = ::fork();
-    if (child == 0) ::_exit(enter_sandbox(2) ? 0 : 5);
+    if (child == 0) ::_exit(enter_sandbox({.socket_fd = 2}) ? 0 : 5);
     int status = 0;
     ASSERT_EQ(::waitpid(child, &status, 0), child);
     EXPECT_EQ(WEXITSTATUS(status), 5);
