@@ -123,15 +123,16 @@ Result<Grub2Home> grub2_home(const image::ImageFacts& facts,
 /// GRUB's own code against the source: finds what no list of features knows, before the first byte
 /// is written.
 Result<> require_readable_by_grub(const PlanContext& context, const image::Kernel& kernel) {
-    if (context.source_path.empty()) return {};
+    if (context.source == nullptr) return {};
+    const auto& disk = context.source->path();
     auto seen = crc32_as_grub_reads(context.commands, context.source_path,
-                                    "(loop0)" + grub_path(context.facts, kernel.path));
+                                    "(loop0)" + grub_path(context.facts, kernel.path), disk);
     if (!seen && !seen.error().is(Errc::corrupt)) return std::unexpected(seen.error());
     AMILIFT_TRY(const auto wanted, crc32_of(context.source_root, kernel.path));
     if (seen && *seen == wanted) return {};
     return fail(Errc::refused,
                 seen ? fmt::format("GRUB reads '{}' of '{}' as crc32 {:08x}, Linux as {:08x}",
-                                   kernel.path, context.source_path, *seen, wanted)
+                                   kernel.path, disk, *seen, wanted)
                      : seen.error().what,
                 "copy the files to a plain ext3 or ext4 filesystem, then convert that",
                 "grub-cannot-read");

@@ -93,25 +93,24 @@ int root_partition(const image::ImageFacts& facts) {
 }
 
 struct Disk {
-    dev::BlockDevice device;
     dev::DiskLayout layout;
     std::vector<dev::Partition> partitions;
 };
 
-Result<Disk> read_disk(const std::string& path) {
-    AMILIFT_TRY(auto device, dev::BlockDevice::open(path, dev::Access::read_only));
+Result<Disk> read_disk(const dev::BlockDevice& device) {
     AMILIFT_TRY(const auto contents, dev::read_disk_contents(device));
     AMILIFT_TRY(auto partitions, dev::read_partitions(device, contents.layout));
-    return Disk{std::move(device), contents.layout, std::move(partitions)};
+    return Disk{contents.layout, std::move(partitions)};
 }
 
 Result<std::vector<Step>> plan(const PlanContext& context) {
     if (context.options.size_gib == 0) return std::vector<Step>{};
-    AMILIFT_TRY(const auto disk, read_disk(context.source_path));
+    if (context.source == nullptr) return fail(Errc::internal, "a tree without a disk is to grow");
+    AMILIFT_TRY(const auto disk, read_disk(*context.source));
     const int number = root_partition(context.facts);
     AMILIFT_TRY(const auto growth,
-                plan_root_growth(context.options, disk.device, disk.layout, disk.partitions, number,
-                                 context.target_has_content));
+                plan_root_growth(context.options, *context.source, disk.layout, disk.partitions,
+                                 number, context.target_has_content));
     const auto root = std::ranges::find(disk.partitions, number, &dev::Partition::number);
     std::vector<Step> steps;
     if (!growth || root == disk.partitions.end()) return steps;

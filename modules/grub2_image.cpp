@@ -296,7 +296,7 @@ core::Command grub_fstest(const std::string& disk, std::vector<std::string> word
 }
 
 Result<std::uint32_t> crc32_as_grub_reads(core::CommandRunner& commands, const std::string& disk,
-                                          const std::string& grub_path) {
+                                          const std::string& grub_path, std::string_view name) {
     auto command = grub_fstest(disk, {"crc", grub_path});
     command.timeout = std::chrono::minutes(5);
     auto output = commands.run(command);
@@ -309,8 +309,8 @@ Result<std::uint32_t> crc32_as_grub_reads(core::CommandRunner& commands, const s
         parsed.ec != std::errc{} || parsed.ptr != text.data() + text.size()) {
         std::string said = output->err.empty() ? output->out : output->err;
         std::ranges::replace(said, '\n', ' ');
-        return fail(Errc::corrupt, fmt::format("GRUB cannot read '{}' on '{}': {}", grub_path, disk,
-                                               said.substr(0, 300)));
+        return fail(Errc::corrupt, fmt::format("GRUB cannot read '{}' on '{}': {}", grub_path,
+                                               name.empty() ? disk : name, said.substr(0, 300)));
     }
     return crc;
 }

@@ -93,9 +93,11 @@ struct SectorRun {
 
 /// CRC-32 of a file as GRUB's own filesystem code reads it from `disk` (path of a disk or an image
 /// file on the helper). `grub_path` is GRUB's name of it: "(loop0,msdos1)/boot/vmlinuz".
-/// Errors: not_installed; corrupt with GRUB's words when it cannot read the filesystem or file.
+/// `name` is what messages call the disk; empty: `disk`. Errors: not_installed; corrupt with GRUB's
+/// words when it cannot read the filesystem or file.
 [[nodiscard]] core::Result<std::uint32_t> crc32_as_grub_reads(core::CommandRunner& commands,
                                                               const std::string& disk,
-                                                              const std::string& grub_path);
+                                                              const std::string& grub_path,
+                                                              std::string_view name = {});
 
 }  // namespace amilift::modules

@@ -32,10 +32,11 @@ struct PlanContext {
     const image::SafeRoot& source_root;  ///< mounted read-only
     const dev::ExtentMap& used;          ///< of the source filesystem
     std::optional<std::uint64_t>
-        target_bytes;                ///< size of the target disk; absent: made to measure
-    core::CommandRunner& commands;   ///< programs of the helper
-    std::string source_path{};       ///< of the source disk, for programs of the helper
-    std::uint64_t source_bytes = 0;  ///< size of the source disk
+        target_bytes;                          ///< size of the target disk; absent: made to measure
+    core::CommandRunner& commands;             ///< programs of the helper
+    const dev::BlockDevice* source = nullptr;  ///< the disk; null: there is none but the tree
+    std::string source_path{};                 ///< of that disk, for programs of the helper
+    std::uint64_t source_bytes = 0;            ///< size of the source disk
     std::span<const dev::Partition> partitions{};  ///< of the source disk, if it has any
     /// The target is the source: it is edited where it lies, nothing is copied.
     bool target_has_content = false;

@@ -2,9 +2,11 @@
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "app/commands.hpp"
 #include "app/image_json.hpp"
+#include "app/local_disk.hpp"
 #include "app/output.hpp"
 #include "app/with_signals.hpp"
 #include "core/command.hpp"
@@ -116,10 +118,9 @@ core::Result<> convert(const ImageOptions& options, core::Clock& clock,
 }
 
 core::Result<> plan(const ImageOptions& options, core::Clock& clock, const core::Cancel& cancel) {
-    AMILIFT_TRY(const auto request, make_request(options));
-    core::ProcessRunner commands;
+    AMILIFT_TRY(auto request, make_request(options));
     Narrator narrator(clock, options.json);
-    AMILIFT_TRY(const auto text, worker::plan(request, commands, narrator, cancel));
+    AMILIFT_TRY(const auto text, plan_disk(std::move(request), narrator, cancel));
     if (options.json) {
         print_json(to_json(text));
         return {};

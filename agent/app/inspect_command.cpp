@@ -6,11 +6,11 @@
 #include "app/commands.hpp"
 #include "app/image_json.hpp"
 #include "app/inspection.hpp"
+#include "app/local_disk.hpp"
 #include "app/output.hpp"
 #include "app/page_file.hpp"
 #include "app/with_signals.hpp"
 #include "core/atomic_file.hpp"
-#include "core/command.hpp"
 
 namespace amilift::app {
 namespace {
@@ -33,9 +33,8 @@ core::Result<InspectionReport> look(const InspectOptions& options, image::Platfo
         AMILIFT_TRY(auto seen, inspect_ami(options, cancel));
         return report_on(platform, std::move(seen));
     }
-    core::ProcessRunner commands;
     worker::ConversionObserver silent;
-    AMILIFT_TRY(auto seen, worker::inspect({options.source, ""}, commands, silent, cancel));
+    AMILIFT_TRY(auto seen, inspect_disk(options.source, silent, cancel));
     return report_on(options.source, platform, std::move(seen));
 }
 

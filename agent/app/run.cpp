@@ -134,7 +134,8 @@ int dispatch(int argc, char** argv) {
     auto* version = app.add_subcommand("version", "print the version");
     version->add_flag("--json", o.version_json, "print one JSON document on standard output");
 
-    // Started by the agent only, with its socket as descriptor 3 (worker/protocol.hpp).
+    // Started by the agent, `plan` and `inspect`, with a socket as descriptor 3
+    // (worker/protocol.hpp).
     auto* disk_worker = app.add_subcommand("disk-worker", "")->group("");
 
     try {
@@ -152,8 +153,9 @@ int dispatch(int argc, char** argv) {
     if (validate->parsed()) return with_output(to_int(run_validate(o.validate)));
     if (cleanup->parsed()) return with_output(to_int(run_cleanup(o.cleanup)));
     if (disk_worker->parsed())
-        return worker::run_disk_worker(
-            {.socket_fd = worker::kWorkerSocket, .journal_fd = worker::kWorkerJournal});
+        return worker::run_disk_worker({.socket_fd = worker::kWorkerSocket,
+                                        .journal_fd = worker::kWorkerJournal,
+                                        .disk_fd = worker::kWorkerDisk});
     if (o.version_json) {
         fmt::print("{{\"version\": \"{}\"}}\n", kVersion);
     } else {

@@ -66,6 +66,22 @@ const char* kind_name(mode_t mode) {
     return "of an unknown kind";
 }
 
+Result<> require_disk(const std::string& path, mode_t mode) {
+    if (S_ISBLK(mode) || S_ISREG(mode)) return {};
+    return fail(Errc::invalid_input,
+                fmt::format("cannot use '{}' as a disk: it is {}, expected a block device or a "
+                            "regular file",
+                            path, kind_name(mode)),
+                "name a disk such as /dev/nvme1n1, or a disk image");
+}
+
+/// A block device is its number, whatever node it was opened by.
+bool is_same_disk(const struct stat& a, const struct stat& b) {
+    if ((a.st_mode & S_IFMT) != (b.st_mode & S_IFMT)) return false;
+    if (S_ISBLK(a.st_mode)) return a.st_rdev == b.st_rdev;
+    return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
 }  // namespace
 
 Result<BlockDevice> BlockDevice::open(const std::string& path, Access access) {
@@ -76,13 +92,7 @@ Result<BlockDevice> BlockDevice::open(const std::string& path, Access access) {
         const int saved = errno;
         return fail_errno(saved, fmt::format("cannot open disk '{}'", path));
     }
-    if (!S_ISBLK(before.st_mode) && !S_ISREG(before.st_mode)) {
-        return fail(Errc::invalid_input,
-                    fmt::format("cannot use '{}' as a disk: it is {}, expected a block device or a "
-                                "regular file",
-                                path, kind_name(before.st_mode)),
-                    "name a disk such as /dev/nvme1n1, or a disk image");
-    }
+    AMILIFT_CHECK(require_disk(path, before.st_mode));
     const bool is_block = S_ISBLK(before.st_mode);
     int flags = (access == Access::read_write ? O_RDWR : O_RDONLY) | O_NONBLOCK | O_NOCTTY;
     // On a block device, O_EXCL without O_CREAT claims it: open(2).
@@ -111,38 +121,62 @@ Result<BlockDevice> BlockDevice::open(const std::string& path, Access access) {
                     fmt::format("'{}' was replaced by another kind of file while opening it", path),
                     "retry when nothing else changes it");
     }
-    if (!is_block) {
-        device.size_bytes_ = static_cast<std::uint64_t>(after.st_size);
-        return device;
+    AMILIFT_CHECK(device.measure());
+    return device;
+}
+
+Result<BlockDevice> BlockDevice::duplicate(int fd, const std::string& name) {
+    BlockDevice device;
+    device.path_ = name;
+    device.fd_ = Fd(::fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+    if (!device.fd_) {
+        const int saved = errno;
+        return fail_errno(saved, fmt::format("cannot take over the open disk '{}'", name));
+    }
+    AMILIFT_TRY(const auto mine, status_of(device.fd_, name));
+    AMILIFT_CHECK(require_disk(name, mine.st_mode));
+    device.is_block_ = S_ISBLK(mine.st_mode);
+    struct stat named{};
+    device.is_at_path_ = ::stat(name.c_str(), &named) == 0 && is_same_disk(mine, named);
+    AMILIFT_CHECK(device.measure());
+    return device;
+}
+
+/// The sizes of what is open.
+Result<> BlockDevice::measure() {
+    if (!is_block_) {
+        AMILIFT_TRY(const auto status, status_of(fd_, path_));
+        size_bytes_ = static_cast<std::uint64_t>(status.st_size);
+        return {};
     }
     // A device that is read-only can be opened for writing all the same; only the writes fail.
     int read_only = 0;
-    if (access == Access::read_write && ::ioctl(device.fd_.get(), BLKROGET, &read_only) == 0 &&
+    if (access_ == Access::read_write && ::ioctl(fd_.get(), BLKROGET, &read_only) == 0 &&
         read_only != 0) {
         return fail(Errc::permission_denied,
-                    fmt::format("cannot open disk '{}' for writing: it is read-only", path),
+                    fmt::format("cannot open disk '{}' for writing: it is read-only", path_),
                     "use another disk, or make it writable with 'blockdev --setrw'");
     }
     std::uint64_t size = 0;
-    if (::ioctl(device.fd_.get(), BLKGETSIZE64, &size) != 0) {
+    if (::ioctl(fd_.get(), BLKGETSIZE64, &size) != 0) {
         const int saved = errno;
-        return fail_errno(saved, fmt::format("cannot read the size of '{}'", path));
+        return fail_errno(saved, fmt::format("cannot read the size of '{}'", path_));
     }
     int sector = 0;
-    if (::ioctl(device.fd_.get(), BLKSSZGET, &sector) != 0) {
+    if (::ioctl(fd_.get(), BLKSSZGET, &sector) != 0) {
         const int saved = errno;
-        return fail_errno(saved, fmt::format("cannot read the sector size of '{}'", path));
+        return fail_errno(saved, fmt::format("cannot read the sector size of '{}'", path_));
     }
     if (sector < 512 || (sector & (sector - 1)) != 0) {
         return fail(Errc::io_error,
                     fmt::format("'{}' says its sectors have {} bytes, expected a power of two from "
                                 "512 on",
-                                path, sector),
+                                path_, sector),
                     "use another device");
     }
-    device.size_bytes_ = size;
-    device.sector_bytes_ = static_cast<std::uint32_t>(sector);
-    return device;
+    size_bytes_ = size;
+    sector_bytes_ = static_cast<std::uint32_t>(sector);
+    return {};
 }
 
 Result<std::string> BlockDevice::nvme_serial() const {

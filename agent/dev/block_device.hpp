@@ -22,8 +22,14 @@ class BlockDevice {
     /// Errors: not_found, permission_denied (also: a read-only device), conflict (device is mounted
     /// or in use), unsupported kinds of file are invalid_input.
     [[nodiscard]] static core::Result<BlockDevice> open(const std::string& path, Access access);
+    /// A disk that somebody else has opened for reading, as descriptor `fd`, which stays theirs.
+    /// `name` is what they call it, and what messages do: it need not lead anywhere from here.
+    /// Errors: those of fcntl(2); invalid_input as above.
+    [[nodiscard]] static core::Result<BlockDevice> duplicate(int fd, const std::string& name);
 
     [[nodiscard]] const std::string& path() const { return path_; }
+    /// Whether path() led to this disk when it was opened. False for some duplicates only.
+    [[nodiscard]] bool is_at_path() const { return is_at_path_; }
     [[nodiscard]] const core::Fd& fd() const { return fd_; }
     [[nodiscard]] std::uint64_t size_bytes() const { return size_bytes_; }
     [[nodiscard]] std::uint32_t logical_sector_bytes() const { return sector_bytes_; }
@@ -53,7 +59,9 @@ class BlockDevice {
 
   private:
     BlockDevice() = default;
+    core::Result<> measure();
     std::string path_;
+    bool is_at_path_ = true;
     core::Fd fd_;
     std::uint64_t size_bytes_ = 0;
     std::uint32_t sector_bytes_ = 512;

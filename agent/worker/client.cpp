@@ -13,6 +13,7 @@
 #include <csignal>
 #include <cstring>
 #include <optional>
+#include <type_traits>
 
 #include "core/spawn.hpp"
 
@@ -29,7 +30,8 @@ constexpr core::Duration kLookAround = std::chrono::milliseconds(200);
 /// The child process and what connects it. Kills and reaps its group in the end.
 class Child {
   public:
-    static Result<Child> start(const std::vector<std::string>& argv, const core::Fd& journal);
+    /// `journal` and `disk` stay open here; -1: there is none.
+    static Result<Child> start(const std::vector<std::string>& argv, int journal, int disk);
     Child(const Child&) = delete;
     Child& operator=(const Child&) = delete;
     Child(Child&& other) noexcept
@@ -92,15 +94,15 @@ Result<Ends> make_socket_pair() {
 }
 
 /// The same open file under a number above `number`; nothing for nothing.
-Result<core::Fd> duplicate_above(const core::Fd& fd, int number) {
-    if (!fd) return core::Fd();
-    core::Fd copy(::fcntl(fd.get(), F_DUPFD_CLOEXEC, number + 1));
+Result<core::Fd> duplicate_above(int fd, int number) {
+    if (fd < 0) return core::Fd();
+    core::Fd copy(::fcntl(fd, F_DUPFD_CLOEXEC, number + 1));
     if (copy) return copy;
     const int saved = errno;
     return core::fail_errno(saved, "cannot duplicate a descriptor for the disk worker");
 }
 
-Result<Child> Child::start(const std::vector<std::string>& argv, const core::Fd& journal) {
+Result<Child> Child::start(const std::vector<std::string>& argv, int journal, int disk) {
     if (argv.empty()) return fail(Errc::internal, "the disk worker has no program");
     AMILIFT_TRY(auto talk, make_socket_pair());
     AMILIFT_TRY(auto errors, core::make_pipe());
@@ -109,10 +111,12 @@ Result<Child> Child::start(const std::vector<std::string>& argv, const core::Fd&
     spawn.give(errors.write.get(), STDERR_FILENO);
     spawn.give(STDERR_FILENO, STDOUT_FILENO);
     // Last, because they may take the place of one of the others; each other's, they must not.
-    AMILIFT_TRY(const auto socket, duplicate_above(talk.theirs, kWorkerJournal));
-    AMILIFT_TRY(const auto notes, duplicate_above(journal, kWorkerJournal));
+    AMILIFT_TRY(const auto socket, duplicate_above(talk.theirs.get(), kWorkerDisk));
+    AMILIFT_TRY(const auto notes, duplicate_above(journal, kWorkerDisk));
+    AMILIFT_TRY(const auto source, duplicate_above(disk, kWorkerDisk));
     spawn.give(socket.get(), kWorkerSocket);
     if (notes) spawn.give(notes.get(), kWorkerJournal);
+    if (source) spawn.give(source.get(), kWorkerDisk);
     // The agent's environment may hold credentials: nothing of it is passed on.
     pid_t pid = -1;
     const int rc = spawn.start(pid, argv, {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8"},
@@ -158,7 +162,11 @@ class Conversation {
         auto status = child_.wait(program_.grace);
         if (!status) child_.signal(SIGKILL);
         drain_errors();
-        if (final_) return *std::move(final_);
+        if (final_) {
+            // It knows that it was asked to stop, not why.
+            if (!*final_ && final_->error().is(Errc::cancelled)) AMILIFT_CHECK(cancel_.check());
+            return *std::move(final_);
+        }
         AMILIFT_CHECK(cancel_.check());
         return fail(Errc::io_error,
                     fmt::format("the disk worker {} before it had finished{}", explain(status),
@@ -168,6 +176,10 @@ class Conversation {
     }
 
   private:
+    /// What a conversion tells goes into tags and records.
+    static constexpr auto kForm =
+        std::is_same_v<Answer, WorkerOutcome> ? TextForm::readable : TextForm::exact;
+
     /// Asks a cancelled worker to stop, and stops one that does not or that says nothing.
     Result<> keep_time() {
         const auto now = clock_.steady();
@@ -215,7 +227,7 @@ class Conversation {
         while (!final_) {
             AMILIFT_TRY(const auto text, reader_.next());
             if (!text) break;
-            auto message = decode(*text);
+            auto message = decode(*text, kForm);
             if (!message) return std::unexpected(std::move(message).error());
             AMILIFT_CHECK(std::visit([this](auto& m) { return this->take(m); }, *message));
         }
@@ -289,9 +301,9 @@ class Conversation {
 
 template <class Answer>
 Result<Answer> WorkerClient::ask(const WorkerRequest& request, ConversionObserver& observer,
-                                 const core::Cancel& cancel, const core::Fd& copy_journal) {
+                                 const core::Cancel& cancel, int copy_journal, int disk) {
     AMILIFT_CHECK(cancel.check());
-    AMILIFT_TRY(auto child, Child::start(program_.argv, copy_journal));
+    AMILIFT_TRY(auto child, Child::start(program_.argv, copy_journal, disk));
     // A worker that could not even start has closed the socket; what it said is told by run().
     if (auto sent = send_message(child.socket, encode_request(request));
         !sent && !sent.error().is(Errc::unavailable)) {
@@ -304,12 +316,17 @@ Result<WorkerOutcome> WorkerClient::convert(const ConversionRequest& request,
                                             ConversionObserver& observer,
                                             const core::Cancel& cancel,
                                             const core::Fd& copy_journal) {
-    return ask<WorkerOutcome>(request, observer, cancel, copy_journal);
+    return ask<WorkerOutcome>(request, observer, cancel, copy_journal.get(), -1);
 }
 
 Result<Inspection> WorkerClient::inspect(const InspectionRequest& request,
                                          ConversionObserver& observer, const core::Cancel& cancel) {
-    return ask<Inspection>(request, observer, cancel, core::Fd());
+    return ask<Inspection>(request, observer, cancel, -1, request.disk.descriptor);
+}
+
+Result<PlanText> WorkerClient::plan(const ConversionRequest& request, ConversionObserver& observer,
+                                    const core::Cancel& cancel) {
+    return ask<PlanText>(PlanRequest{request}, observer, cancel, -1, request.source.descriptor);
 }
 
 }  // namespace amilift::worker

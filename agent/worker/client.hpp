@@ -13,7 +13,7 @@ namespace amilift::worker {
 
 /// How the disk worker is started and how long it may be silent.
 struct WorkerProgram {
-    /// The program and its arguments; it gets the socket as descriptor 3.
+    /// The program and its arguments; it gets the descriptors of protocol.hpp.
     std::vector<std::string> argv{"/proc/self/exe", "disk-worker"};
     /// Longest time without any message, for a disk that answers no more. A copy reports all the
     /// time, and so does the worker while a command runs, up to its time-out; reading the block
@@ -28,8 +28,8 @@ struct WorkerProgram {
 /// memory, somebody killed it, or it crashed. It can be started again.
 inline constexpr const char* kWorkerKilled = "disk-worker-killed";
 
-/// Runs a conversion or an inspection in a sandboxed child. The thread that calls must live until
-/// the call returns: the child dies with it.
+/// Runs a conversion, an inspection or a plan in a sandboxed child. The thread that calls must live
+/// until the call returns: the child dies with it.
 class WorkerClient {
   public:
     explicit WorkerClient(WorkerProgram program = {}) : program_(std::move(program)) {}
@@ -44,15 +44,21 @@ class WorkerClient {
                                                       ConversionObserver& observer,
                                                       const core::Cancel& cancel,
                                                       const core::Fd& copy_journal = {});
-    /// The same for an inspection.
+    /// The same for an inspection. A disk that has a descriptor is handed to the worker: of a file
+    /// it can see nothing else. Texts of the image arrive byte for byte; those of a conversion are
+    /// UTF-8.
     [[nodiscard]] core::Result<Inspection> inspect(const InspectionRequest& request,
                                                    ConversionObserver& observer,
                                                    const core::Cancel& cancel);
+    /// The same for a plan, and its source.
+    [[nodiscard]] core::Result<PlanText> plan(const ConversionRequest& request,
+                                              ConversionObserver& observer,
+                                              const core::Cancel& cancel);
 
   private:
     template <class Answer>
     core::Result<Answer> ask(const WorkerRequest& request, ConversionObserver& observer,
-                             const core::Cancel& cancel, const core::Fd& copy_journal);
+                             const core::Cancel& cancel, int copy_journal, int disk);
 
     WorkerProgram program_;
 };

@@ -292,7 +292,8 @@ Result<Plan> make_plan(const ConversionRequest& request, const SourceImage& sour
                                        .used = used,
                                        .target_bytes = target_bytes,
                                        .commands = commands,
-                                       .source_path = source.disk().path(),
+                                       .source = &source.disk(),
+                                       .source_path = source.path_for_programs(),
                                        .source_bytes = source.disk().size_bytes(),
                                        .partitions = inspection.partitions,
                                        .target_has_content = is_own_volume(request)};

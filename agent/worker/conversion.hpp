@@ -27,6 +27,9 @@ struct DiskRef {
     /// the device name that was asked of EC2. Empty: local.
     std::string volume_id{};
     std::string requested_device{};
+    /// Of the source of plan() and inspect(): the disk, open for reading; `path` then only names it
+    /// (dev::BlockDevice::duplicate()). It must stay open during the call. -1: `path` is opened.
+    int descriptor = -1;
 };
 
 struct ConversionRequest {
@@ -90,10 +93,10 @@ struct ConversionResult {
     bool boots_by_uefi = false;
 };
 
-/// What the disk worker does, in this process: used by `amilift convert|inspect|plan` on local
-/// images and by the sandboxed child on EC2. All three need root (loop devices, mounts); the
-/// calling thread is moved to a mount namespace of its own, so that the host never sees a mount of
-/// an image.
+/// What the disk worker does, in this process: that is the sandboxed child, which is asked by the
+/// agent and by `amilift inspect|plan`, or `amilift convert` itself. All three need root (loop
+/// devices, mounts); the calling thread is moved to a mount namespace of its own, so that the host
+/// never sees a mount of an image.
 ///
 /// The source is a PV root, which is a bare filesystem, or a disk with partitions. What cannot be
 /// read gives Errc::refused with an id: "empty-disk", "unknown-filesystem", "truncated",

@@ -201,8 +201,8 @@ Result<std::optional<image::EfiStart>> look_at_efi_start(const SourceImage& sour
             }
             continue;
         }
-        EfiPartition files(source.disk().path(), facts.disk.is_gpt, partition.number, commands,
-                           budget, cancel);
+        EfiPartition files(source.path_for_programs(), facts.disk.is_gpt, partition.number,
+                           commands, budget, cancel);
         auto start = image::follow_efi_start(files, partition.number, source.root(), facts);
         AMILIFT_CHECK(cancel.check());
         const bool has_program =

@@ -33,8 +33,8 @@ class BadMessage : public std::runtime_error {
 std::string dump(json message, const char* type) {
     message["v"] = kProtocolVersion;
     message["type"] = type;
-    // Names from an image need not be UTF-8, JSON must be.
-    return message.dump(-1, ' ', false, json::error_handler_t::replace);
+    make_utf8(message);
+    return message.dump();
 }
 
 /// Typed access to an object's fields that names the field in every complaint.
@@ -210,6 +210,13 @@ struct Encoder {
     std::string operator()(const Inspection& m) const {
         return dump({{"inspection", inspection_to_json(m)}}, "inspection");
     }
+    std::string operator()(const PlanText& m) const {
+        return dump({{"inspection", inspection_to_json(m.inspection)},
+                     {"steps", m.steps},
+                     {"used_bytes", m.used_bytes},
+                     {"target_bytes", m.target_bytes}},
+                    "plan");
+    }
     std::string operator()(const core::Error& m) const {
         return dump({{"code", core::to_string(m.code)},
                      {"what", m.what},
@@ -270,6 +277,10 @@ WorkerMessage message_from(const Fields& fields) {
         return outcome;
     }
     if (type == "inspection") return fields.inspection("inspection");
+    if (type == "plan") {
+        return PlanText{fields.inspection("inspection"), fields.texts("steps"),
+                        fields.number("used_bytes"), fields.number("target_bytes")};
+    }
     if (type == "error") {
         return core::Error{errc_from(fields.text("code", 64)), fields.text("what"),
                            fields.text("hint"), fields.text("id", 256),
@@ -279,10 +290,11 @@ WorkerMessage message_from(const Fields& fields) {
 }
 
 template <class Read>
-auto decoded(std::string_view text, const char* what, Read read)
+auto decoded(std::string_view text, const char* what, TextForm form, Read read)
     -> Result<decltype(read(std::declval<const Fields&>()))> {
     try {
-        const auto document = json::parse(text);
+        auto document = json::parse(text);
+        restore_texts(document, form);
         const Fields fields(document);
         if (const auto version = fields.signed_number("v"); version != kProtocolVersion) {
             throw BadMessage(
@@ -325,81 +337,100 @@ WorkerOutcome outcome_of(const ConversionResult& result) {
 
 namespace {
 
-std::string encode_conversion(const ConversionRequest& request) {
-    return dump({{"source", disk_to_json(request.source)},
-                 {"target", disk_to_json(request.target)},
-                 {"virtualization", name_of(request.options.virtualization, kVirtualizations)},
-                 {"architecture", request.options.architecture},
-                 {"bootloader", name_of(request.options.bootloader, kBootloaders)},
-                 {"layout", name_of(request.options.layout, kLayouts)},
-                 {"size_gib", request.options.size_gib},
-                 {"consoles", request.options.consoles},
-                 {"platform", name_of(request.options.platform, kPlatforms)},
-                 {"verify_copy", request.options.verify_copy},
-                 {"may_replay_source_journal", request.may_replay_source_journal},
-                 {"target_content", name_of(request.target_content, kContents)},
-                 {"is_interrupted", request.is_interrupted},
-                 {"journaled_disks",
-                  {{"source", request.journaled_disks.source},
-                   {"target", request.journaled_disks.target}}}},
-                "convert");
+json conversion_to_json(const ConversionRequest& request) {
+    return {
+        {"source", disk_to_json(request.source)},
+        {"target", disk_to_json(request.target)},
+        {"virtualization", name_of(request.options.virtualization, kVirtualizations)},
+        {"architecture", request.options.architecture},
+        {"bootloader", name_of(request.options.bootloader, kBootloaders)},
+        {"layout", name_of(request.options.layout, kLayouts)},
+        {"size_gib", request.options.size_gib},
+        {"consoles", request.options.consoles},
+        {"platform", name_of(request.options.platform, kPlatforms)},
+        {"verify_copy", request.options.verify_copy},
+        {"may_replay_source_journal", request.may_replay_source_journal},
+        {"target_content", name_of(request.target_content, kContents)},
+        {"is_interrupted", request.is_interrupted},
+        {"journaled_disks",
+         {{"source", request.journaled_disks.source}, {"target", request.journaled_disks.target}}}};
 }
 
-std::string encode_inspection(const InspectionRequest& request) {
-    return dump(
-        {{"disk", disk_to_json(request.disk)}, {"may_replay_journal", request.may_replay_journal}},
-        "inspect");
+struct RequestEncoder {
+    std::string operator()(const ConversionRequest& m) const {
+        return dump(conversion_to_json(m), "convert");
+    }
+    std::string operator()(const InspectionRequest& m) const {
+        return dump({{"disk", disk_to_json(m.disk)},
+                     {"disk_is_open", m.disk.descriptor >= 0},
+                     {"may_replay_journal", m.may_replay_journal}},
+                    "inspect");
+    }
+    std::string operator()(const PlanRequest& m) const {
+        auto message = conversion_to_json(m.conversion);
+        message["disk_is_open"] = m.conversion.source.descriptor >= 0;
+        return dump(std::move(message), "plan");
+    }
+};
+
+ConversionRequest conversion_from(const Fields& fields) {
+    ConversionRequest request;
+    request.source = disk_from(fields.object("source"));
+    request.target = disk_from(fields.object("target"));
+    request.options.virtualization = fields.choice("virtualization", kVirtualizations);
+    request.options.architecture = fields.text("architecture", 64);
+    request.options.bootloader = fields.choice("bootloader", kBootloaders);
+    request.options.layout = fields.choice("layout", kLayouts);
+    const auto size_gib = fields.number("size_gib");
+    if (size_gib > job::kMaxSizeGib) {
+        throw BadMessage(
+            fmt::format("field 'size_gib' is {}, expected at most {}", size_gib, job::kMaxSizeGib));
+    }
+    request.options.size_gib = static_cast<std::uint32_t>(size_gib);
+    request.options.consoles = fields.texts("consoles");
+    request.options.platform = fields.choice("platform", kPlatforms);
+    request.options.verify_copy = fields.flag("verify_copy");
+    request.may_replay_source_journal = fields.flag("may_replay_source_journal");
+    request.target_content = fields.choice("target_content", kContents);
+    request.is_interrupted = fields.flag("is_interrupted");
+    const auto journaled = fields.object("journaled_disks");
+    request.journaled_disks = {journaled.text("source", 64), journaled.text("target", 64)};
+    return request;
+}
+
+WorkerRequest request_from(const Fields& fields) {
+    const auto type = fields.text("type", 64);
+    if (type == "convert") return conversion_from(fields);
+    if (type != "inspect" && type != "plan") {
+        throw BadMessage(fmt::format("field 'type' has the unknown value '{}'", type));
+    }
+    const int descriptor = fields.flag("disk_is_open") ? kWorkerDisk : -1;
+    if (type == "plan") {
+        PlanRequest request{conversion_from(fields)};
+        request.conversion.source.descriptor = descriptor;
+        return request;
+    }
+    InspectionRequest request{disk_from(fields.object("disk")), fields.flag("may_replay_journal")};
+    request.disk.descriptor = descriptor;
+    return request;
 }
 
 }  // namespace
 
 std::string encode_request(const WorkerRequest& request) {
-    const auto* conversion = std::get_if<ConversionRequest>(&request);
-    return conversion != nullptr ? encode_conversion(*conversion)
-                                 : encode_inspection(std::get<InspectionRequest>(request));
+    return std::visit(RequestEncoder{}, request);
 }
 
 Result<WorkerRequest> decode_request(std::string_view text) {
-    return decoded(text, "request to the disk worker", [](const Fields& fields) -> WorkerRequest {
-        const auto type = fields.text("type", 64);
-        if (type == "inspect") {
-            return InspectionRequest{disk_from(fields.object("disk")),
-                                     fields.flag("may_replay_journal")};
-        }
-        if (type != "convert") {
-            throw BadMessage(fmt::format("field 'type' has the unknown value '{}'", type));
-        }
-        ConversionRequest request;
-        request.source = disk_from(fields.object("source"));
-        request.target = disk_from(fields.object("target"));
-        request.options.virtualization = fields.choice("virtualization", kVirtualizations);
-        request.options.architecture = fields.text("architecture", 64);
-        request.options.bootloader = fields.choice("bootloader", kBootloaders);
-        request.options.layout = fields.choice("layout", kLayouts);
-        const auto size_gib = fields.number("size_gib");
-        if (size_gib > job::kMaxSizeGib) {
-            throw BadMessage(fmt::format("field 'size_gib' is {}, expected at most {}", size_gib,
-                                         job::kMaxSizeGib));
-        }
-        request.options.size_gib = static_cast<std::uint32_t>(size_gib);
-        request.options.consoles = fields.texts("consoles");
-        request.options.platform = fields.choice("platform", kPlatforms);
-        request.options.verify_copy = fields.flag("verify_copy");
-        request.may_replay_source_journal = fields.flag("may_replay_source_journal");
-        request.target_content = fields.choice("target_content", kContents);
-        request.is_interrupted = fields.flag("is_interrupted");
-        const auto journaled = fields.object("journaled_disks");
-        request.journaled_disks = {journaled.text("source", 64), journaled.text("target", 64)};
-        return request;
-    });
+    return decoded(text, "request to the disk worker", TextForm::exact, request_from);
 }
 
 std::string encode(const WorkerMessage& message) {
     return std::visit(Encoder{}, message);
 }
 
-Result<WorkerMessage> decode(std::string_view text) {
-    return decoded(text, "message of the disk worker", message_from);
+Result<WorkerMessage> decode(std::string_view text, TextForm form) {
+    return decoded(text, "message of the disk worker", form, message_from);
 }
 
 Result<> send_message(const core::Fd& socket, std::string_view text) {

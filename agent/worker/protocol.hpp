@@ -11,19 +11,21 @@
 #include "core/fd.hpp"
 #include "core/result.hpp"
 #include "worker/conversion.hpp"
+#include "worker/exact_text.hpp"
 
 namespace amilift::worker {
 
 /// The talk between the agent and the disk worker over one stream socket. A message is its length
 /// (4 bytes, big-endian) and a JSON object {"v": 1, "type": ..., ...}. The agent sends one request;
-/// the worker answers with any number of events and ends with one outcome, inspection or error. The
-/// worker has read a hostile disk, so the agent takes nothing from it on trust: sizes, types and
-/// ranges are checked, and a message that is not understood ends the conversion.
+/// the worker answers with any number of events and ends with one outcome, inspection, plan or
+/// error. The worker has read a hostile disk, so the agent takes nothing from it on trust: sizes,
+/// types and ranges are checked, and a message that is not understood ends the conversion.
 inline constexpr int kProtocolVersion = 1;
-/// The descriptors that the worker is started with, besides standard ones: the socket, and the copy
-/// journal, if there is one.
+/// The descriptors that the worker is started with, besides standard ones: the socket; the copy
+/// journal, and the disk that a request says is open, if there are such.
 inline constexpr int kWorkerSocket = 3;
 inline constexpr int kWorkerJournal = 4;
+inline constexpr int kWorkerDisk = 5;
 /// Longest message in bytes. A manifest of 20000 paths fits.
 inline constexpr std::size_t kMessageLimit = 8U << 20;
 
@@ -58,21 +60,29 @@ struct StepMessage {
     std::size_t count = 0;
     std::string text;
 };
-using WorkerMessage = std::variant<AliveMessage, StageMessage, image::Finding, StepMessage,
-                                   dev::CopyProgress, WorkerOutcome, Inspection, core::Error>;
+using WorkerMessage =
+    std::variant<AliveMessage, StageMessage, image::Finding, StepMessage, dev::CopyProgress,
+                 WorkerOutcome, Inspection, PlanText, core::Error>;
 
 /// Look at one disk, see inspect().
 struct InspectionRequest {
     DiskRef disk;
     bool may_replay_journal = false;
 };
-using WorkerRequest = std::variant<ConversionRequest, InspectionRequest>;
+/// Only say what a conversion would do, see plan().
+struct PlanRequest {
+    ConversionRequest conversion;
+};
+using WorkerRequest = std::variant<ConversionRequest, InspectionRequest, PlanRequest>;
 
+/// Of a disk that has a descriptor, only that it has one crosses.
 [[nodiscard]] std::string encode_request(const WorkerRequest& request);
+/// Such a disk has the descriptor kWorkerDisk then.
 [[nodiscard]] core::Result<WorkerRequest> decode_request(std::string_view json);
 [[nodiscard]] std::string encode(const WorkerMessage& message);
 /// Errc::corrupt says which field is missing or wrong.
-[[nodiscard]] core::Result<WorkerMessage> decode(std::string_view json);
+[[nodiscard]] core::Result<WorkerMessage> decode(std::string_view json,
+                                                 TextForm form = TextForm::readable);
 
 /// Sends one message, all of it. Errc::unavailable when the other side has gone.
 [[nodiscard]] core::Result<> send_message(const core::Fd& socket, std::string_view json);

@@ -86,7 +86,7 @@ Result<> close_descriptors(const Enclosure& enclosure) {
                     fmt::format("the disk worker's socket is descriptor {}, expected 3 or more",
                                 enclosure.socket_fd));
     }
-    std::array all_kept{enclosure.socket_fd, enclosure.journal_fd};
+    std::array all_kept{enclosure.socket_fd, enclosure.journal_fd, enclosure.disk_fd};
     std::ranges::sort(all_kept);
     auto next = static_cast<unsigned>(STDERR_FILENO) + 1;
     for (const int kept : all_kept) {

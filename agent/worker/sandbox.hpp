@@ -12,6 +12,7 @@ namespace amilift::worker {
 struct Enclosure {
     int socket_fd = -1;   ///< 3 or more
     int journal_fd = -1;  ///< of the copy; -1: none
+    int disk_fd = -1;     ///< the disk, open for reading; -1: none
     /// See enter_small_root(). Empty: nothing; only tests show something.
     std::string shown_directory{};
 };

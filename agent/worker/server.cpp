@@ -123,6 +123,10 @@ Result<WorkerMessage> serve(const Enclosure& enclosure, const core::Fd& socket, 
                     inspect(look->disk, commands, relay, cancel, look->may_replay_journal));
         return WorkerMessage(std::move(inspection));
     }
+    if (const auto* asked = std::get_if<PlanRequest>(&request)) {
+        AMILIFT_TRY(auto planned, plan(asked->conversion, commands, relay, cancel));
+        return WorkerMessage(std::move(planned));
+    }
     AMILIFT_TRY(const auto result, convert(std::get<ConversionRequest>(request), commands, relay,
                                            cancel, std::move(journal)));
     return WorkerMessage(outcome_of(result));
@@ -143,8 +147,11 @@ WorkerMessage answer(const Enclosure& enclosure, const core::Fd& socket, core::F
 }  // namespace
 
 int run_disk_worker(Enclosure enclosure) {
+    for (int* fd : {&enclosure.journal_fd, &enclosure.disk_fd}) {
+        if (::fcntl(*fd, F_GETFD) < 0) *fd = -1;
+    }
     const core::Fd socket(enclosure.socket_fd);
-    if (::fcntl(enclosure.journal_fd, F_GETFD) < 0) enclosure.journal_fd = -1;
+    const core::Fd disk(enclosure.disk_fd);
     core::Fd journal(enclosure.journal_fd);
     // SIG_IGN for SIGPIPE cannot be refused: signal(2) fails for unknown signals only.
     (void)std::signal(SIGPIPE, SIG_IGN);

@@ -29,10 +29,10 @@ using core::fail;
 using core::Result;
 
 /// The loop device through which somebody can write to the file, or empty.
-std::string writable_loop_of(const std::string& file) {
+std::string writable_loop_of(const dev::BlockDevice& file) {
     namespace fs = std::filesystem;
     std::error_code error;
-    const auto wanted = dev::identity_of(file);
+    const auto wanted = dev::identity_of(file.self_path());
     if (!wanted) return {};
     for (const auto& entry : fs::directory_iterator("/sys/block", error)) {
         const auto name = entry.path().filename().string();
@@ -108,7 +108,7 @@ bool has_partitions(const dev::DiskContents& contents) {
 /// behind a writable loop device.
 Result<core::Fd> claim(const dev::BlockDevice& disk) {
     if (!disk.is_block_device()) {
-        if (const auto loop = writable_loop_of(disk.path()); !loop.empty()) {
+        if (const auto loop = writable_loop_of(disk); !loop.empty()) {
             return fail(Errc::conflict,
                         fmt::format("'{}' is attached to '{}' for writing, expected nobody to "
                                     "change it",
@@ -128,7 +128,9 @@ Result<core::Fd> claim(const dev::BlockDevice& disk) {
 Result<SourceImage> SourceImage::open(const DiskRef& ref, core::CommandRunner& commands,
                                       ConversionObserver& observer, JournalReplay replay,
                                       std::function<Result<>()> before_replay) {
-    AMILIFT_TRY(auto disk, dev::BlockDevice::open(ref.path, dev::Access::read_only));
+    AMILIFT_TRY(auto disk, ref.descriptor >= 0
+                               ? dev::BlockDevice::duplicate(ref.descriptor, ref.path)
+                               : dev::BlockDevice::open(ref.path, dev::Access::read_only));
     SourceImage image(std::move(disk));
     image.before_replay_ = std::move(before_replay);
     image.commands_ = &commands;
@@ -137,6 +139,7 @@ Result<SourceImage> SourceImage::open(const DiskRef& ref, core::CommandRunner& c
         AMILIFT_CHECK(image.disk_.require_volume(ref.volume_id, ref.requested_device));
     AMILIFT_TRY(image.claim_, claim(image.disk_));
     AMILIFT_CHECK(image.look_at_disk());
+    AMILIFT_CHECK(image.give_path());
     if (has_partitions(image.contents_)) {
         AMILIFT_CHECK(image.mount_partitions(replay));
         return image;
@@ -168,6 +171,12 @@ Result<> SourceImage::look_at_disk() {
                           "check that this is a disk image that is not compressed or encrypted",
                           "unknown-filesystem");
     }
+    return {};
+}
+
+Result<> SourceImage::give_path() {
+    if (disk_.is_at_path()) return {};
+    AMILIFT_TRY(whole_disk_, dev::LoopDevice::attach(disk_, 0, 0, dev::Access::read_only));
     return {};
 }
 
@@ -538,9 +547,10 @@ Result<dev::ExtentMap> SourceImage::used_of(const dev::Partition& partition) con
 }
 
 Result<> SourceImage::unmount() {
-    if (!tree_) return {};
-    AMILIFT_CHECK(tree_->unmount());
+    if (tree_) AMILIFT_CHECK(tree_->unmount());
     tree_.reset();
+    if (whole_disk_) AMILIFT_CHECK(whole_disk_->detach());
+    whole_disk_.reset();
     return {};
 }
 

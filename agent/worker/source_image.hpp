@@ -13,6 +13,7 @@
 #include "core/result.hpp"
 #include "dev/block_device.hpp"
 #include "dev/btrfs.hpp"
+#include "dev/loop_device.hpp"
 #include "dev/mount.hpp"
 #include "dev/partition_table.hpp"
 #include "dev/partitions.hpp"
@@ -47,6 +48,11 @@ class SourceImage {
         JournalReplay replay, std::function<core::Result<>()> before_replay = {});
 
     [[nodiscard]] const dev::BlockDevice& disk() const { return disk_; }
+    /// Where programs of the helper find the disk: its path, or a read-only loop device over all of
+    /// it where that leads nowhere. Up to unmount().
+    [[nodiscard]] const std::string& path_for_programs() const {
+        return whole_disk_ ? whole_disk_->path() : disk_.path();
+    }
     [[nodiscard]] const dev::DiskContents& contents() const { return contents_; }
     /// The root filesystem.
     [[nodiscard]] const dev::FilesystemInfo& filesystem() const {
@@ -88,6 +94,7 @@ class SourceImage {
   private:
     explicit SourceImage(dev::BlockDevice disk) : disk_(std::move(disk)) {}
     core::Result<> look_at_disk();
+    core::Result<> give_path();
     core::Result<> look_at_filesystem(JournalReplay replay);
     core::Result<> mount_partitions(JournalReplay replay);
     core::Result<> look_below_boot(const image::SafeRoot& root);
@@ -110,6 +117,7 @@ class SourceImage {
 
     dev::BlockDevice disk_;
     core::Fd claim_;
+    std::optional<dev::LoopDevice> whole_disk_;
     dev::DiskContents contents_;
     std::vector<dev::Partition> partitions_;
     std::vector<VolumePlace> places_;

@@ -80,8 +80,8 @@ def _convert(source: str, target: str) -> Conversion:
         argv = [
             "/bin/sh",
             "-c",
-            # 4 would be the journal of the copy.
-            f'exec "$0" disk-worker 3<&{theirs.fileno()} 4<&-',
+            # 4 would be the journal of the copy, 5 a disk that is open.
+            f'exec "$0" disk-worker 3<&{theirs.fileno()} 4<&- 5<&-',
             str(BUILD / "amilift"),
         ]
         process = subprocess.Popen(

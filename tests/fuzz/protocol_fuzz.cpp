@@ -9,9 +9,11 @@ namespace worker = amilift::worker;
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     const auto bytes = fuzz::as_text(data, size);
-    if (const auto message = worker::decode(bytes)) {
+    for (const auto form : {worker::TextForm::exact, worker::TextForm::readable}) {
+        const auto message = worker::decode(bytes, form);
+        if (!message) continue;
         const auto said = worker::encode(*message);
-        const auto again = worker::decode(said);
+        const auto again = worker::decode(said, form);
         fuzz::require(again.has_value() && worker::encode(*again) == said);
     }
     (void)worker::decode_request(bytes);

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import ctypes
 import html.parser
 import json
 import os
@@ -22,8 +23,10 @@ AMILIFT = Path(os.environ.get("AMILIFT_BUILD_DIR", "build")).resolve() / "amilif
 SCHEMA = json.loads((ROOT / "conf/inspection.schema.json").read_text())
 MOUNTS = Path("/run/amilift")
 
-READY, REFUSED, USAGE, INVALID, NOT_FOUND, IO_ERROR, CANCELLED, REPAIRABLE = 0, 4, 2, 3, 5, 7, 10, 12
+READY, REFUSED, USAGE, INVALID, NOT_FOUND, DENIED, IO_ERROR, CANCELLED, REPAIRABLE = 0, 4, 2, 3, 5, 6, 7, 10, 12
 EXISTS = CANCELLED
+#: prctl(2), capabilities(7)
+PR_CAPBSET_DROP, CAP_SETPCAP = 24, 8
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for loop devices and mounts")
 
@@ -201,6 +204,51 @@ def test_missing_image_and_unknown_platform_are_errors(tmp_path: Path) -> None:
     assert inspect(image_of(tree_of(tmp_path)), "--platform", "azure").returncode == USAGE
     done = subprocess.run([AMILIFT, "inspect"], capture_output=True, timeout=60, check=False)
     assert done.returncode == USAGE
+
+
+@pytest.mark.parametrize("command", [["inspect"], ["plan", "--source"]])
+def test_disk_is_read_in_an_enclosed_process_or_not_at_all(tmp_path: Path, command: list[str]) -> None:
+    image = image_of(tree_of(tmp_path))
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def cannot_enclose() -> None:
+        # Root can mount and attach all the same, but not take capabilities away from the disk worker.
+        if libc.prctl(PR_CAPBSET_DROP, CAP_SETPCAP, 0, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), "PR_CAPBSET_DROP")
+
+    done = subprocess.run([AMILIFT, *command, image], capture_output=True, text=True, timeout=120, check=False,
+                          preexec_fn=cannot_enclose)  # fmt: skip
+    assert done.returncode == DENIED, done.stderr
+    assert "cannot enclose the disk worker: PR_CAPBSET_DROP" in done.stderr
+    assert done.stdout == ""
+    assert loops_of(image) == ""
+
+
+@pytest.mark.parametrize("command", [["inspect"], ["plan", "--source"]])
+def test_disk_is_mounted_where_nobody_else_is(tmp_path: Path, command: list[str]) -> None:
+    image = image_of(tree_of(tmp_path))
+    # A /run of the caller's own, in which the caller would mount.
+    script = 'mount -t tmpfs none /run; "$@"; code=$?; ls -A /run >&2; exit $code'
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", script, "sh", AMILIFT, *command, image, "--json"],
+                          capture_output=True, text=True, timeout=120, check=False)  # fmt: skip
+    assert (done.returncode, done.stderr) == (READY if command[0] == "plan" else REPAIRABLE, "")
+
+
+def test_disk_is_found_however_it_is_named(tmp_path: Path) -> None:
+    image = image_of(tree_of(tmp_path))
+    code, expected = document(image)
+    link = tmp_path / "link.img"
+    link.symlink_to(image.name)
+    del expected["source"]
+    for name in (image.name, f"../{tmp_path.name}/{link.name}", "/dev/stdin"):
+        with open(image, "rb") as file:
+            done = subprocess.run([AMILIFT, "inspect", name, "--json"], stdin=file, capture_output=True, text=True,
+                                  cwd=tmp_path, timeout=120, check=False)  # fmt: skip
+        assert (done.returncode, done.stderr) == (code, ""), name
+        seen = json.loads(done.stdout)
+        assert seen.pop("source") == name
+        assert seen == expected, name
+    assert loops_of(image) == ""
 
 
 @pytest.mark.parametrize("command", [["inspect"], ["plan", "--source"]])

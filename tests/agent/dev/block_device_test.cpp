@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <cerrno>
+
 #include "dev/device_match.hpp"
 #include "disk_fixture.hpp"
 
@@ -42,6 +44,41 @@ TEST(BlockDevice, RefusesWhatIsNoDisk) {
     const auto missing = BlockDevice::open(directory.file("none"), Access::read_only);
     ASSERT_FALSE(missing);
     EXPECT_TRUE(missing.error().is(Errc::not_found));
+}
+
+TEST(BlockDevice, IsTakenOverOpenAndCalledByItsName) {
+    const TemporaryDirectory directory;
+    const auto path = make_sparse(directory, "disk", 8192);
+    const auto owner = open_disk(path);
+    const auto named = BlockDevice::duplicate(owner.fd().get(), path);
+    ASSERT_TRUE(named) << named.error().message();
+    EXPECT_TRUE(named->is_at_path());
+    EXPECT_EQ(named->size_bytes(), 8192U);
+    EXPECT_NE(named->fd().get(), owner.fd().get());
+    EXPECT_EQ(named->access(), Access::read_only);
+
+    // Not there, there as something else, or something else by now.
+    const auto other = make_sparse(directory, "other", 4096);
+    for (const auto& name : {std::string("disk"), other, directory.path()}) {
+        const auto disk = BlockDevice::duplicate(owner.fd().get(), name);
+        ASSERT_TRUE(disk) << disk.error().message();
+        EXPECT_FALSE(disk->is_at_path()) << name;
+        EXPECT_EQ(disk->path(), name);
+        EXPECT_EQ(disk->size_bytes(), 8192U);
+        EXPECT_TRUE(disk->reopen(O_RDONLY));
+    }
+}
+
+TEST(BlockDevice, TakesOverNothingButDisks) {
+    const TemporaryDirectory directory;
+    const core::Fd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    const auto device = BlockDevice::duplicate(null.get(), "x.img");
+    ASSERT_FALSE(device);
+    EXPECT_TRUE(device.error().is(Errc::invalid_input));
+    EXPECT_NE(device.error().what.find("'x.img'"), std::string::npos) << device.error().what;
+    const auto closed = BlockDevice::duplicate(-1, "x.img");
+    ASSERT_FALSE(closed);
+    EXPECT_EQ(closed.error().sys_errno, EBADF);
 }
 
 TEST(BlockDevice, IsNoVolumeWithoutASerial) {

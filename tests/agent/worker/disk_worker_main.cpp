@@ -115,5 +115,6 @@ int main(int argc, char** argv) {
     if (how != "disk-worker") return misbehave(how);
     return worker::run_disk_worker({.socket_fd = kSocket,
                                     .journal_fd = worker::kWorkerJournal,
+                                    .disk_fd = worker::kWorkerDisk,
                                     .shown_directory = argc > 2 ? argv[2] : ""});
 }

@@ -303,6 +303,7 @@ TEST_F(EnclosedConversion, CancelCleansUpAndRemovesTheOutput) {
     const auto outcome = run();
     ASSERT_FALSE(outcome);
     EXPECT_TRUE(outcome.error().is(Errc::cancelled)) << outcome.error().message();
+    EXPECT_EQ(outcome.error().what, "the job's deadline has passed");
     EXPECT_FALSE(fs::exists(request.target.path));
 }
 

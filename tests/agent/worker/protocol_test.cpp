@@ -75,6 +75,25 @@ TEST(Protocol, RequestArrivesAsItWasSent) {
     EXPECT_EQ(request->journaled_disks, sample_request().journaled_disks);
 }
 
+TEST(Protocol, AnOpenDiskArrivesAsTheDescriptorOfTheWorker) {
+    for (const auto& [here, there] : {std::pair{-1, -1}, std::pair{7, kWorkerDisk}}) {
+        const auto look = decode_request(
+            encode_request(InspectionRequest{{.path = "/home/caf\xe9", .descriptor = here}}));
+        ASSERT_TRUE(look) << look.error().message();
+        EXPECT_EQ(std::get<InspectionRequest>(*look).disk.descriptor, there);
+        EXPECT_EQ(std::get<InspectionRequest>(*look).disk.path, "/home/caf\xe9");
+
+        PlanRequest request{sample_request()};
+        request.conversion.source.descriptor = here;
+        const auto asked = decode_request(encode_request(request));
+        ASSERT_TRUE(asked) << asked.error().message();
+        const auto* conversion = &std::get<PlanRequest>(*asked).conversion;
+        EXPECT_EQ(conversion->source.descriptor, there);
+        EXPECT_EQ(conversion->source.path, "/dev/nvme1n1");
+        EXPECT_EQ(conversion->options.size_gib, 20U);
+    }
+}
+
 Inspection sample_inspection() {
     Inspection seen;
     seen.disk.layout = dev::DiskLayout::gpt;
@@ -141,6 +160,19 @@ TEST(Protocol, InspectionsAreAskedForAndArriveWhole) {
     EXPECT_EQ(seen.facts.boot_entries.at(0).initrds, (std::vector<std::string>{"/a", "/b"}));
     ASSERT_EQ(seen.facts.menu.entries.size(), 1U) << "the menu's text is parsed again";
     EXPECT_EQ(seen.facts.menu.entries[0].title, "one");
+}
+
+TEST(Protocol, APlanArrivesWhole) {
+    const PlanText plan{sample_inspection(), {"copy: it", "menu: caf\xe9"}, 5, 6};
+    const auto text = encode(plan);
+    const auto message = decode(text, TextForm::exact);
+    ASSERT_TRUE(message) << message.error().message();
+    const auto& told = std::get<PlanText>(*message);
+    EXPECT_EQ(encode(told), text);
+    EXPECT_EQ(told.steps, plan.steps);
+    EXPECT_EQ(told.used_bytes, 5U);
+    EXPECT_EQ(told.target_bytes, 6U);
+    EXPECT_EQ(told.inspection.facts.kernels.size(), 1U);
 }
 
 TEST(Protocol, NoIndexOfAnInspectionIsTakenOnTrust) {
@@ -233,10 +265,14 @@ TEST(Protocol, EveryErrorCodeArrivesAsItWasSent) {
     }
 }
 
-TEST(Protocol, TextThatIsNoUtf8IsSentReadably) {
-    const auto decoded = decode(encode(StepMessage{0, 1, "caf\xe9"}));
-    ASSERT_TRUE(decoded) << decoded.error().message();
-    EXPECT_EQ(std::get<StepMessage>(*decoded).text, "caf\xef\xbf\xbd");
+TEST(Protocol, TextThatIsNoUtf8IsReadableUnlessItIsToBeExact) {
+    const auto sent = encode(StepMessage{0, 1, "caf\xe9"});
+    const auto readable = decode(sent);
+    ASSERT_TRUE(readable) << readable.error().message();
+    EXPECT_EQ(std::get<StepMessage>(*readable).text, "caf\xef\xbf\xbd");
+    const auto exact = decode(sent, TextForm::exact);
+    ASSERT_TRUE(exact) << exact.error().message();
+    EXPECT_EQ(std::get<StepMessage>(*exact).text, "caf\xe9");
 }
 
 TEST(Protocol, WhatIsNotUnderstoodNamesTheField) {

@@ -186,6 +186,24 @@ TEST_F(Sandbox, TheCopyJournalIsAllThatCanBeWrittenOfTheHelpersFiles) {
     EXPECT_EQ(test::read_text(path), "note");
 }
 
+TEST_F(Sandbox, AnOpenDiskIsKept) {
+    const test::TemporaryDirectory directory;
+    const auto path = directory / "disk";
+    test::write_text(path, "a disk");
+    const core::Fd opened(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    const core::Fd disk(::fcntl(opened.get(), F_DUPFD, 70));
+    const auto said = in_sandbox(
+        [&] {
+            std::array<char, 6> text{};
+            const auto by_name = outcome(::access(path.c_str(), F_OK));
+            const auto read = outcome(::pread(disk.get(), text.data(), text.size(), 0));
+            return by_name + " " + read + " " + std::string(text.data(), text.size()) + " " +
+                   outcome(::fcntl(opened.get(), F_GETFD));
+        },
+        {.disk_fd = disk.get()});
+    EXPECT_EQ(said, "ENOENT worked a disk EBADF");
+}
+
 TEST_F(Sandbox, MountsAreNotSeenOutside) {
     const test::TemporaryDirectory directory;
     Pair held;
@@ -375,11 +393,10 @@ TEST_F(Sandbox, CallsThatServeNoConversionAreDenied) {
         {"reboot", [] { return ::syscall(SYS_reboot, 0, 0, 0, nullptr); }},
         {"setuid", [] { return ::setuid(1); }},
     };
-    for (const auto& [name, call] : calls) {
-        EXPECT_EQ(
-            in_sandbox([&] { return outcome(call()); }, {.shown_directory = directory.path()}),
-            "EPERM")
-            << name;
+    const Enclosure shown{.shown_directory = directory.path()};
+    for (const auto& denied : calls) {
+        EXPECT_EQ(in_sandbox([&denied] { return outcome(denied.second()); }, shown), "EPERM")
+            << denied.first;
     }
     EXPECT_FALSE(fs::exists(node));
     EXPECT_EQ(in_sandbox([] { return outcome(::unshare(CLONE_NEWNS)); }), "worked");
