@@ -25,7 +25,7 @@ using core::fail;
 using core::Result;
 using Clock = std::chrono::steady_clock;
 
-constexpr std::uint32_t kMaxThreads = 32;
+constexpr std::uint32_t kMaxThreads = 64;
 constexpr auto kSlice = std::chrono::milliseconds(100);
 
 /// What the threads and their owner share. A thread cannot leave a system call: when the devices

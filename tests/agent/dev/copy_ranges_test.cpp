@@ -34,8 +34,8 @@ TEST(QueueFor, AsManyBytesInMoreChunksWhereRangesAreShort) {
     const CopyQueue usual;
     EXPECT_EQ(queue_for({}), usual);
     EXPECT_EQ(queue_for(ranges_of(1024 * kKiB, 10)), usual);
-    EXPECT_EQ(queue_for(ranges_of(256 * kKiB, 10)), usual);
-    EXPECT_EQ(queue_for(ranges_of(255 * kKiB, 10)), (CopyQueue{64, 256U << 10U}));
+    EXPECT_EQ(queue_for(ranges_of(128 * kKiB, 10)), usual);
+    EXPECT_EQ(queue_for(ranges_of(127 * kKiB, 10)), (CopyQueue{128, 128U << 10U}));
     EXPECT_EQ(queue_for(ranges_of(4 * kKiB, 10)), (CopyQueue{256, 64U << 10U}));
     // One long range and some short ones: most of the bytes are in whole chunks.
     auto mixed = ranges_of(4 * kKiB, 10);
