@@ -227,6 +227,7 @@ Result<image::InitramfsContents> files_before(const image::SafeRoot& root,
 Result<std::vector<Repair>> find_repairs(const image::SafeRoot& root,
                                          const image::ImageFacts& facts, job::Virtualization target,
                                          image::InitramfsReader& reader) {
+    reader.begin();
     image::DriverFinder finder(root, reader);
     std::map<std::string, std::vector<std::pair<image::Kernel, Boot>>> boots;  // by the last file
     std::vector<std::string> order;
@@ -248,6 +249,8 @@ Result<std::vector<Repair>> find_repairs(const image::SafeRoot& root,
         if (sharing.empty()) order.push_back(*real);
         sharing.emplace_back(std::move(kernel), boot);
     }
+    // What does not stay in its memory is read once more.
+    reader.begin();
     std::vector<Repair> repairs;
     for (const auto& path : order) {
         Repair repair;
@@ -451,6 +454,7 @@ Result<std::vector<std::string>> verify(const VerifyContext& context) {
     image::InitramfsReader reader;
     AMILIFT_TRY(const auto repairs, find_repairs(context.target_root, context.facts,
                                                  context.options.virtualization, reader));
+    reader.begin();
     std::vector<std::string> proofs;
     for (const auto& repair : repairs) {
         if (!repair.addition.empty()) {

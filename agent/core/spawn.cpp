@@ -59,6 +59,11 @@ void Spawn::give_null(int to) {
     posix_spawn_file_actions_addopen(&actions_, to, "/dev/null", O_RDONLY, 0);
 }
 
+void Spawn::withhold(int number) {
+    // glibc ignores that it is not open.
+    posix_spawn_file_actions_addclose(&actions_, number);
+}
+
 void Spawn::close_from(int first) {
     posix_spawn_file_actions_addclosefrom_np(&actions_, first);
 }

@@ -34,6 +34,8 @@ class Spawn {
     /// The child's descriptor `to` is this process's `from`.
     void give(int from, int to);
     void give_null(int to);
+    /// The child has no descriptor of that number, whatever this process was started with.
+    void withhold(int number);
     /// Close-on-exec is the rule, but a descriptor that this process was started with has not heard
     /// of it.
     void close_from(int first);

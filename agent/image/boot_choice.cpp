@@ -422,7 +422,7 @@ void read_legacy_entries(ImageFacts& facts) {
 }
 
 Result<> choose_boot_entry(const SafeRoot& root, ImageFacts& facts) {
-    if (!facts.initramfs_reader) facts.initramfs_reader = std::make_shared<InitramfsReader>();
+    facts.initramfs_reader = std::make_shared<InitramfsReader>();
     return Chooser(root, facts).run();
 }
 

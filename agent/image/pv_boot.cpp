@@ -269,6 +269,7 @@ bool is_menu_path(std::string_view path) {
 
 Result<> choose_pv_boot(const SafeRoot& root, ImageFacts& facts, std::string_view architecture) {
     if (!facts.initramfs_reader) facts.initramfs_reader = std::make_shared<InitramfsReader>();
+    facts.initramfs_reader->begin();
     return Chooser(root, facts, architecture).run();
 }
 

@@ -115,8 +115,16 @@ Result<Child> Child::start(const std::vector<std::string>& argv, int journal, in
     AMILIFT_TRY(const auto notes, duplicate_above(journal, kWorkerDisk));
     AMILIFT_TRY(const auto source, duplicate_above(disk, kWorkerDisk));
     spawn.give(socket.get(), kWorkerSocket);
-    if (notes) spawn.give(notes.get(), kWorkerJournal);
-    if (source) spawn.give(source.get(), kWorkerDisk);
+    const auto give_or_withhold = [&spawn](const core::Fd& ours, int number) {
+        if (ours) {
+            spawn.give(ours.get(), number);
+        } else {
+            spawn.withhold(number);
+        }
+    };
+    give_or_withhold(notes, kWorkerJournal);
+    give_or_withhold(source, kWorkerDisk);
+    spawn.close_from(kWorkerDisk + 1);
     // The agent's environment may hold credentials: nothing of it is passed on.
     pid_t pid = -1;
     const int rc = spawn.start(pid, argv, {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8"},

@@ -27,16 +27,15 @@ class InitramfsReaders : public ::testing::Test {
     InitramfsReader reader_;
 };
 
-TEST_F(InitramfsReaders, UnpackAFileOnceUntilToldToForget) {
+TEST_F(InitramfsReaders, UnpackAFileOnce) {
     put("/boot/initrd", "first");
     EXPECT_TRUE(read({"/boot/initrd"})->contents.members.contains("first"));
     put("/boot/initrd", "second");
     EXPECT_TRUE(read({"/boot/initrd"})->contents.members.contains("first"));
-    reader_.forget();
-    EXPECT_TRUE(read({"/boot/initrd"})->contents.members.contains("second"));
 }
 
-TEST_F(InitramfsReaders, RememberTheLastFew) {
+TEST_F(InitramfsReaders, RememberTheLastOnesInBoundedMemory) {
+    reader_ = InitramfsReader({.remembered_bytes = 450});
     for (const std::string name : {"a", "b", "c", "d", "e"}) {
         put("/boot/" + name, name);
         (void)read({"/boot/" + name});
@@ -44,6 +43,16 @@ TEST_F(InitramfsReaders, RememberTheLastFew) {
     for (const std::string name : {"a", "e"}) put("/boot/" + name, "new");
     EXPECT_TRUE(read({"/boot/e"})->contents.members.contains("e"));
     EXPECT_TRUE(read({"/boot/a"})->contents.members.contains("new"));
+}
+
+TEST_F(InitramfsReaders, ReadNoMoreThanIsAllowedToEachThatLooks) {
+    reader_ = InitramfsReader({.read_bytes = 100});
+    put("/boot/a", "a");
+    put("/boot/b", "b");
+    EXPECT_EQ(read({"/boot/a"})->contents.problem, "");
+    EXPECT_THAT(read({"/boot/b"})->contents.problem, HasSubstr("not looked at"));
+    reader_.begin();
+    EXPECT_EQ(read({"/boot/b"})->contents.problem, "");
 }
 
 TEST_F(InitramfsReaders, TellOfSeveralFilesWhichOneIsWrong) {

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/client.hpp"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdlib>
 #include <thread>
+#include <vector>
+
+#include "worker/protocol.hpp"
 
 namespace amilift::worker {
 namespace {
@@ -71,6 +75,18 @@ TEST_F(Client, WorkerGetsNothingOfTheEnvironment) {
     ASSERT_FALSE(outcome);
     ASSERT_EQ(outcome.error().id, "seen") << outcome.error().message();
     EXPECT_EQ(outcome.error().what, "PATH=/usr/sbin:/usr/bin:/sbin:/bin;LC_ALL=C.UTF-8;");
+}
+
+/// Of descriptors that this process was started with nobody knows that they are open.
+TEST_F(Client, WorkerGetsNoDescriptorThatIsNotForIt) {
+    std::vector<int> opened;
+    for (int i = 0; i < 24; ++i) opened.push_back(::open("/dev/null", O_RDONLY));
+    ASSERT_GE(opened.back(), kWorkerDisk + 10);
+    const auto outcome = run("descriptors");
+    for (const int fd : opened) ::close(fd);
+    ASSERT_FALSE(outcome);
+    ASSERT_EQ(outcome.error().id, "seen") << outcome.error().message();
+    EXPECT_EQ(outcome.error().what, "0;1;2;3;");
 }
 
 TEST_F(Client, DeathIsExplainedWithWhatTheWorkerSaid) {

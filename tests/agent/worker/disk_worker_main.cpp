@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The disk worker as a program of its own, and programs that behave like a broken one.
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -88,6 +89,15 @@ int misbehave(const std::string& how) {
         std::string seen;
         for (char** variable = environ; *variable != nullptr; ++variable) {
             seen += std::string(*variable) + ";";
+        }
+        (void)worker::send_message(
+            socket, worker::encode(core::Error{core::Errc::refused, seen, "", "seen", 0}));
+        return 0;
+    }
+    if (how == "descriptors") {
+        std::string seen;
+        for (int number = 0; number < 64; ++number) {
+            if (::fcntl(number, F_GETFD) >= 0) seen += std::to_string(number) + ";";
         }
         (void)worker::send_message(
             socket, worker::encode(core::Error{core::Errc::refused, seen, "", "seen", 0}));
