@@ -27,6 +27,8 @@ from .storage import QcowStore
 from .wire import EgressLog
 
 _SPAWN_SECONDS = 30
+#: A command fails a moment before the end is seen.
+_GONE_SECONDS = 2.0
 _UNPLUG_SECONDS = 30
 _EXIT_SECONDS = 10
 _FIRST_PORT_SLOT = 4  # PCI slot of the first root port; slot 3 is the network card
@@ -339,20 +341,29 @@ class Guest:
             if self._ended or self._qmp is None or volume_id not in self._plugged:
                 return
             plugged = self._plugged[volume_id]
-            serial = nvme.serial_of(volume_id)
-            start = self._qmp.event_count()
-            self._qmp.command("device_del", id=serial)
-            self._qmp.wait_event(
-                lambda event: (
-                    event["event"] == "DEVICE_DELETED" and event["data"].get("device") == serial
-                ),
-                _UNPLUG_SECONDS,
-                start,
-            )
-            # The layers that snapshots put on top belonged to the device and went with it.
-            self._qmp.command("blockdev-del", node_name=plugged.opened)
+            try:
+                self._unplug(self._qmp, plugged, nvme.serial_of(volume_id))
+            except QmpError:
+                # A guest that powers off meanwhile lets go of all its volumes.
+                if self._qmp.ends(_GONE_SECONDS):
+                    return
+                raise
             del self._plugged[volume_id]
             self._free_ports.append(plugged.port)
+
+    @staticmethod
+    def _unplug(qmp: Qmp, plugged: _Plugged, serial: str) -> None:
+        start = qmp.event_count()
+        qmp.command("device_del", id=serial)
+        qmp.wait_event(
+            lambda event: (
+                event["event"] == "DEVICE_DELETED" and event["data"].get("device") == serial
+            ),
+            _UNPLUG_SECONDS,
+            start,
+        )
+        # The layers that snapshots put on top belonged to the device and went with it.
+        qmp.command("blockdev-del", node_name=plugged.opened)
 
     def snapshot(self, volume_id: str, snapshot_id: str) -> None:
         """See Machine."""

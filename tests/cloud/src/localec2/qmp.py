@@ -121,6 +121,11 @@ class Qmp:
                     raise QmpError(f"no such event within {seconds} s; last: {self._events[-3:]}")
                 self._changed.wait(left)
 
+    def ends(self, seconds: float) -> bool:
+        """Whether QEMU is gone, or goes within so many seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._closed, seconds)
+
     def close(self) -> None:
         """End the connection."""
         with contextlib.suppress(OSError):
