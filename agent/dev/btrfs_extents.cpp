@@ -17,8 +17,6 @@
 namespace amilift::dev {
 namespace {
 
-using core::Errc;
-using core::fail;
 using core::Result;
 
 constexpr auto kMax64 = std::numeric_limits<std::uint64_t>::max();
