@@ -11,12 +11,9 @@
 #include "core/result.hpp"
 #include "image/facts.hpp"
 #include "image/readiness.hpp"
-#include "job/job_yaml_values.hpp"
 #include "worker/conversion.hpp"
 
 namespace amilift::app {
-
-using job::is_ami_id;
 
 struct AmiInspection {
     aws::Image ami;

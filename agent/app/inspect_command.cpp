@@ -11,6 +11,7 @@
 #include "app/page_file.hpp"
 #include "app/with_signals.hpp"
 #include "core/atomic_file.hpp"
+#include "job/job_yaml_values.hpp"
 
 namespace amilift::app {
 namespace {
@@ -29,7 +30,7 @@ ExitCode exit_code_of(image::Verdict verdict) {
 
 core::Result<InspectionReport> look(const InspectOptions& options, image::Platform platform,
                                     const core::Cancel& cancel) {
-    if (is_ami_id(options.source)) {
+    if (job::is_ami_id(options.source)) {
         AMILIFT_TRY(auto seen, inspect_ami(options, cancel));
         return report_on(platform, std::move(seen));
     }
